@@ -1,0 +1,107 @@
+"""tfshop: click and recommendation networks, small and fast enough for a phone, proven on the exported file.
+
+Example:
+    >>> import tfshop as ts
+    >>> plan = ts.chain(ts.Prune(0.5), ts.Export("int8"))
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfshop import recipes
+    from tfshop.artifact import Artifact
+    from tfshop.compression import PASSES, QAT, Distill, Prune
+    from tfshop.data import (
+        GroupSplit,
+        IdFeature,
+        NumericFeature,
+        RandomSplit,
+        Schema,
+        SequenceFeature,
+        TimeSplit,
+        VectorFeature,
+        datasets,
+        prepare,
+        read_table,
+    )
+    from tfshop.errors import TfshopError
+    from tfshop.export import Export, chain
+    from tfshop.models import MODELS, build_model
+    from tfshop.pipeline import compress, evaluate
+    from tfshop.runtime import Scorer, benchmark
+    from tfshop.training import train
+
+__version__ = "0.1.0"
+
+# Where each public name lives. They are imported at first use, so that `import tfshop` does not import TensorFlow.
+_HOMES = {
+    "tfshop.artifact": ("Artifact",),
+    "tfshop.compression": ("PASSES", "QAT", "Distill", "Prune"),
+    "tfshop.data": (
+        "GroupSplit",
+        "IdFeature",
+        "NumericFeature",
+        "RandomSplit",
+        "Schema",
+        "SequenceFeature",
+        "TimeSplit",
+        "VectorFeature",
+        "prepare",
+        "read_table",
+    ),
+    "tfshop.errors": ("TfshopError",),
+    "tfshop.export": ("Export", "chain"),
+    "tfshop.models": ("MODELS", "build_model"),
+    "tfshop.pipeline": ("compress", "evaluate"),
+    "tfshop.runtime": ("Scorer", "benchmark"),
+    "tfshop.training": ("train",),
+}
+_MODULES = {"datasets": "tfshop.data.datasets", "recipes": "tfshop.recipes"}
+
+__all__ = [
+    "MODELS",
+    "PASSES",
+    "QAT",
+    "Artifact",
+    "Distill",
+    "Export",
+    "GroupSplit",
+    "IdFeature",
+    "NumericFeature",
+    "Prune",
+    "RandomSplit",
+    "Schema",
+    "Scorer",
+    "SequenceFeature",
+    "TfshopError",
+    "TimeSplit",
+    "VectorFeature",
+    "benchmark",
+    "build_model",
+    "chain",
+    "compress",
+    "datasets",
+    "evaluate",
+    "prepare",
+    "read_table",
+    "recipes",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
+    for home, names in _HOMES.items():
+        if name in names:
+            value = getattr(importlib.import_module(home), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'tfshop' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
