@@ -1,0 +1,291 @@
+"""The schema: which columns are which features, and after fitting, what was learned about them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from tfshop.data.features import (
+    Feature,
+    IdFeature,
+    NumericFeature,
+    SequenceFeature,
+    VectorFeature,
+    feature_from_dict,
+    feature_to_dict,
+)
+from tfshop.data.vocabulary import NumericStatistics, Vocabulary
+from tfshop.errors import SchemaError
+
+if TYPE_CHECKING:
+    from tfshop.data.table import Table
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Shape (without the batch) and dtype of one input of a network."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, repr=False)
+class Schema:
+    """Features in order, the target, and after `prepare` the vocabularies and statistics of the training rows.
+
+    Args:
+        features: `IdFeature`, `NumericFeature`, `SequenceFeature`, `VectorFeature`, in the order of the inputs.
+        target: The column of labels, 0 or 1.
+        group: The column that says whose row it is (a user, a household), for grouped metrics and splits.
+        time: The column that says when it was.
+        vocabularies: Table name to `Vocabulary`; filled by `prepare`.
+        statistics: Numeric feature name to `NumericStatistics`; filled by `prepare`.
+        decisions: What `Schema.infer` decided, one sentence a column.
+
+    Raises:
+        SchemaError: For no features, two of one name, the target among them, or features of one table that disagree on
+            how it is built.
+
+    Example:
+        >>> schema = Schema([IdFeature("item"), NumericFeature("price")], target="bought")
+        >>> schema.input_specs()
+        {'ids': InputSpec(shape=(1,), dtype='int32'), 'numeric': InputSpec(shape=(1,), dtype='float32')}
+        >>> Schema.from_json(schema.to_json()) == schema
+        True
+    """
+
+    features: Sequence[Feature]
+    target: str = field(kw_only=True)
+    group: str | None = field(default=None, kw_only=True)
+    time: str | None = field(default=None, kw_only=True)
+    vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict, kw_only=True)
+    statistics: Mapping[str, NumericStatistics] = field(default_factory=dict, kw_only=True)
+    decisions: Sequence[str] = field(default=(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Keep copies nobody else can change, and check them."""
+        object.__setattr__(self, "features", tuple(self.features))
+        object.__setattr__(self, "decisions", tuple(self.decisions))
+        object.__setattr__(self, "vocabularies", dict(self.vocabularies))
+        object.__setattr__(self, "statistics", dict(self.statistics))
+        _require_consistent(self)
+
+    @property
+    def id_features(self) -> tuple[IdFeature, ...]:
+        """The columns of the input `ids`."""
+        return tuple(feature for feature in self.features if isinstance(feature, IdFeature))
+
+    @property
+    def numeric_features(self) -> tuple[NumericFeature, ...]:
+        """The columns of the input `numeric`."""
+        return tuple(feature for feature in self.features if isinstance(feature, NumericFeature))
+
+    @property
+    def sequence_features(self) -> tuple[SequenceFeature, ...]:
+        """The inputs `hist_<feature>`."""
+        return tuple(feature for feature in self.features if isinstance(feature, SequenceFeature))
+
+    @property
+    def vector_features(self) -> tuple[VectorFeature, ...]:
+        """The inputs `vector_<feature>`."""
+        return tuple(feature for feature in self.features if isinstance(feature, VectorFeature))
+
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """The embedding tables, in the order of their first use."""
+        owners = (feature for feature in self.features if isinstance(feature, (IdFeature, SequenceFeature)))
+        return tuple(dict.fromkeys(feature.table_name for feature in owners))
+
+    @property
+    def tables(self) -> dict[str, int]:
+        """Table name to its number of rows, row 0 (unknown, padding) included, in the order of first use.
+
+        Raises:
+            SchemaError: Before `prepare`.
+        """
+        self.require_fitted()
+        return {name: self.vocabularies[name].num_rows for name in self.table_names}
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether every table has its vocabulary and every numeric feature its statistics."""
+        numeric = {feature.name for feature in self.numeric_features}
+        return set(self.table_names) <= set(self.vocabularies) and numeric <= set(self.statistics)
+
+    def require_fitted(self) -> None:
+        """Raise unless `prepare` has fitted the schema."""
+        if not self.is_fitted:
+            raise SchemaError(
+                "the schema has no vocabularies yet. Expected a fitted schema. "
+                "Fix: data = prepare(table, schema, split=...), and use data.schema."
+            )
+
+    def input_specs(self) -> dict[str, InputSpec]:
+        """Return the packed inputs of a network: name to shape and dtype. A kind without features has no input."""
+        specs = {}
+        if self.id_features:
+            specs["ids"] = InputSpec((len(self.id_features),), "int32")
+        if self.numeric_features:
+            specs["numeric"] = InputSpec((len(self.numeric_features),), "float32")
+        for sequence in self.sequence_features:
+            specs[sequence.input_name] = InputSpec((sequence.max_length,), "int32")
+        for vector in self.vector_features:
+            specs[vector.input_name] = InputSpec((vector.width,), "float32")
+        return specs
+
+    def encode(self, rows: object) -> dict[str, npt.NDArray[Any]]:
+        """Return the packed inputs of raw rows, for scoring. Ids not seen in training become 0; no target is needed.
+
+        Args:
+            rows: A pandas DataFrame, a `Table`, or a mapping of column name to a list of values.
+
+        Returns:
+            Arrays as `input_specs()` says, first dimension the rows, in their order.
+
+        Raises:
+            SchemaError: For a missing column or one of the wrong type; before `prepare`.
+            DataError: For infinite numbers and vectors of the wrong width.
+        """
+        from tfshop.data.encoding import encode_rows  # noqa: PLC0415  (it imports this file)
+
+        self.require_fitted()
+        return encode_rows(self, rows)
+
+    def replace(self, **changes: Any) -> Schema:
+        """Return a copy with some fields changed."""
+        return replace(self, **changes)
+
+    @classmethod
+    def infer(
+        cls,
+        table: Table,
+        *,
+        target: str,
+        group: str | None = None,
+        time: str | None = None,
+        exclude: Collection[str] = (),
+    ) -> Schema:
+        """Return a schema proposed from the columns' types and values; `schema.decisions` says why.
+
+        Text and few-valued integers become ids, other numbers numeric features, lists of ids sequences, float lists of
+        one width vectors. The time column, constants, dates and long texts that hardly repeat are left out.
+
+        Args:
+            table: A table from `read_table`.
+            target: The column of labels.
+            group: The column that says whose row it is.
+            time: The column that says when it was.
+            exclude: Columns to leave out.
+
+        Raises:
+            SchemaError: Where a named column is not in the table, or no column is left.
+        """
+        from tfshop.data.inference import infer_schema  # noqa: PLC0415  (it imports this file)
+
+        return infer_schema(table, target=target, group=group, time=time, exclude=exclude)
+
+    def to_json(self) -> str:
+        """Return the schema as JSON, fitted state included; `from_json` gives an equal one."""
+        content = {
+            "format": _FORMAT,
+            "features": [feature_to_dict(feature) for feature in self.features],
+            "target": self.target,
+            "group": self.group,
+            "time": self.time,
+            "decisions": list(self.decisions),
+            "statistics": {name: statistics.to_dict() for name, statistics in self.statistics.items()},
+            "vocabularies": {name: vocabulary.to_dict() for name, vocabulary in self.vocabularies.items()},
+        }
+        return json.dumps(content, ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Schema:
+        """Return the schema that `to_json` wrote.
+
+        Raises:
+            SchemaError: For text that is not such JSON.
+        """
+        try:
+            content = json.loads(text)
+            if content["format"] != _FORMAT:
+                raise SchemaError(
+                    f"the schema's JSON has format {content['format']!r}. Expected {_FORMAT}. "
+                    "Fix: read it with the version of tfshop that wrote it."
+                )
+            return cls(
+                [feature_from_dict(item) for item in content["features"]],
+                target=content["target"],
+                group=content["group"],
+                time=content["time"],
+                vocabularies={name: Vocabulary.from_dict(item) for name, item in content["vocabularies"].items()},
+                statistics={name: NumericStatistics(**item) for name, item in content["statistics"].items()},
+                decisions=content["decisions"],
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise SchemaError(
+                f"the text is not a schema's JSON ({type(error).__name__}: {error}). "
+                "Expected what schema.to_json() wrote. Fix: write it again."
+            ) from error
+
+    def describe(self) -> str:
+        """Return the schema as readable text: a line a feature, then the decisions of `infer`."""
+        named = {"target": self.target, "group": self.group, "time": self.time}
+        lines = ["  ".join(f"{role}: {column}" for role, column in named.items() if column)]
+        lines += [f"  {self._describe_feature(feature)}" for feature in self.features]
+        if self.decisions:
+            lines += ["decided:", *(f"  {sentence}" for sentence in self.decisions)]
+        return "\n".join(lines)
+
+    def _describe_feature(self, feature: Feature) -> str:
+        if isinstance(feature, NumericFeature):
+            return f"{feature.name:<24} numeric   {feature.transform}"
+        if isinstance(feature, VectorFeature):
+            return f"{feature.name:<24} vector    width {feature.width}"
+        vocabulary = self.vocabularies.get(feature.table_name)
+        known = f", {len(vocabulary):,} ids" if vocabulary is not None else ""
+        length = f", last {feature.max_length}" if isinstance(feature, SequenceFeature) else ""
+        return f"{feature.name:<24} {feature.kind:<9} table {feature.table_name}{known}{length}"
+
+    def __repr__(self) -> str:
+        """Show the same as `describe`."""
+        return f"Schema({self.describe()})"
+
+
+def _require_consistent(schema: Schema) -> None:
+    names = [feature.name for feature in schema.features]
+    inputs = [sequence.input_name for sequence in schema.sequence_features]
+    inputs += [vector.input_name for vector in schema.vector_features]
+    if not names:
+        raise SchemaError("the schema has no features. Expected at least one. Fix: name the columns to learn from.")
+    for name in (*names, *inputs):
+        if names.count(name) > 1 or inputs.count(name) > 1:
+            raise SchemaError(f"{name!r} is declared twice. Expected each column once. Fix: remove one of them.")
+        if name in {"ids", "numeric"}:
+            raise SchemaError(
+                f"a feature is called {name!r}, like a packed input. Expected another name. Fix: rename it."
+            )
+    if schema.target in names:
+        raise SchemaError(
+            f"the target {schema.target!r} is also a feature. Expected features known before the outcome. "
+            "Fix: remove it from the features."
+        )
+    _require_table_rules(schema)
+
+
+def _require_table_rules(schema: Schema) -> None:
+    """Raise where features of one table disagree on how its vocabulary is built."""
+    rules: dict[str, IdFeature] = {}
+    for feature in schema.id_features:
+        first = rules.setdefault(feature.table_name, feature)
+        if (first.min_count, first.max_size) != (feature.min_count, feature.max_size):
+            raise SchemaError(
+                f"features {first.name!r} and {feature.name!r} share the table {feature.table_name!r}, but (min_count, "
+                f"max_size) are {(first.min_count, first.max_size)} and {(feature.min_count, feature.max_size)}. "
+                "Expected the same. Fix: give both the same numbers, or a table each."
+            )

@@ -1,0 +1,285 @@
+"""Tables: files, data frames and Arrow tables, read lazily through DuckDB."""
+
+# ruff: noqa: S608  (names and texts in the SQL are quoted, by `quote` and `text_literal`)
+from __future__ import annotations
+
+import glob
+import gzip
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from tfshop.data.columns import quote, text_literal
+from tfshop.errors import DataError
+
+_CSV = (".csv", ".tsv", ".txt")
+_PARQUET = (".parquet", ".pq")
+_SNIFFED_ROWS = 200_000
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows and columns somewhere, read when asked; made by `read_table`.
+
+    Args:
+        name: What it is called in messages.
+        columns: Column name to DuckDB type.
+        scan: SQL that reads it.
+        files: The files behind it, empty for a frame in memory.
+        memory: The Arrow table behind it, None for files.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> read_table(pa.table({"item": ["a", "b", "a"]})).sql("SELECT item, count(*) FROM rows GROUP BY 1 ORDER BY 1")
+        [('a', 2), ('b', 1)]
+    """
+
+    name: str
+    columns: Mapping[str, str]
+    scan: str
+    files: tuple[str, ...] = ()
+    memory: pa.Table | None = field(default=None, repr=False)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the rows are parsed from text each time they are read."""
+        return bool(self.files) and not self.files[0].endswith(_PARQUET)
+
+    @cached_property
+    def num_rows(self) -> int:
+        """How many rows there are."""
+        return int(self.sql("SELECT count(*) FROM rows")[0][0])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the content: of the files' bytes, or of the frame's columns."""
+        digest = hashlib.sha256()
+        if self.memory is not None:
+            with pa.ipc.new_stream(pa.PythonFile(_Hashed(digest), mode="w"), self.memory.schema) as writer:
+                writer.write_table(self.memory.combine_chunks())
+        for path in self.files:
+            with Path(path).open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        return digest.hexdigest()
+
+    def renamed(self, name: str) -> Table:
+        """Return the same table under another name in messages."""
+        return replace(self, name=name)
+
+    def sql(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return the answer to a query in which the table is called `rows`.
+
+        Raises:
+            DataError: Where DuckDB cannot answer it.
+        """
+        with closing(self.connect()) as connection:
+            try:
+                return list(connection.execute(query, list(parameters)).fetchall())
+            except duckdb.Error as error:
+                raise self._unreadable(error) from error
+
+    def batches(
+        self, query: str, rows_per_batch: int, relations: Mapping[str, pa.Table] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the answer to a query in Arrow batches, so that it never lies in memory as a whole.
+
+        Args:
+            query: SQL in which the table is called `rows`.
+            rows_per_batch: Most rows of a batch.
+            relations: Further Arrow tables the query may name.
+
+        Raises:
+            DataError: Where DuckDB cannot answer it.
+        """
+        with closing(self.connect()) as connection:
+            for name, relation in (relations or {}).items():
+                connection.register(name, relation)
+            try:
+                yield from connection.sql(query).to_arrow_reader(rows_per_batch)
+            except (duckdb.Error, pa.ArrowException) as error:
+                raise self._unreadable(error) from error
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """Return a new connection in which the table is called `rows`; the caller closes it."""
+        connection = duckdb.connect()
+        connection.execute("SET enable_progress_bar = false")
+        try:
+            if self.memory is not None:
+                connection.register("rows", self.memory)
+            else:
+                connection.execute(f"CREATE VIEW rows AS {self.scan}")
+        except duckdb.Error as error:
+            connection.close()
+            raise self._unreadable(error) from error
+        return connection
+
+    def _unreadable(self, error: Exception) -> DataError:
+        reason = " ".join(str(error).split())[:300]
+        typed = "name the column's type, read_table(..., types={'column': 'VARCHAR'})"
+        fix = typed if self.is_text else "check the file"
+        return DataError(f"{self.name} cannot be read: {reason}. Expected a readable table. Fix: {fix}.")
+
+
+class _Hashed:
+    """A file that only feeds a digest: Arrow writes, nothing is kept."""
+
+    closed = False
+
+    def __init__(self, digest: Any) -> None:
+        self._digest = digest
+
+    def write(self, block: bytes) -> int:
+        self._digest.update(block)
+        return len(block)
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def read_table(source: object, *, types: Mapping[str, str] | None = None) -> Table:
+    """Return a lazy table over files or a frame.
+
+    A CSV file has a header line; its column types are read off the first 200,000 rows. Integers written with leading
+    zeros ('00123') stay text where those rows show them; to be sure of any column, name its type:
+    `types={"item_code": "VARCHAR"}`. Row numbers in messages count from 0.
+
+    Args:
+        source: A CSV, TSV (also .gz) or Parquet path or glob, a list of such paths, a pandas DataFrame, or a pyarrow
+            Table.
+        types: Column name to DuckDB type, for CSV files.
+
+    Raises:
+        DataError: For a missing or unreadable file, columns of mixed types, or a table without rows.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> read_table(pa.table({"item": ["a", "b"], "bought": [1, 0]})).columns
+        {'item': 'VARCHAR', 'bought': 'BIGINT'}
+    """
+    if isinstance(source, Table):
+        return source
+    table = _from_files(source, types or {}) if _is_path(source) else _from_memory(source)
+    if not table.sql("SELECT 1 FROM rows LIMIT 1"):
+        raise DataError(
+            f"{table.name} has {len(table.columns)} columns and no rows. Expected at least one row. "
+            "Fix: check how it was written."
+        )
+    return table
+
+
+def _is_path(source: object) -> bool:
+    return isinstance(source, (str, os.PathLike, list, tuple))
+
+
+def _from_memory(source: object) -> Table:
+    memory = to_arrow(source)
+    draft = Table(name="the table", columns={}, scan="", memory=memory)
+    # DuckDB has called a column without a value INTEGER or NULL, depending on its version.
+    empty = {field.name: "NULL" for field in memory.schema if pa.types.is_null(field.type)}
+    return Table(name="the table", columns={**_describe(draft), **empty}, scan="", memory=memory)
+
+
+def to_arrow(source: object) -> pa.Table:
+    """Return an Arrow table of a pandas DataFrame, an Arrow table, or a mapping of columns."""
+    if isinstance(source, pa.Table):
+        return source
+    try:
+        if isinstance(source, Mapping):
+            return pa.table({str(name): pa.array(column, from_pandas=True) for name, column in source.items()})
+        if hasattr(source, "iloc") and hasattr(source, "columns"):
+            return pa.Table.from_pandas(source, preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        reason = " ".join(str(part) for part in error.args)
+        raise DataError(
+            f"a column of the frame cannot be read: {reason}. Expected one type a column. "
+            "Fix: make it so, e.g. frame['column'].astype(str)."
+        ) from error
+    raise DataError(
+        f"the source is of type {type(source).__name__}. Expected a path, a glob, a list of paths, a pandas DataFrame "
+        "or a pyarrow Table. Fix: pass one of them."
+    )
+
+
+def _from_files(source: Any, types: Mapping[str, str]) -> Table:
+    paths = [source] if isinstance(source, (str, os.PathLike)) else list(source)
+    files = tuple(file for path in paths for file in _matches(os.fspath(path)))
+    name = f"'{files[0]}'" + (f" and {len(files) - 1} more" if len(files) > 1 else "") if files else "the list of files"
+    stems = {Path(file.removesuffix(".gz")).suffix.lower() for file in files}
+    if stems and stems <= set(_PARQUET):
+        scan = f"SELECT * FROM read_parquet({_list(files)})"
+    elif stems and stems <= set(_CSV):
+        scan = _csv_scan(files, name, types)
+    else:
+        raise DataError(
+            f"{name} has the ending {sorted(stems)}. Expected files that all end in .csv, .tsv, .txt (or with .gz) or "
+            "all in .parquet. Fix: rename or convert them."
+        )
+    return Table(name, _describe(Table(name, {}, scan, files)), scan, files)
+
+
+def _matches(path: str) -> list[str]:
+    """Return the files a path or glob stands for, sorted."""
+    if Path(path).is_file():
+        return [path]
+    found = sorted(file for file in glob.glob(path, recursive=True) if Path(file).is_file())
+    if not found:
+        what, fix = "does not exist", "check the path"
+        if Path(path).is_dir():
+            what, fix = "is a folder", f"name its files, '{path.rstrip('/')}/*.parquet'"
+        raise DataError(f"'{path}' {what}. Expected a file, or a glob that matches some. Fix: {fix}.")
+    return found
+
+
+def _list(files: Sequence[str]) -> str:
+    return "[" + ", ".join(text_literal(file) for file in files) + "]"
+
+
+def _csv_scan(files: tuple[str, ...], name: str, types: Mapping[str, str]) -> str:
+    """Return SQL that reads CSV files with types fixed once, so that two scans never disagree."""
+    options = f"header = true, delim = {text_literal(_delimiter(files[0]))}, sample_size = {_SNIFFED_ROWS}"
+    source = f"{_list(files)}, {options}"
+    guessed = _describe(Table(name, {}, f"SELECT * FROM read_csv({source})", files))
+    if unknown := sorted(set(types) - set(guessed)):
+        raise DataError(
+            f"types names the column {unknown[0]!r}, which {name} has not. Expected some of {sorted(guessed)}. "
+            "Fix: correct the name."
+        )
+    kept_as_text = dict.fromkeys(_zero_padded(Table(name, guessed, "", files), source), "VARCHAR")
+    fixed = {**guessed, **kept_as_text, **types}
+    struct = ", ".join(f"{text_literal(column)}: {text_literal(type_)}" for column, type_ in fixed.items())
+    return f"SELECT * FROM read_csv({source}, types = {{{struct}}})"
+
+
+def _zero_padded(table: Table, source: str) -> list[str]:
+    """Return the integer columns whose first rows hold text like '00123', which a number would destroy."""
+    integers = [column for column, type_ in table.columns.items() if type_ in {"BIGINT", "INTEGER"}]
+    if not integers:
+        return []
+    tests = ", ".join(f"bool_or(regexp_matches({quote(column)}, '^0[0-9]'))" for column in integers)
+    text = f"SELECT * FROM read_csv({source}, all_varchar = true) LIMIT {_SNIFFED_ROWS}"
+    found = Table(table.name, {}, text, table.files).sql(f"SELECT {tests} FROM rows")[0]
+    return [column for column, padded in zip(integers, found, strict=True) if padded]
+
+
+def _delimiter(path: str) -> str:
+    """Return what separates the names of the header line; '|' last, because it also joins sequences."""
+    try:
+        with Path(path).open("rb") as raw, gzip.open(raw) if path.endswith(".gz") else nullcontext(raw) as file:
+            header = file.readline().decode(errors="replace")
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error}. Expected a readable file. Fix: check the file.") from error
+    return max(",\t;|", key=lambda mark: min(header.count(mark), 1) if mark == "|" else 2 * header.count(mark))
+
+
+def _describe(table: Table) -> dict[str, str]:
+    return {str(row[0]): str(row[1]) for row in table.sql("DESCRIBE SELECT * FROM rows")}
