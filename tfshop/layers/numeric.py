@@ -1,0 +1,73 @@
+"""Raw numbers in, scaled numbers out, inside the graph: the phone feeds what it measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tfshop._keras import keras, tf
+
+
+@keras.utils.register_keras_serializable(package="tfshop")
+class NumericTransform(keras.layers.Layer):
+    r"""Impute, log-scale and standardize raw numbers.
+
+    With `t(x) = sign(x) log(1 + |x|)` for columns under log1p and `t(x) = x` elsewhere,
+
+    .. math:: y = clip((t(x) - center) \cdot scale, -limit, limit), \qquad y = fill \text{ where x is NaN}
+
+    followed by one 0/1 column for each column that had missing values in training.
+
+    Args:
+        logarithmic: One flag a column.
+        center: Subtracted after the logarithm; one a column.
+        scale: Multiplied after that; one a column.
+        fill: The output where the input is missing; one a column.
+        limit: Largest output of a column by magnitude (outliers would cost every other column its
+            resolution in int8); infinity for none. One a column.
+        indicators: Columns that get a missing-value flag, by position.
+
+    Call:
+        values: float32 (batch, num_numeric), NaN where missing.
+        Returns float32 (batch, num_numeric + len(indicators)).
+    """
+
+    def __init__(
+        self,
+        logarithmic: Sequence[bool],
+        center: Sequence[float],
+        scale: Sequence[float],
+        fill: Sequence[float],
+        limit: Sequence[float],
+        indicators: Sequence[int] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.logarithmic = [bool(flag) for flag in logarithmic]
+        self.center = [float(value) for value in center]
+        self.scale = [float(value) for value in scale]
+        self.fill = [float(value) for value in fill]
+        self.limit = [float(value) for value in limit]
+        self.indicators = [int(position) for position in indicators]
+
+    def call(self, values: Any) -> Any:
+        """Transform raw numbers (batch, num_numeric)."""
+        missing = tf.not_equal(values, values)  # true for NaN alone; IS_NAN is no builtin of the runtime
+        filled = tf.where(missing, 0.0, values)
+        if any(self.logarithmic):
+            logarithm = tf.sign(filled) * tf.math.log(1.0 + tf.abs(filled))
+            filled = logarithm if all(self.logarithmic) else tf.where([self.logarithmic], logarithm, filled)
+        scaled = (filled - tf.constant([self.center])) * tf.constant([self.scale])
+        if any(limit < float("inf") for limit in self.limit):
+            limit = tf.minimum(tf.constant([self.limit]), values.dtype.max)
+            scaled = tf.maximum(tf.minimum(scaled, limit), -limit)
+        scaled = tf.where(missing, tf.constant([self.fill]), scaled)
+        if not self.indicators:
+            return scaled
+        flags = tf.gather(tf.cast(missing, values.dtype), self.indicators, axis=1)
+        return tf.concat([scaled, flags], axis=1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("logarithmic", "center", "scale", "fill", "limit", "indicators")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -1,0 +1,75 @@
+"""Pooling of behaviour sequences whose padding is id 0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfshop._keras import keras, tf
+
+
+@keras.utils.register_keras_serializable(package="tfshop")
+class MaskedMean(keras.layers.Layer):
+    """Mean of the embeddings of a sequence over its real positions; zeros for an empty one.
+
+    Call:
+        inputs: [embeddings float32 (batch, length, dimension), ids int32 (batch, length); 0 is padding].
+        Returns float32 (batch, 1, dimension): one more field.
+
+    Example:
+        >>> MaskedMean()([tf.ones((1, 3, 2)), tf.constant([[5, 0, 0]])]).numpy().tolist()
+        [[[1.0, 1.0]]]
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Average embeddings where ids are not 0."""
+        embeddings, ids = inputs
+        present = tf.cast(tf.minimum(ids, 1), embeddings.dtype)  # an integer MINIMUM: no comparison for the converter
+        share = present / tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1.0)
+        return tf.matmul(tf.expand_dims(share, axis=1), embeddings)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """(batch, 1, dimension)."""
+        return (input_shape[0][0], 1, input_shape[0][2])
+
+
+@keras.utils.register_keras_serializable(package="tfshop")
+class FieldSlice(keras.layers.Layer):
+    """A run of neighbouring fields.
+
+    Args:
+        start: First field.
+        length: How many.
+
+    Call:
+        fields: (batch, num_fields, dimension). Returns (batch, length, dimension).
+    """
+
+    def __init__(self, start: int, length: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.start = start
+        self.length = length
+
+    def call(self, fields: Any) -> Any:
+        """Cut fields start … start + length out."""
+        return fields[:, self.start : self.start + self.length, :]
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "start": self.start, "length": self.length}
+
+
+@keras.utils.register_keras_serializable(package="tfshop")
+class FieldSum(keras.layers.Layer):
+    """Sum over fields: the first-order term of a factorization machine.
+
+    Call:
+        fields: float32 (batch, num_fields, dimension). Returns float32 (batch, dimension).
+    """
+
+    def call(self, fields: Any) -> Any:
+        """Add the fields up."""
+        return tf.reduce_sum(fields, axis=1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """(batch, dimension)."""
+        return (input_shape[0], input_shape[2])
