@@ -1,0 +1,10 @@
+"""Training: lazy Adam, early stopping, distillation losses."""
+
+from __future__ import annotations
+
+from tfshop.training.fit import FitSettings, fit, predict, train
+from tfshop.training.history import Epoch, History
+from tfshop.training.lazy_adam import LazyAdam
+from tfshop.training.losses import DistillationLoss
+
+__all__ = ["DistillationLoss", "Epoch", "FitSettings", "History", "LazyAdam", "fit", "predict", "train"]

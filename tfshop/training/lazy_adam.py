@@ -1,0 +1,91 @@
+"""Adam whose cost per step does not grow with the vocabulary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfshop._keras import keras, tf
+
+
+@keras.utils.register_keras_serializable(package="tfshop")
+class LazyAdam(keras.optimizers.Optimizer):
+    r"""Adam; rows of a table that a batch does not touch keep their weights and moments.
+
+    .. math::
+        m \leftarrow \beta_1 m + (1-\beta_1) g, \quad v \leftarrow \beta_2 v + (1-\beta_2) g^2, \quad
+        w \leftarrow w - \eta \frac{\sqrt{1-\beta_2^t}}{1-\beta_1^t} \frac{m}{\sqrt v + \epsilon}
+
+    Dense weights follow Adam exactly. A row follows the same formula at the steps in which it occurs, with `t`
+    the global step. Keras Adam rewrites the moments of the whole table at every step.
+
+    Args:
+        learning_rate: Step size, or a Keras schedule.
+        beta_1: Decay of the first moment, in [0, 1).
+        beta_2: Decay of the second moment, in [0, 1).
+        epsilon: Added to the root of the second moment.
+        **kwargs: As any Keras optimizer: `clipnorm`, `name` …
+
+    Example:
+        >>> optimizer = LazyAdam(learning_rate=1e-3)
+
+    References:
+        Kingma & Ba, Adam, ICLR 2015; the lazy update is that of TensorFlow Addons' LazyAdam.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 1e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        name: str = "LazyAdam",
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("jit_compile", False)
+        super().__init__(name=name, **kwargs)
+        self._learning_rate = self._build_learning_rate(learning_rate)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+
+    def build(self, var_list: Any) -> None:
+        """Create the moments, one pair a variable."""
+        super().build(var_list)
+        if getattr(self, "_moments_built", False):
+            return
+        self._first_moments = [self.add_variable_from_reference(variable, "m") for variable in var_list]
+        self._second_moments = [self.add_variable_from_reference(variable, "v") for variable in var_list]
+        self._moments_built = True
+
+    def update_step(self, gradient: Any, variable: Any) -> None:
+        """Take one step on one variable; `gradient` is dense or has been summed a row."""
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        rate = tf.cast(self.learning_rate, variable.dtype)
+        rate = rate * tf.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
+        position = self._index_dict[self._var_key(variable)]
+        first, second = self._first_moments[position], self._second_moments[position]
+        if isinstance(gradient, tf.IndexedSlices):
+            self._step_rows(gradient, variable, first, second, rate)
+            return
+        first.assign_add((gradient - first) * (1.0 - self.beta_1))
+        second.assign_add((tf.square(gradient) - second) * (1.0 - self.beta_2))
+        variable.assign_sub(rate * first / (tf.sqrt(second) + self.epsilon))
+
+    def _step_rows(self, gradient: Any, variable: Any, first: Any, second: Any, rate: Any) -> None:
+        rows, values = gradient.indices, gradient.values
+        old_first, old_second = tf.gather(first, rows), tf.gather(second, rows)
+        new_first = old_first + (values - old_first) * (1.0 - self.beta_1)
+        new_second = old_second + (tf.square(values) - old_second) * (1.0 - self.beta_2)
+        first.scatter_update(tf.IndexedSlices(new_first, rows))
+        second.scatter_update(tf.IndexedSlices(new_second, rows))
+        variable.scatter_sub(tf.IndexedSlices(rate * new_first / (tf.sqrt(new_second) + self.epsilon), rows))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "learning_rate": self._serialize_hyperparameter(self._learning_rate),
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+        }
