@@ -1,0 +1,16 @@
+"""Compression passes: one technique a file, one row each in `PASSES`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from tfshop.compression.candidate import Candidate, Pass, StepRecord, step_to_dict
+from tfshop.compression.distill import Distill
+from tfshop.compression.prune import Prune
+from tfshop.compression.qat import QAT
+
+PASSES: Mapping[str, Any] = MappingProxyType({"Prune": Prune, "QAT": QAT, "Distill": Distill})
+
+__all__ = ["PASSES", "QAT", "Candidate", "Distill", "Pass", "Prune", "StepRecord", "step_to_dict"]

@@ -1,0 +1,100 @@
+"""A model on its way through a plan, and the passes that take it there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from tfshop.data.schema import Schema
+from tfshop.data.split import Splits
+from tfshop.errors import PlanError
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one pass did.
+
+    Attributes:
+        name: The pass.
+        settings: Its hyperparameters.
+        notes: What it measured: kept epoch, sparsity, layers left alone and why …
+        curve: Rows for the picture of its training: step, loss, validation_auc, sparsity.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    curve: tuple[Mapping[str, Any], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model and what has been done to it.
+
+    Attributes:
+        model: Functional tf_keras model.
+        schema: Fitted schema of the data it was trained on.
+        history: One record a pass, in order.
+        unquantized: After QAT, the model before it: the exporter tells which of the two makes the better file.
+    """
+
+    model: Any
+    schema: Schema
+    history: tuple[StepRecord, ...] = ()
+    unquantized: Any = None
+
+    def advance(self, step: Pass, model: Any, *, unquantized: Any = None, **record: Any) -> Candidate:
+        """The candidate after `step` turned its model into `model`.
+
+        Args:
+            step: The pass.
+            model: The new model.
+            unquantized: The model before QAT.
+            **record: `notes` and `curve` of the `StepRecord`.
+        """
+        made = StepRecord(step.name, step_to_dict(step), **record)
+        return replace(self, model=model, history=(*self.history, made), unquantized=unquantized)
+
+
+@runtime_checkable
+class Pass(Protocol):
+    """One technique: frozen hyperparameters, a check before training, and a step that leaves its input untouched."""
+
+    name: ClassVar[str]
+    preserves: ClassVar[tuple[str, ...]]
+
+    def check(self, model: Any, schema: Schema) -> None:
+        """Raise `PlanError` for all that can be refused before training."""
+
+    def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
+        """Return the next candidate; same seed, same weights."""
+
+
+def step_to_dict(step: Any) -> dict[str, Any]:
+    """Hyperparameters of a pass or exporter as plain JSON data."""
+    return {item.name: _plain(getattr(step, item.name)) for item in fields(step)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def require_fraction(name: str, value: float) -> None:
+    """Raise `PlanError` unless 0 <= value < 1."""
+    if not 0 <= value < 1:
+        raise PlanError(f"{name} is {value}. Expected a fraction in [0, 1). Fix: {name}=0.5.")
+
+
+def require_positive(name: str, value: float) -> None:
+    """Raise `PlanError` unless value > 0."""
+    if not value > 0:
+        raise PlanError(f"{name} is {value}. Expected a number above 0.")

@@ -1,0 +1,83 @@
+"""What part a layer plays: passes choose layers by role, never by position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfshop._keras import keras
+from tfshop.errors import PlanError
+from tfshop.layers import OutputRange
+from tfshop.layers.crosses import CROSS_PREFIX
+
+ROLES = ("dense", "cross", "head", "table", "other")
+
+
+def unwrapped(layer: Any) -> Any:
+    """The layer itself, without the wrapper that holds its trained range."""
+    return layer.layer if isinstance(layer, OutputRange) else layer
+
+
+def roles(model: Any) -> Mapping[str, str]:
+    """Role of each top-level layer by name.
+
+    "table" is an Embedding, "cross" the kernel of a matrix cross, "head" a Dense layer that nothing but sums and
+    activations separates from the output, "dense" any other Dense layer, "other" the rest.
+    """
+    heads = _head_names(model)
+    return {layer.name: _role(unwrapped(layer), heads) for layer in model.layers}
+
+
+def layers_with(model: Any, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Names of the layers that have one of the wanted roles, in model order."""
+    return tuple(name for name, role in roles(model).items() if role in wanted)
+
+
+def require_roles(model: Any, wanted: Sequence[str], *, wanted_by: str, allowed: Sequence[str]) -> None:
+    """Raise `PlanError` for a role that `wanted_by` has no rule for, or that no layer of the model plays."""
+    for role in wanted:
+        if role not in allowed:
+            raise PlanError(
+                f"{wanted_by} cannot treat role {role!r}. Expected roles from {', '.join(allowed)}; "
+                f"got {', '.join(wanted)}. Fix: {wanted_by}(roles=({allowed[0]!r},))."
+            )
+    if not layers_with(model, wanted):
+        found = sorted(set(roles(model).values()))
+        raise PlanError(
+            f"{wanted_by} finds no layer with role {', '.join(wanted)} in {model.name!r}. Found roles: "
+            f"{', '.join(found)}. Fix: {wanted_by}(roles=…) with one of those, or leave {wanted_by} out."
+        )
+
+
+def _role(layer: Any, heads: set[str]) -> str:
+    if isinstance(layer, keras.layers.Embedding):
+        return "table"
+    if not isinstance(layer, keras.layers.Dense):
+        return "other"
+    if layer.name in heads:
+        return "head"
+    return "cross" if layer.name.startswith(f"{CROSS_PREFIX}_") else "dense"
+
+
+def _head_names(model: Any) -> set[str]:
+    """Dense layers reached from the outputs through activations and sums alone."""
+    waiting = [tensor._keras_history.layer for tensor in model.outputs]
+    heads = set()
+    while waiting:
+        layer = waiting.pop()
+        if isinstance(unwrapped(layer), keras.layers.Dense):
+            heads.add(layer.name)
+        elif isinstance(layer, keras.layers.Activation | keras.layers.Add):
+            waiting.extend(source_layers(layer, model))
+    return heads
+
+
+def source_layers(layer: Any, model: Any) -> list[Any]:
+    """Layers that feed `layer` inside `model`."""
+    nodes_of_model = {id(node) for nodes in model._nodes_by_depth.values() for node in nodes}
+    return [
+        tensor._keras_history.layer
+        for node in layer._inbound_nodes
+        if id(node) in nodes_of_model
+        for tensor in node.keras_inputs
+    ]
