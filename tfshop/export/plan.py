@@ -1,0 +1,141 @@
+"""A plan: passes in order, then one exporter, as plain data."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tfshop.compression import PASSES, Pass, step_to_dict
+from tfshop.data.schema import Schema
+from tfshop.errors import PlanError
+from tfshop.export.exporter import Export
+
+FAMILY_CHANGERS = frozenset({"Distill"})  # passes whose result is another network than the one that came in
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done to a model, and which file is to come out.
+
+    Args:
+        passes: In the order they run.
+        exporter: The last step.
+
+    Raises:
+        PlanError: Where the order cannot work, whatever the model.
+    """
+
+    passes: tuple[Pass, ...]
+    exporter: Export
+
+    def __post_init__(self) -> None:
+        names = [step.name for step in self.passes]
+        if "QAT" in names[:-1]:
+            follower = names[names.index("QAT") + 1]
+            raise PlanError(
+                f"step {names.index('QAT') + 2} ({follower}) comes after QAT and would undo its ranges. Expected QAT "
+                "to be the last pass. Fix: put QAT just before Export."
+            )
+        if "QAT" in names and self.exporter.mode not in {"int8", "int8_io"}:
+            raise PlanError(
+                f"QAT trains for int8, but the plan exports {self.exporter.mode}. Expected Export('int8') or "
+                "Export('int8_io'). Fix: change one of the two."
+            )
+        if "Prune" in names and "Distill" in names[names.index("Prune") :]:
+            raise PlanError(
+                "Distill comes after Prune: the student is a new network and the zeros would be lost. Expected "
+                "Distill first. Fix: chain(Distill(…), Prune(…), Export(…))."
+            )
+
+    def check(self, model: Any, schema: Schema) -> None:
+        """Raise `PlanError` for all that can be refused before training."""
+        steps: tuple[Pass | Export, ...] = (*self.passes, self.exporter)
+        for number, step in enumerate(steps, 1):
+            try:
+                step.check(model, schema)
+            except PlanError as error:
+                raise PlanError(f"step {number} ({step.name}): {error}") from error
+            if step.name in FAMILY_CHANGERS:
+                break  # later steps meet the student, whose layers have the names of its own family
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; `Plan.from_dict` gives the same plan back."""
+        return {
+            "passes": [{"name": step.name, **step_to_dict(step)} for step in self.passes],
+            "exporter": {"name": self.exporter.name, **step_to_dict(self.exporter)},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Plan:
+        """Inverse of `to_dict`.
+
+        Raises:
+            PlanError: For an unknown pass or hyperparameter.
+        """
+        passes = tuple(_step(PASSES, entry) for entry in data.get("passes", ()))
+        return cls(passes, _step({"Export": Export}, {"name": "Export", **data["exporter"]}))
+
+    def to_json(self) -> str:
+        """JSON text of `to_dict`."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Inverse of `to_json`."""
+        try:
+            return cls.from_dict(json.loads(text))
+        except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+            raise PlanError(
+                f"the plan is not readable: {type(error).__name__}: {error}. Expected JSON with 'passes' and "
+                "'exporter'. Fix: write it with Plan.to_json()."
+            ) from error
+
+    def with_passes(self, *passes: Pass) -> Plan:
+        """The same exporter after other passes."""
+        return replace(self, passes=passes)
+
+    def __str__(self) -> str:
+        """The plan as one would type it."""
+        return f"chain({', '.join(map(repr, (*self.passes, self.exporter)))})"
+
+
+def chain(*steps: Any) -> Plan:
+    """Put passes in order; the last step is the exporter, int8 where none is given.
+
+    Args:
+        *steps: Passes, then at most one `Export`.
+
+    Raises:
+        PlanError: For something that is no pass, an exporter that is not last, or an order that cannot work.
+
+    Example:
+        >>> from tfshop.compression import Prune
+        >>> chain(Prune(0.5), Export("int8")).exporter.mode
+        'int8'
+    """
+    exporters = [step for step in steps if isinstance(step, Export)]
+    passes = tuple(step for step in steps if not isinstance(step, Export))
+    if len(exporters) > 1 or (exporters and steps[-1] is not exporters[0]):
+        raise PlanError(f"Export has to be the last step, once. Got {', '.join(map(repr, steps))}.")
+    for number, step in enumerate(passes, 1):
+        if inspect.isclass(step) or not isinstance(step, Pass):
+            raise PlanError(
+                f"step {number} is {step!r}, which is no pass. Expected instances of {', '.join(PASSES)}. "
+                "Fix: chain(Prune(0.5), Export('int8'))."
+            )
+    return Plan(passes, exporters[0] if exporters else Export())
+
+
+def _step(known: Mapping[str, Any], entry: Mapping[str, Any]) -> Any:
+    settings = dict(entry)
+    name = settings.pop("name", None)
+    if name not in known:
+        raise PlanError(f"no pass is called {name!r}. Expected one of {', '.join(known)}.")
+    accepted = inspect.signature(known[name]).parameters
+    unknown = sorted(set(settings) - set(accepted))
+    if unknown:
+        raise PlanError(f"{name} has no hyperparameter {', '.join(unknown)}. Expected some of {', '.join(accepted)}.")
+    return known[name](**settings)

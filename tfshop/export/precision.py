@@ -1,0 +1,85 @@
+"""Which operators stay in float when the rest of a graph becomes int8."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tfshop.runtime.graph import Graph, Operator
+
+# A lookup or a matrix product ends a run of float operators: what lies beyond has a range of its own.
+LOOKUPS = frozenset({"GATHER", "GATHER_ND", "EMBEDDING_LOOKUP"})
+PRODUCTS = frozenset({"FULLY_CONNECTED", "BATCH_MATMUL"})
+INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "bool"})
+
+
+def float_operators(graph: Graph, *, float_head: bool = True) -> tuple[str, ...]:
+    """Names of the operators' outputs that an int8 converter should leave in float.
+
+    1. The head: from the outputs back to the nearest matrix products, those included. In int8 a probability has
+       256 levels, and candidates tie.
+    2. Raw numbers: from the float inputs on to the first matrix product or concatenation. Logarithms of raw
+       counts, and NaN, do not survive 256 levels.
+    3. Masks made from ids: from the casts on to the product that applies them.
+    4. Concatenations of raw numbers with tables: one scale for both would leave the table a few levels.
+
+    Args:
+        graph: The calibrated float graph.
+        float_head: Whether the head stays in float; not where the file's output is to be int8.
+    """
+    names = [*_raw_numbers(graph), *_masks(graph)]
+    if float_head:
+        names += _head(graph)
+    return tuple(dict.fromkeys(names))
+
+
+def _head(graph: Graph) -> Iterable[str]:
+    waiting = list(graph.outputs.values())
+    seen: set[int] = set()
+    while waiting:
+        index = waiting.pop()
+        operator = graph.producers.get(index)
+        if index in seen or operator is None or operator.kind in LOOKUPS or operator.kind == "CONCATENATION":
+            continue
+        seen.add(index)
+        yield from _output_names(graph, operator)
+        if operator.kind not in PRODUCTS:
+            waiting.extend(_computed_inputs(graph, operator))
+
+
+def _raw_numbers(graph: Graph) -> Iterable[str]:
+    starts = [index for index in graph.inputs.values() if graph.tensors[index].dtype == "float32"]
+    yield from _forward(graph, starts, through={"CONCATENATION"}, last=set())
+
+
+def _masks(graph: Graph) -> Iterable[str]:
+    casts = [
+        operator
+        for operator in graph.operators
+        if operator.kind == "CAST"
+        and graph.tensors[operator.inputs[0]].dtype in INTEGERS
+        and graph.tensors[operator.outputs[0]].dtype == "float32"
+    ]
+    yield from _forward(graph, [operator.outputs[0] for operator in casts], through=set(), last={"BATCH_MATMUL"})
+
+
+def _forward(graph: Graph, starts: list[int], *, through: set[str], last: set[str]) -> Iterable[str]:
+    """Outputs reached from `starts` up to products and concatenations; those in `last` or `through` are included."""
+    waiting, seen = list(starts), set(starts)
+    while waiting:
+        for operator in graph.consumers.get(waiting.pop(), ()):
+            ends = operator.kind in PRODUCTS or operator.kind == "CONCATENATION" or operator.kind in LOOKUPS
+            if ends and operator.kind not in last | through:
+                continue
+            yield from _output_names(graph, operator)
+            if not ends:
+                fresh = [index for index in operator.outputs if index not in seen]
+                seen.update(fresh)
+                waiting.extend(fresh)
+
+
+def _computed_inputs(graph: Graph, operator: Operator) -> list[int]:
+    return [index for index in operator.inputs if index >= 0 and not graph.tensors[index].is_constant]
+
+
+def _output_names(graph: Graph, operator: Operator) -> Iterable[str]:
+    return (graph.tensors[index].name for index in operator.outputs)
