@@ -1,0 +1,18 @@
+"""What a file is worth: metrics, significance, and the value that holds them."""
+
+from __future__ import annotations
+
+from tfshop.evaluation.delong import AucDifference, auc_difference
+from tfshop.evaluation.evaluation import Evaluation
+from tfshop.evaluation.metrics import Metrics, best_threshold, grouped_auc, measure, tie_rate
+
+__all__ = [
+    "AucDifference",
+    "Evaluation",
+    "Metrics",
+    "auc_difference",
+    "best_threshold",
+    "grouped_auc",
+    "measure",
+    "tie_rate",
+]
