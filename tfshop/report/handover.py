@@ -1,0 +1,78 @@
+"""The page that goes with a file to whoever builds it into an app or a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tfshop.data.features import IdFeature, NumericFeature, SequenceFeature, VectorFeature
+from tfshop.data.schema import Schema
+from tfshop.evaluation import Evaluation
+from tfshop.runtime import Scorer
+
+_PAGES = Environment(
+    loader=PackageLoader("tfshop.report", "."),
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+    autoescape=False,  # noqa: S701  (Markdown, not HTML)
+)
+
+
+def handover_readme(
+    model_bytes: bytes, schema: Schema, *, name: str, num_golden: int, evaluation: Evaluation | None = None
+) -> str:
+    """Markdown for the engineer who integrates the file: inputs, ids, golden scores, what was measured."""
+    scorer = Scorer(model_bytes, schema=schema)
+    inputs = [
+        {
+            "name": input_name,
+            "dtype": spec.dtype,
+            "shape": "[batch" + "".join(f", {size}" for size in spec.shape) + "]",
+            "holds": _holds(schema, input_name),
+        }
+        for input_name, spec in scorer.inputs.items()
+    ]
+    return _PAGES.get_template("handover.md.j2").render(
+        name=name,
+        schema=schema,
+        inputs=inputs,
+        columns=_columns(schema),
+        outputs=scorer.outputs,
+        evaluation=evaluation,
+        num_golden=num_golden,
+    )
+
+
+def _holds(schema: Schema, name: str) -> str:
+    """What an input holds, column by column."""
+    if name == "ids":
+        return ", ".join(feature.name for feature in schema.id_features)
+    if name == "numeric":
+        return ", ".join(feature.name for feature in schema.numeric_features) + " (raw numbers; NaN where missing)"
+    lists: tuple[SequenceFeature | VectorFeature, ...] = (*schema.sequence_features, *schema.vector_features)
+    for feature in lists:
+        if feature.input_name == name:
+            return feature.name
+    return name
+
+
+def _columns(schema: Schema) -> list[dict[str, Any]]:
+    """One row a feature: how its raw value becomes a number."""
+    return [{"name": feature.name, "rule": _rule(feature)} for feature in schema.features]
+
+
+def _rule(feature: Any) -> str:
+    if isinstance(feature, IdFeature):
+        return f"position in `vocabularies/{feature.table_name}.json` plus 1; 0 if missing or not there"
+    if isinstance(feature, SequenceFeature):
+        return (
+            f"the last {feature.max_length} values, oldest first, each by `vocabularies/{feature.table_name}.json` as "
+            "above; filled up with 0 at the end"
+        )
+    if isinstance(feature, VectorFeature):
+        return f"{feature.width} floats as they are"
+    if isinstance(feature, NumericFeature):
+        return "the raw number as float32; NaN if missing. Logarithm and scaling are inside the file"
+    return "as it is"
