@@ -1,0 +1,202 @@
+"""Commands and their options; the work is in `actions`, imported only when a command runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tfshop.errors import LimitError, TfshopError
+
+app = typer.Typer(
+    name="tfshop",
+    help="Make a Keras click or recommendation network small and fast, and prove it on the exported .tflite.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 a limit was missed, 2 wrong usage or input. Progress goes to standard error.",
+)
+
+LIMIT_MISSED = 1
+INPUT_ERROR = 2
+
+Table = Annotated[str, typer.Argument(help="CSV or Parquet file, or a glob in quotes: one row an exposure.")]
+Target = Annotated[str, typer.Option(help="Column with the outcome, 0 or 1.")]
+Model = Annotated[str, typer.Option(help="Network: mlp, deepfm or dcn.")]
+Group = Annotated[str | None, typer.Option(help="Column that names the user, for AUC within users.")]
+Time = Annotated[str | None, typer.Option(help="Column with the time; rows are then split in time.")]
+Validation = Annotated[str | None, typer.Option(help="With --time: first value of validation. Default: the last 20%.")]
+Test = Annotated[str | None, typer.Option(help="With --time: first value of test. Default: the last 10%.")]
+Exclude = Annotated[str, typer.Option(help="Columns to leave out, separated by commas.")]
+SchemaFile = Annotated[
+    Path | None, typer.Option("--schema", help="Schema as JSON. Default: inferred from the columns.")
+]
+Dimension = Annotated[int, typer.Option(help="Width of the embedding table.")]
+Hidden = Annotated[str, typer.Option(help="Widths of the tower, separated by commas.")]
+Epochs = Annotated[int, typer.Option(help="Most epochs; training stops early where validation AUC stops rising.")]
+Seed = Annotated[int, typer.Option(help="Seed of split, weights and order.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines on standard output.")]
+
+
+@app.command()
+def demo(
+    fraction: Annotated[float, typer.Option(help="Share of the households, in (0, 1].")] = 1.0,
+    out: Annotated[Path, typer.Option(help="Folder for saved_models/, tflite/ and report/.")] = Path(),
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train, compress along five plans, export and verify on a grocery data set."""
+    _run(lambda actions: actions.demo(fraction, out, seed), as_json)
+
+
+@app.command()
+def train(
+    table: Table,
+    target: Target,
+    out: Annotated[Path, typer.Option(help="Folder for the SavedModel and its schema.")],
+    model: Model = "mlp",
+    group: Group = None,
+    time: Time = None,
+    validation: Validation = None,
+    test: Test = None,
+    exclude: Exclude = "",
+    schema: SchemaFile = None,
+    dimension: Dimension = 16,
+    hidden: Hidden = "400,400,400",
+    epochs: Epochs = 10,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train a network on a table and write it as a SavedModel."""
+    options = dict(locals())
+    _run(lambda actions: actions.train(_task(options), out), as_json)
+
+
+@app.command()
+def compress(
+    table: Table,
+    target: Target,
+    out: Annotated[Path, typer.Option(help="Folder for the artifact: model.tflite, schema, golden scores …")],
+    plan: Annotated[
+        str, typer.Option(help="int8, float16, qat_int8, prune_int8, distill_int8, or a plan as a JSON file.")
+    ] = "int8",
+    trained: Annotated[
+        Path | None, typer.Option(help="Folder written by `tfshop train` with the same table and options.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder for the report. Default: report/<name of --out>.")] = None,
+    max_auc_drop: Annotated[float | None, typer.Option(help="Most AUC that may be lost (lower end of 95%).")] = None,
+    max_size_bytes: Annotated[int | None, typer.Option(help="Largest size of model.tflite.")] = None,
+    retry: Annotated[bool, typer.Option(help="Step back to gentler plans until the limits are met.")] = False,
+    model: Model = "mlp",
+    group: Group = None,
+    time: Time = None,
+    validation: Validation = None,
+    test: Test = None,
+    exclude: Exclude = "",
+    schema: SchemaFile = None,
+    dimension: Dimension = 16,
+    hidden: Hidden = "400,400,400",
+    epochs: Epochs = 10,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train on a table, compress along a plan, export, audit and measure.
+
+    Example: tfshop compress data.parquet --target bought --model deepfm --plan int8 --out tflite/mine
+    """
+    options = dict(locals())
+    limits = {"max_auc_drop": max_auc_drop, "max_size_bytes": max_size_bytes, "retry": retry}
+    places = {"out": out, "report": report or Path("report") / out.name, "trained": trained}
+    _run(lambda actions: actions.compress(_task(options), plan, limits, places), as_json)
+
+
+@app.command()
+def evaluate(
+    artifact: Annotated[Path, typer.Argument(help="Folder of an artifact.")],
+    table: Table,
+    baseline: Annotated[Path | None, typer.Option(help="Artifact to compare with, on the same rows.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score all rows of a table with an artifact's file and measure the scores."""
+    _run(lambda actions: actions.evaluate(artifact, table, baseline), as_json)
+
+
+@app.command()
+def benchmark(
+    files: Annotated[list[Path], typer.Argument(help="Artifacts or .tflite files; several are timed in turns.")],
+    batch: Annotated[str, typer.Option(help="Batch sizes, separated by commas.")] = "1,16,128,512",
+    threads: Annotated[int, typer.Option(help="Threads of the interpreter.")] = 1,
+    seconds: Annotated[float, typer.Option(help="Time spent on each file at each batch size.")] = 0.5,
+    as_json: AsJson = False,
+) -> None:
+    """Time files: p50 and p99 in microseconds, warm, by batch size."""
+    _run(lambda actions: actions.benchmark(files, batch, threads, seconds), as_json)
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="Artifact or .tflite file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what is in a file: inputs, operators, where the bytes are, zeros; verify an artifact's hashes and scores."""
+    _run(lambda actions: actions.inspect(file), as_json)
+
+
+def main() -> None:
+    """Entry point of the `tfshop` command: errors become one line and an exit code, never a traceback."""
+    try:
+        app()
+    except LimitError as error:
+        _complain(error)
+        sys.exit(LIMIT_MISSED)
+    except TfshopError as error:
+        _complain(error)
+        sys.exit(INPUT_ERROR)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _complain(f"{error.filename}: {error.strerror}. Fix: check the path and its permissions.")
+        sys.exit(INPUT_ERROR)
+
+
+def _run(action: Callable[[Any], Any], as_json: bool) -> None:
+    """Do the work, print what came of it, and exit by whether the limits were met."""
+    from tfshop.cli import actions
+
+    outcome = action(actions)
+    if as_json:
+        typer.echo(json.dumps(outcome.data, indent=2, ensure_ascii=False))
+    else:
+        outcome.show()
+    if outcome.limit_missed:
+        raise typer.Exit(LIMIT_MISSED)
+
+
+def _task(options: Mapping[str, Any]) -> Any:
+    """The options that say what is learned from which rows."""
+    from tfshop.cli.task import Task
+
+    names = ("table", "target", "model", "group", "time", "validation", "test", "schema", "dimension", "epochs", "seed")
+    listed: dict[str, Any] = {
+        "exclude": tuple(part.strip() for part in options["exclude"].split(",") if part.strip()),
+        "hidden": _integers("--hidden", options["hidden"]),
+    }
+    return Task(**{name: options[name] for name in names}, **listed)
+
+
+def _integers(option: str, text: str) -> tuple[int, ...]:
+    """Whole numbers of an option such as `400,400`."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{option} is {text!r}. Expected whole numbers separated by commas, as 400,400."
+        ) from None
+
+
+def _complain(message: object) -> None:
+    typer.echo(f"tfshop: {message}", err=True)

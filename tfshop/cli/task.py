@@ -1,0 +1,139 @@
+"""What a command line asks to be learned, and the prepared data and model it means."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfshop._console import say
+from tfshop.data import GroupSplit, RandomSplit, Schema, TimeSplit, prepare, read_table
+from tfshop.data.split import Splits
+from tfshop.data.table import Table
+from tfshop.errors import DataError, SchemaError, TfshopError
+from tfshop.models import build_model
+from tfshop.training import train
+
+VALIDATION_FROM, TEST_FROM = 0.8, 0.9  # of the rows in order of time
+SMALLEST_BATCH, LARGEST_BATCH = 64, 4096
+BATCHES_AN_EPOCH = 100  # a small table in large batches would see a handful of steps
+
+
+@dataclass(frozen=True)
+class Task:
+    """Options of a command, as they were given."""
+
+    table: str
+    target: str
+    model: str
+    group: str | None
+    time: str | None
+    validation: str | None
+    test: str | None
+    schema: Path | None
+    dimension: int
+    epochs: int
+    seed: int
+    exclude: tuple[str, ...]
+    hidden: tuple[int, ...]
+
+    def prepare(self) -> Splits:
+        """Read, infer or read the schema, split and encode."""
+        table = read_table(self.table)
+        schema = self._schema(table)
+        for line in schema.describe().splitlines():
+            say(f"  {line}")
+        batch_size = _batch_size(table.num_rows)
+        return prepare(table, schema, split=self._split(table), batch_size=batch_size)
+
+    def trained_model(self, data: Splits) -> Any:
+        """Build the network and train it."""
+        model = build_model(self.model, data.schema, dimension=self.dimension, hidden=self.hidden, seed=self.seed)
+        train(model, data, epochs=self.epochs, seed=self.seed)
+        return model
+
+    def _schema(self, table: Table) -> Schema:
+        if self.schema is None:
+            return Schema.infer(table, target=self.target, group=self.group, time=self.time, exclude=self.exclude)
+        try:
+            schema = Schema.from_json(self.schema.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SchemaError(f"{self.schema} cannot be read: {error}. Fix: write it with Schema.to_json().") from error
+        return schema.replace(target=self.target, vocabularies={}, statistics={})
+
+    def _split(self, table: Table) -> Any:
+        if self.time is None:
+            if self.validation or self.test:
+                raise DataError("--validation and --test say from when on, but --time is missing. Fix: --time COLUMN.")
+            return GroupSplit(self.group, seed=self.seed) if self.group else RandomSplit(seed=self.seed)
+        if self.validation is None or self.test is None:
+            validation, test = _cuts(table, self.time)
+            say(f"  split in time: validation from {validation}, test from {test}")
+            return TimeSplit(self.time, validation=validation, test=test)
+        return TimeSplit(self.time, validation=_literal(self.validation), test=_literal(self.test))
+
+
+def _cuts(table: Table, column: str) -> tuple[Any, Any]:
+    """The values from which the last 20% and 10% of the rows begin."""
+    if column not in table.columns:
+        raise SchemaError(f"column {column!r} is not in the table. Expected one of {', '.join(table.columns)}.")
+    quoted = '"' + column.replace('"', '""') + '"'
+    rows = table.sql(
+        f"SELECT quantile_disc({quoted}, {VALIDATION_FROM}), quantile_disc({quoted}, {TEST_FROM}) FROM rows"  # noqa: S608
+    )
+    return rows[0][0], rows[0][1]
+
+
+def _literal(text: str) -> Any:
+    """A number where the text is one, else the text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _batch_size(num_rows: int) -> int:
+    """A power of two that leaves about a hundred steps an epoch, within bounds."""
+    wanted = max(1, num_rows // BATCHES_AN_EPOCH)
+    return min(LARGEST_BATCH, max(SMALLEST_BATCH, 1 << (wanted.bit_length() - 1)))
+
+
+def read_plan(name: str) -> Any:
+    """A recipe by name, or a plan from a JSON file.
+
+    Raises:
+        TfshopError: For neither.
+    """
+    from tfshop.export import Plan
+    from tfshop.recipes import RECIPES
+
+    if name in RECIPES:
+        return RECIPES[name]()
+    path = Path(name)
+    if not path.is_file():
+        raise TfshopError(
+            f"--plan is {name!r}, no recipe and no file. Expected one of {', '.join(RECIPES)}, or a JSON file. "
+            "Fix: --plan int8."
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TfshopError(f"{path} cannot be read: {error}. Expected a plan as JSON text.") from error
+    return Plan.from_json(text)
+
+
+def schema_of_training(folder: Path) -> Schema:
+    """The schema that `tfshop train` wrote beside its SavedModel.
+
+    Raises:
+        TfshopError: Where the folder is not one that `tfshop train` wrote.
+    """
+    path = folder / "tfshop_schema.json"
+    if not path.is_file():
+        raise TfshopError(
+            f"{folder} has no {path.name}. Expected a folder that `tfshop train` wrote. Fix: check --trained."
+        )
+    return Schema.from_json(json.dumps(json.loads(path.read_text(encoding="utf-8"))))

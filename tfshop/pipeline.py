@@ -1,0 +1,411 @@
+"""The whole way in one call: passes, export, audit, measurement, limits, report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tfshop._console import say
+from tfshop._folders import new_folder
+from tfshop.artifact import Artifact, Golden
+from tfshop.compression import Candidate
+from tfshop.data.split import Splits
+from tfshop.errors import AuditError, LimitError, PlanError
+from tfshop.evaluation import Evaluation
+from tfshop.evaluation.audit import audit_file
+from tfshop.evaluation.measured import Measured, measure_file
+from tfshop.export import Export, Plan
+from tfshop.report import Report, TrainingCurve, Variant
+from tfshop.report.verdict import missed_limits
+from tfshop.runtime import bytes_by_part, compare_latency, count_zeros
+from tfshop.stepping import gentler, smaller
+from tfshop.training.checks import require_functional
+
+BASELINE = "float32"
+MOST_ATTEMPTS = 6
+SECONDS_A_BATCH_SIZE = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A compressed file beside its baseline.
+
+    Attributes:
+        candidate: The Keras model the file was made from, and what was done to it.
+        measured: The file, its numbers and scores.
+        baseline: The uncompressed float32 file of the model that came in, likewise.
+        plan: The plan that was followed in the end.
+        data: What it was measured on.
+        limits: "max_auc_drop", "max_size_bytes", as asked for.
+        missed: Each limit the file misses, and by how much; empty where all are met.
+        attempts: One sentence for each plan that was tried.
+    """
+
+    candidate: Candidate
+    measured: Measured
+    baseline: Measured
+    plan: Plan
+    data: Splits
+    limits: Mapping[str, float]
+    missed: tuple[str, ...] = ()
+    attempts: tuple[str, ...] = ()
+
+    @property
+    def met(self) -> bool:
+        """Whether every limit is met."""
+        return not self.missed
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The file's numbers."""
+        return self.measured.evaluation
+
+    @property
+    def artifact(self) -> Artifact:
+        """What is handed over; `.save(folder)` writes it."""
+        return _artifact(self.measured, self.plan.to_dict(), self.data, self.candidate)
+
+    @property
+    def baseline_artifact(self) -> Artifact:
+        """The uncompressed file as an artifact."""
+        return _artifact(self.baseline, Plan((), Export(BASELINE)).to_dict(), self.data)
+
+    @property
+    def variant(self) -> Variant:
+        """The file as a report shows it."""
+        return as_variant(self.measured, self.data, self.plan)
+
+    @property
+    def curves(self) -> tuple[TrainingCurve, ...]:
+        """How the passes trained."""
+        return tuple(
+            TrainingCurve(self.evaluation.name if number == len(self.candidate.history) else record.name, record.curve)
+            for number, record in enumerate(self.candidate.history, 1)
+            if record.curve
+        )
+
+    @property
+    def report(self) -> Report:
+        """Pictures and tables; `.save(folder)` writes them."""
+        return Report(
+            title=f"{self.candidate.model.name}: {self.evaluation.name}",
+            baseline=as_variant(self.baseline, self.data),
+            variants=(self.variant,),
+            curves=self.curves,
+            dataset=describe_data(self.data),
+            limits=self.limits,
+            notes=self.attempts,
+        )
+
+    def save_model(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the Keras model as a SavedModel whose signature has the file's input and output names."""
+        return save_saved_model(self.candidate.model, folder)
+
+    def __str__(self) -> str:
+        """The headline, and what was missed."""
+        headline = self.report.headlines[self.evaluation.name]
+        return "\n".join([f"{self.evaluation.name}: {headline}", *(f"limit missed: {text}" for text in self.missed)])
+
+
+@dataclass(frozen=True, eq=False)
+class Goal:
+    """What is asked of a file, and how hard to try.
+
+    Attributes:
+        name: What reports call the file; made from the plan where it is None.
+        limits: "max_auc_drop", "max_size_bytes".
+        retry: Whether gentler (or smaller) plans are tried where a limit is missed.
+        seed: Of every pass.
+        baseline: The uncompressed file, measured before; None to measure it.
+        timed: Whether the file is timed beside its baseline.
+    """
+
+    name: str | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    retry: bool = False
+    seed: int = 0
+    baseline: Measured | None = None
+    timed: bool = True
+
+
+def compress(
+    model: Any,
+    data: Splits,
+    plan: Plan,
+    *,
+    max_auc_drop: float | None = None,
+    max_size_bytes: int | None = None,
+    retry: bool = False,
+    seed: int = 0,
+    name: str | None = None,
+) -> Result:
+    """Follow a plan, and measure the file it gives beside the uncompressed one.
+
+    Args:
+        model: Functional tf_keras model, trained; left as it is.
+        data: Splits; limits are judged on validation, test is only reported.
+        plan: From `chain(...)` or `recipes`.
+        max_auc_drop: The lower end of the 95% interval of the AUC difference on validation may be at most so far
+            below zero.
+        max_size_bytes: Largest size of the file.
+        retry: Where a limit is missed, try gentler (or smaller) plans until one meets them all.
+        seed: Of every pass.
+        name: What reports call the file; made from the plan where it is not given.
+
+    Returns:
+        The file with its evaluation. Without `retry`, a missed limit is said in `result.missed`.
+
+    Raises:
+        PlanError: Before any training, for what cannot work on this model.
+        AuditError: For a file that lost something that matters.
+        LimitError: With `retry`, where no plan met the limits; `error.best` is the closest result.
+
+    Example:
+        >>> result = compress(model, data, chain(Prune(0.5), Export("int8")), max_auc_drop=0.001)  # doctest: +SKIP
+        >>> result.artifact.save("tflite/mine"); result.report.save("report/mine")  # doctest: +SKIP
+    """
+    return pursue(model, data, plan, Goal(name, _limits(max_auc_drop, max_size_bytes), retry, seed))
+
+
+def pursue(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
+    """`compress`, with everything that can be set in one value."""
+    require_functional(model)
+    if not isinstance(plan, Plan):
+        raise PlanError(f"plan is {plan!r}. Expected a Plan. Fix: chain(Prune(0.5), Export('int8')) or recipes.int8().")
+    plan.check(model, data.schema)
+    goal = replace(goal, baseline=goal.baseline or measure_baseline(model, data))
+    attempts: list[str] = []
+    best: Result | None = None
+    refused: AuditError | None = None
+    for attempt in _plans(plan, retry=goal.retry):
+        try:
+            result = _follow(model, data, attempt.plan, goal)
+        except AuditError as error:
+            if not goal.retry:
+                raise
+            refused, attempt.missed_quality = error, True
+            attempts.append(f"{attempt.plan}: refused by the audit: {error}")
+            continue
+        attempts.append(f"{attempt.plan}: {'; '.join(result.missed) or 'within the limits'}")
+        result = replace(result, attempts=tuple(attempts) if len(attempts) > 1 else ())
+        if result.met or not goal.retry:
+            return _timed(result) if goal.timed else result
+        best = _closer(best, result)
+        attempt.missed_quality, attempt.missed_size = _missed_what(result)
+        say(f"{result.evaluation.name}: {'; '.join(result.missed)}; stepping back")
+    raise _no_plan_left(goal, best, refused, len(attempts))
+
+
+def _no_plan_left(goal: Goal, best: Result | None, refused: AuditError | None, attempts: int) -> Exception:
+    if best is None:
+        return refused or AuditError("no plan was tried")
+    return LimitError(
+        f"no plan met the limits after {attempts} attempts. Closest: {best.plan}, which misses "
+        f"{'; '.join(best.missed)}. Expected {dict(goal.limits)}. Fix: looser limits, a smaller network, or a plan "
+        "from recipes; the closest result is in `error.best`.",
+        best=best,
+    )
+
+
+@dataclass
+class _Attempt:
+    """One plan, and afterwards what was wrong with its file."""
+
+    plan: Plan
+    missed_quality: bool = False
+    missed_size: bool = False
+
+
+def _plans(plan: Plan, *, retry: bool) -> Iterator[_Attempt]:
+    """The plan, then as long as its files miss something, others; none is tried twice."""
+    tried: list[Plan] = []
+    current: Plan | None = plan
+    while current is not None and current not in tried and len(tried) < MOST_ATTEMPTS:
+        attempt = _Attempt(current)
+        yield attempt
+        tried.append(current)
+        if not retry or (attempt.missed_quality and attempt.missed_size):
+            return  # what would mend the one makes the other worse
+        current = smaller(current) if attempt.missed_size else gentler(current)
+
+
+def _follow(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
+    name = goal.name or plan_name(plan)
+    baseline = goal.baseline or measure_baseline(model, data)
+    candidate = Candidate(model, data.schema)
+    for step in plan.passes:
+        step.check(candidate.model, data.schema)
+        candidate = step.apply(candidate, data, goal.seed)
+    say(f"exporting {name} ({plan.exporter.mode})")
+    candidate, measured = _export(candidate, data, plan.exporter, name, baseline)
+    audit = audit_file(measured.content, candidate.model, data, mode=plan.exporter.mode, baseline=baseline.content)
+    measured = measured.with_notes(audit.sentence, *_pass_notes(candidate, measured.content))
+    missed = missed_limits(as_variant(measured, data, plan), goal.limits)
+    return Result(candidate, measured, baseline, plan, data, goal.limits, missed)
+
+
+def _export(
+    candidate: Candidate, data: Splits, exporter: Export, name: str, baseline: Measured
+) -> tuple[Candidate, Measured]:
+    """The file; after QAT, the better on validation of the trained one and that of the weights before QAT."""
+    measured = measure_file(name, exporter.to_bytes(candidate.model, data), data, baseline=baseline)
+    if candidate.unquantized is None:
+        return candidate, measured
+    rival = measure_file(name, exporter.to_bytes(candidate.unquantized, data), data, baseline=baseline)
+    trained, plain = measured.evaluation.validation.auc, rival.evaluation.validation.auc
+    comparison = f"validation AUC {trained:.5f} with QAT, {plain:.5f} with post-training quantization alone"
+    if trained >= plain:
+        return candidate, measured.with_notes(f"QAT is the better one and is kept: {comparison}")
+    note = f"post-training quantization is the better one and is kept: {comparison}"
+    return replace(candidate, model=candidate.unquantized, unquantized=None), rival.with_notes(note)
+
+
+def _pass_notes(candidate: Candidate, content: bytes) -> tuple[str, ...]:
+    """What passes promised to preserve, counted in the bytes."""
+    if not any("sparsity" in record.notes for record in candidate.history):
+        return ()
+    zeros, size = count_zeros(content)
+    return (
+        f"{zeros / size:.1%} of the file's {size:,} dense weights are zero; zeros shrink the download "
+        "(see the gzipped size), not the latency",
+    )
+
+
+def measure_baseline(model: Any, data: Splits) -> Measured:
+    """The model's own float32 file: converted, audited, scored.
+
+    Raises:
+        AuditError: For a network that does not survive even a float32 export.
+    """
+    say("exporting the float32 baseline")
+    content = Export(BASELINE).to_bytes(model, data)
+    audit = audit_file(content, model, data, mode=BASELINE)
+    return measure_file(BASELINE, content, data).with_notes(audit.sentence)
+
+
+def evaluate(
+    source: Any, data: Splits, *, name: str | None = None, baseline: Any = None, timed: bool = True
+) -> Evaluation:
+    """Measure a file, an artifact or a Keras model (through its float32 file) on validation and test.
+
+    Args:
+        source: Keras model, artifact, path or bytes of a `.tflite`.
+        data: Splits of prepared data.
+        name: What to call it.
+        baseline: What to compare with, likewise; AUC differences are paired by row.
+        timed: Whether latency is measured too.
+
+    Returns:
+        Every number of the file; AUC, log loss, accuracy, precision, recall, F1, grouped AUC, calibration, tie rate,
+        sizes in bytes, latency in microseconds.
+
+    Raises:
+        ArtifactError: For a file that is damaged. ScoringError: For one that does not take the data.
+
+    Example:
+        >>> evaluate("tflite/demo/int8", data).test.auc  # doctest: +SKIP
+    """
+    reference = None if baseline is None else _measured(baseline, data, BASELINE, None)
+    measured = _measured(source, data, name or "model", reference)
+    if timed:
+        times = compare_latency(
+            {"file": measured.content}, inputs=data.test.take(2048).inputs, seconds=SECONDS_A_BATCH_SIZE
+        )
+        measured = measured.with_latency(times["file"])
+    return measured.evaluation
+
+
+def _measured(source: Any, data: Splits, name: str, baseline: Measured | None) -> Measured:
+    if hasattr(source, "get_weights"):
+        require_functional(source)
+        source = Export(BASELINE).to_bytes(source, data)
+    return measure_file(name, source, data, baseline=baseline)
+
+
+def time_together(results: Mapping[str, Measured], data: Splits) -> dict[str, Measured]:
+    """Time files in turns in one run, so that their ratios hold."""
+    rows = data.test.take(2048, seed=0)
+    times = compare_latency(
+        {name: measured.content for name, measured in results.items()},
+        inputs=rows.inputs,
+        seconds=SECONDS_A_BATCH_SIZE,
+    )
+    return {name: measured.with_latency(times[name]) for name, measured in results.items()}
+
+
+def _timed(result: Result) -> Result:
+    timed = time_together({"file": result.measured, "baseline": result.baseline}, result.data)
+    return replace(result, measured=timed["file"], baseline=timed["baseline"])
+
+
+def as_variant(measured: Measured, data: Splits, plan: Plan | None = None) -> Variant:
+    """A file as a report shows it."""
+    return Variant(
+        name=measured.evaluation.name,
+        evaluation=measured.evaluation,
+        labels=data.test.labels,
+        scores=measured.test_scores,
+        bytes_by_part=bytes_by_part(measured.content),
+        plan=None if plan is None else plan.to_dict(),
+    )
+
+
+def describe_data(data: Splits) -> str:
+    """One sentence on what was learned and how it was split."""
+    parts = ", ".join(
+        f"{split.num_rows:,} {split.name} ({split.labels.mean():.1%} positive)"
+        for split in (data.train, data.validation, data.test)
+    )
+    return f"Target {data.schema.target!r} from {len(data.schema.features)} features; rows: {parts}."
+
+
+def plan_name(plan: Plan) -> str:
+    """A short name made of the plan's steps: prune_qat_int8."""
+    return "_".join([*(step.name.lower() for step in plan.passes), plan.exporter.mode])
+
+
+def save_saved_model(model: Any, folder: str | os.PathLike[str]) -> Path:
+    """Write a Keras model as a SavedModel, beside its place and renamed there."""
+    with new_folder(folder) as fresh:
+        model.save(str(fresh), save_format="tf")
+    return Path(folder)
+
+
+def _artifact(
+    measured: Measured, plan: Mapping[str, Any], data: Splits, candidate: Candidate | None = None
+) -> Artifact:
+    history = () if candidate is None else tuple(record.to_dict() for record in candidate.history)
+    return Artifact(
+        model_bytes=measured.content,
+        schema=data.schema,
+        plan=plan,
+        golden=Golden.of(measured.content, data.validation),
+        evaluation=measured.evaluation,
+        history=history,
+    )
+
+
+def _limits(max_auc_drop: float | None, max_size_bytes: int | None) -> dict[str, float]:
+    given = {"max_auc_drop": max_auc_drop, "max_size_bytes": max_size_bytes}
+    for name, value in given.items():
+        if value is not None and not value > 0:
+            raise PlanError(f"{name} is {value}. Expected a number above 0. Fix: {name}=… or leave it out.")
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _closer(best: Result | None, result: Result) -> Result:
+    """Of two results that miss limits, the one that misses fewer, then the one with the better AUC."""
+    if best is None:
+        return result
+    rank = [(len(one.missed), -one.evaluation.validation.auc) for one in (best, result)]
+    return best if rank[0] <= rank[1] else result
+
+
+def _missed_what(result: Result) -> tuple[bool, bool]:
+    return (
+        any(text.startswith("max_auc_drop") for text in result.missed),
+        any(text.startswith("max_size_bytes") for text in result.missed),
+    )

@@ -1,0 +1,53 @@
+"""Recipes: named functions that return plans, as plain data that can be printed, changed and saved.
+
+Example:
+    >>> from tfshop import recipes
+    >>> recipes.int8().exporter.mode
+    'int8'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from tfshop.compression import QAT, Distill, Prune
+from tfshop.export import Export, Plan, chain
+
+
+def float16() -> Plan:
+    """Weights in float16: half the size, hardly any loss, no faster."""
+    return chain(Export("float16"))
+
+
+def int8() -> Plan:
+    """Quantize after training: no training at all, a quarter of the size, faster."""
+    return chain(Export("int8"))
+
+
+def qat_int8() -> Plan:
+    """One epoch of training with int8's rounding, then int8."""
+    return chain(QAT(), Export("int8"))
+
+
+def prune_int8(sparsity: float = 0.8) -> Plan:
+    """Zero most weights of the dense layers, then int8: a smaller download, not a faster file."""
+    return chain(Prune(sparsity), Export("int8"))
+
+
+def distill_int8(hidden: tuple[int, ...] = (100, 100, 100), dimension: int = 16) -> Plan:
+    """A smaller student of the trained network, then int8: the fastest of the five."""
+    return chain(Distill({"dimension": dimension, "hidden": hidden}), Export("int8"))
+
+
+RECIPES: Mapping[str, Callable[[], Plan]] = MappingProxyType(
+    {
+        "float16": float16,
+        "int8": int8,
+        "qat_int8": qat_int8,
+        "prune_int8": prune_int8,
+        "distill_int8": distill_int8,
+    }
+)
+
+__all__ = ["RECIPES", "distill_int8", "float16", "int8", "prune_int8", "qat_int8"]
