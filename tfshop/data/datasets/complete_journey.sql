@@ -1,4 +1,5 @@
--- Promotion response on Complete Journey: one row per (household, store, week, product) exposure.
+-- Promotion response on Complete Journey: exposures (household, store, week, product), one row a purchase where the
+-- exposure was answered (a product bought in two baskets of the week counts twice), else one row.
 -- {transactions}, {promotions}, {products}, {demographics} are files; {seed}, {fraction} are numbers.
 -- Draws use integer arithmetic below 2^62 and nothing else, so that every DuckDB version and thread count draws the same.
 
@@ -24,11 +25,11 @@ WHERE display_location <> '0' OR mailer_location <> '0'
 GROUP BY store_id, week, product_id;
 
 CREATE TABLE positives AS
-SELECT DISTINCT household_id, store_id, week, product_id
+SELECT household_id, store_id, week, product_id
 FROM purchases SEMI JOIN promoted USING (store_id, week, product_id);
 
 CREATE TABLE visits AS
-SELECT household_id, store_id, week, 4 * count(*) AS wanted, max(available) - count(*) AS available,
+SELECT household_id, store_id, week, 4 * count(*) AS wanted, max(available) - count(DISTINCT product_id) AS available,
        draw(draw(draw(draw({seed} % 1000000007) + household_id) + store_id) + week) AS visit_draw
 FROM positives JOIN (SELECT store_id, week, count(*) AS available FROM promoted GROUP BY ALL) USING (store_id, week)
 GROUP BY household_id, store_id, week;

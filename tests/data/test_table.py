@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import gzip
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tfshop.data import read_table
+from tfshop.errors import DataError
+
+ROWS = [("a", 1), ("b", 2)]
+ALL = "SELECT * FROM rows"
+
+
+def test_csv_tsv_gz_parquet_frames_and_arrow_read_alike(tmp_path):
+    (tmp_path / "t.csv").write_text("item,n\na,1\nb,2\n")
+    (tmp_path / "t.tsv").write_text("item\tn\na\t1\nb\t2\n")
+    (tmp_path / "semicolon.csv").write_text("item;n\na;1\nb;2\n")
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"item,n\na,1\nb,2\n"))
+    arrow = pa.table({"item": ["a", "b"], "n": [1, 2]})
+    pq.write_table(arrow, tmp_path / "t.parquet")
+    names = ("t.csv", "t.tsv", "semicolon.csv", "t.csv.gz", "t.parquet")
+    for source in (*(tmp_path / name for name in names), arrow, arrow.to_pandas()):
+        table = read_table(source)
+        assert table.sql(ALL) == ROWS, source
+        assert dict(table.columns) == {"item": "VARCHAR", "n": "BIGINT"}, source
+        assert table.num_rows == 2
+
+
+def test_globs_and_lists_are_read_in_order(tmp_path):
+    for name, value in (("b", 2), ("a", 1)):
+        (tmp_path / f"{name}.csv").write_text(f"item,n\n{name},{value}\n")
+    assert read_table(str(tmp_path / "*.csv")).sql(ALL) == ROWS
+    assert read_table([tmp_path / "b.csv", tmp_path / "a.csv"]).sql(ALL) == ROWS[::-1]
+
+
+def test_leading_zeros_of_a_csv_survive(tmp_path):
+    """As numbers, '00123' and '123' would be one id."""
+    path = tmp_path / "t.csv"
+    path.write_text("code,n\n00123,1\n123,2\n")
+    assert read_table(path).columns["code"] == "VARCHAR"
+    assert read_table(path).columns["n"] == "BIGINT"
+    assert read_table(path).sql("SELECT code FROM rows") == [("00123",), ("123",)]
+
+
+def test_types_force_a_column_and_refuse_unknown_names(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("item,n\na,1\n")
+    assert read_table(path, types={"n": "VARCHAR"}).sql(ALL) == [("a", "1")]
+    with pytest.raises(DataError, match="names the column 'm'"):
+        read_table(path, types={"m": "VARCHAR"})
+
+
+def test_text_joined_by_bars_is_not_taken_for_columns(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("user,viewed\n1,a|b|c\n2,b|c|d\n")
+    assert read_table(path).sql("SELECT viewed FROM rows") == [("a|b|c",), ("b|c|d",)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("missing.csv", None, "does not exist"),
+        ("t.xlsx", b"x", "ending"),
+        ("empty.csv", b"item,n\n", "no rows"),
+        ("broken.parquet", b"PAR1 not really", "cannot be read"),
+        ("broken.csv.gz", b"not gzip", "cannot be read"),
+    ],
+)
+def test_files_that_cannot_be_read_are_named_with_a_fix(tmp_path, name, content, found):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=found) as raised:
+        read_table(tmp_path / name)
+    assert name in str(raised.value)
+    assert "Fix:" in str(raised.value)
+
+
+def test_a_folder_and_a_glob_without_files_are_refused(tmp_path):
+    with pytest.raises(DataError, match="is a folder"):
+        read_table(tmp_path)
+    with pytest.raises(DataError, match="does not exist"):
+        read_table(str(tmp_path / "*.parquet"))
+
+
+def test_frames_without_rows_mixed_columns_and_other_objects_are_refused():
+    with pytest.raises(DataError, match="no rows"):
+        read_table(pd.DataFrame({"item": pd.Series([], dtype=str)}))
+    with pytest.raises(DataError, match=r"'item'|column item"):
+        read_table(pd.DataFrame({"item": pd.Series(["a", 1.5], dtype=object)}))
+    with pytest.raises(DataError, match="of type int"):
+        read_table(3)
+
+
+def test_a_value_that_breaks_the_guessed_type_is_a_clear_error(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("item,n\na,1\nb,x\n")
+    table = read_table(path, types={"n": "BIGINT"})
+    with pytest.raises(DataError, match="types="):
+        table.sql(ALL)
+    with pytest.raises(DataError, match="types="):
+        list(table.batches(ALL, 10))
+
+
+def test_batches_stream_the_answer():
+    table = read_table(pa.table({"n": np.arange(100_000)}))
+    sizes = [batch.num_rows for batch in table.batches("SELECT n FROM rows WHERE n >= 40000", 10_000)]
+    assert sum(sizes) == 60_000
+    assert max(sizes) <= 10_000
+
+
+def test_the_fingerprint_is_of_the_content(tmp_path):
+    one, same, other = (pa.table({"n": numbers}) for numbers in ([1, 2], [1, 2], [1, 3]))
+    assert read_table(one).fingerprint == read_table(same).fingerprint != read_table(other).fingerprint
+    for name in ("a", "b"):
+        pq.write_table(one, tmp_path / f"{name}.parquet")
+    a, b = (read_table(tmp_path / f"{name}.parquet").fingerprint for name in ("a", "b"))
+    assert a == b
+
+
+def test_the_data_room_does_not_import_tensorflow():
+    code = "import sys, tfshop.data, tfshop.data.datasets; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
