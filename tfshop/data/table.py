@@ -3,6 +3,7 @@
 # ruff: noqa: S608  (names and texts in the SQL are quoted, by `quote` and `text_literal`)
 from __future__ import annotations
 
+import contextlib
 import glob
 import gzip
 import hashlib
@@ -23,6 +24,14 @@ from tfshop.errors import DataError
 _CSV = (".csv", ".tsv", ".txt")
 _PARQUET = (".parquet", ".pq")
 _SNIFFED_ROWS = 200_000
+
+
+def connect_quietly() -> duckdb.DuckDBPyConnection:
+    """A new in-memory database that shows no progress bar of its own."""
+    connection = duckdb.connect()
+    with contextlib.suppress(duckdb.Error):  # in Jupyter without ipywidgets the bar is off and cannot be switched
+        connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +119,7 @@ class Table:
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return a new connection in which the table is called `rows`; the caller closes it."""
-        connection = duckdb.connect()
-        connection.execute("SET enable_progress_bar = false")
+        connection = connect_quietly()
         try:
             if self.memory is not None:
                 connection.register("rows", self.memory)

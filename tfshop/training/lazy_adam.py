@@ -42,6 +42,7 @@ class LazyAdam(keras.optimizers.Optimizer):
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("jit_compile", False)
+        kwargs.setdefault("weight_decay", None)  # 0, the default of Keras, still rewrites every table at every step
         super().__init__(name=name, **kwargs)
         self._learning_rate = self._build_learning_rate(learning_rate)
         self.beta_1 = beta_1

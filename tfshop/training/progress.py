@@ -59,14 +59,16 @@ class PredictionLine(keras.callbacks.Callback):
         self._description = description
         self._steps = steps
         self._stack = ExitStack()
+        self._seen = 0
 
     def on_predict_begin(self, logs: Any = None) -> None:
         """Open the line."""
         self._advance = self._stack.enter_context(_console.progress(self._description, self._steps))
 
     def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Advance."""
-        self._advance()
+        """Advance; `batch` jumps where several steps run in one call."""
+        done, self._seen = batch + 1 - self._seen, batch + 1
+        self._advance(done)
 
     def on_predict_end(self, logs: Any = None) -> None:
         """Close the line."""

@@ -25,7 +25,7 @@ from tfshop.data.preparation import prepare
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.data.splits import TimeSplit
-from tfshop.data.table import Table, read_table
+from tfshop.data.table import Table, connect_quietly, read_table
 from tfshop.errors import DataError
 
 FILES = ("transactions", "promotions", "products", "demographics")
@@ -72,9 +72,10 @@ def complete_journey(
 def complete_journey_schema() -> Schema:
     """Return the schema of promotion response: 15 ids and the household's last 20 product types.
 
-    Ids seen once in training share row 0, which so learns what a rare or new product is worth. Of the seven demographic columns four are kept: age, income, household_size and kids_count, present for all 801
-    households that answered. home_ownership and marital_status are missing for 233 and 137 of them, and household_comp
-    only says again what household_size and kids_count say.
+    Ids seen once in training share row 0, which so learns what a rare or new product is worth. Of the seven
+    demographic columns four are kept: age, income, household_size and kids_count, present for all 801 households
+    that answered. home_ownership and marital_status are missing for 233 and 137 of them, and household_comp only
+    says again what household_size and kids_count say.
     """
     ids = [IdFeature(column, min_count=2) for column in ID_COLUMNS]
     history = SequenceFeature("hist_product_type", table="product_type", max_length=20)
@@ -88,10 +89,11 @@ def complete_journey_table(
 
     A row is an exposure (household, store, week, product): the household shopped at that store in that week, and
     the product was in the mailer or on display there. `bought` is 1 if it bought it there that week (a line with a
-    positive quantity). Every positive is kept, and counts as often as it was bought: a product in two baskets of the
-    week is two rows, as a log of purchases has it. For each visit (household, store, week), four products a positive are
-    drawn among the promoted ones it did not buy, fewer where there are not so many: the share of positives is therefore
-    20% by construction. The draw is integer arithmetic of the numbers and the seed, the same on every machine.
+    positive quantity). Every positive is kept, and counts as often as it was bought: a product in two baskets of
+    the week is two rows, as a log of purchases has it. For each visit (household, store, week), four products a
+    positive are drawn among the promoted ones it did not buy, fewer where there are not so many: the share of
+    positives is therefore 20% by construction. The draw is integer arithmetic of the numbers and the seed, the same
+    on every machine.
 
     `hist_product_type` holds the 20 different product types the household bought most recently in the weeks strictly
     before, anywhere, oldest first: each type once, at the last moment it was bought.
@@ -177,8 +179,10 @@ def _build(path: Path, *, fraction: float, seed: int) -> None:
 
 
 def _run(statements: list[str], built: Path) -> None:
-    with closing(duckdb.connect()) as connection, progress("building Complete Journey", len(statements) + 1) as advance:
-        connection.execute("SET enable_progress_bar = false")
+    with (
+        closing(connect_quietly()) as connection,
+        progress("building Complete Journey", len(statements) + 1) as advance,
+    ):
         for statement in statements:
             connection.execute(statement).fetchall()
             advance()
