@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _STREAMS = (1, 2)
+_TURN = threading.Lock()  # the streams belong to the process, so two blocks at once would lose them
 
 
 @contextmanager
@@ -17,6 +19,11 @@ def quiet() -> Iterator[None]:
 
     Setting TF_CPP_MIN_LOG_LEVEL works only before Python starts.
     """
+    with _TURN:
+        yield from _redirected()
+
+
+def _redirected() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

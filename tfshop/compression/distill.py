@@ -12,7 +12,7 @@ from tfshop._keras import keras
 from tfshop.compression.candidate import Candidate, require_positive
 from tfshop.data.schema import Schema
 from tfshop.data.split import Split, Splits
-from tfshop.errors import PlanError
+from tfshop.errors import ModelError, PlanError
 from tfshop.models import MODELS, build_model
 from tfshop.training import DistillationLoss, FitSettings, fit, predict
 
@@ -61,7 +61,10 @@ class Distill:
 
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse what cannot be built; the student's input names are the schema's."""
-        build_model(self._family(model), schema, **self.student)
+        try:
+            build_model(self._family(model), schema, **self.student)
+        except ModelError as error:
+            raise PlanError(f"Distill cannot build its student: {error}") from error
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Score the training rows once with the teacher, then train the student on them."""

@@ -67,8 +67,7 @@ class Prune:
 
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse roles that cannot be pruned or that the model does not have."""
-        present = [role for role in self.roles if layers_with(model, (role,))]
-        require_roles(model, present or self.roles, wanted_by="Prune", allowed=("dense", "cross", "table", "head"))
+        require_roles(model, self.roles, wanted_by="Prune", allowed=("dense", "cross", "table", "head"))
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Fine-tune with masks, then take the wrappers off."""
@@ -132,6 +131,7 @@ class SparsityCurve(keras.callbacks.Callback):
         self._every = every
         self._step = 0
         self._rows: list[dict[str, float]] = []
+        self._epochs: list[float] = []
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Record one row where it is due."""
@@ -142,8 +142,8 @@ class SparsityCurve(keras.callbacks.Callback):
             logs["sparsity"] = self._rows[-1]["sparsity"]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Give the sparsity to the epoch's own row."""
-        logs["sparsity"] = self._masked_share()
+        """Keep the sparsity of the epoch."""
+        self._epochs.append(self._masked_share())
 
     def with_validation(self, history: Any) -> tuple[dict[str, float], ...]:
         """The rows, with one more an epoch that holds the validation AUC."""
@@ -152,10 +152,10 @@ class SparsityCurve(keras.callbacks.Callback):
             {
                 "step": row.epoch * steps_per_epoch,
                 "loss": row.loss,
-                "sparsity": row.sparsity,
+                "sparsity": sparsity,
                 "validation_auc": row.validation_auc,
             }
-            for row in history.epochs
+            for row, sparsity in zip(history.epochs, self._epochs, strict=True)
         ]
         return tuple(sorted([*self._rows, *ends], key=lambda row: row["step"]))
 

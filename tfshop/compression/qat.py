@@ -62,15 +62,15 @@ class QAT:
 
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse roles that TF-MOT cannot be given a rule for, and models that have none of them."""
-        present = [role for role in self.roles if layers_with(model, (role,))]
-        require_roles(model, present or self.roles, wanted_by="QAT", allowed=("dense", "cross"))
+        require_roles(model, self.roles, wanted_by="QAT", allowed=("dense", "cross"))
+        names = layers_with(model, self.roles)
+        require_plain_ids(model, (*names, *_feeding_layers(model, names)))
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Wrap, train, freeze the ranges."""
         names = layers_with(candidate.model, self.roles)
         masks = zero_masks(candidate.model, names)
         wrapped = _wrap(candidate.model, names, masks, data)
-        require_plain_ids(wrapped)
         settings = FitSettings(
             epochs=self.epochs,
             learning_rate=self.learning_rate,
@@ -89,7 +89,8 @@ class QAT:
 
 def _wrap(model: Any, names: tuple[str, ...], masks: Mapping[str, np.ndarray], data: Splits) -> Any:
     """TF-MOT's wrappers around the named layers and around whatever feeds them, with ranges seen on real rows."""
-    feeding = _feeding_layers(model, names)
+    # The head reads what trained layers give: without a range of its own the converter would lend it theirs.
+    feeding = _feeding_layers(model, (*names, *layers_with(model, ("head",))))
 
     def replace(layer: Any) -> Any:
         if layer.name in names:
@@ -168,12 +169,12 @@ def on_int8_grid(kernel: np.ndarray) -> np.ndarray:
     return (np.round(kernel / scale) * scale).astype(np.float32)
 
 
-def require_plain_ids(model: Any) -> None:
-    """Raise `PlanError` where an integer tensor would pass a fake-quant."""
-    for layer in model.layers:
-        wrapped = isinstance(layer, QuantizeWrapperV2)
-        if wrapped and any(tf.as_dtype(t.dtype).is_integer for t in tf.nest.flatten([layer.input, layer.output])):
+def require_plain_ids(model: Any, names: tuple[str, ...]) -> None:
+    """Raise `PlanError` where one of the layers that would get a fake-quant reads or gives integer ids."""
+    for name in names:
+        layer = model.get_layer(name)
+        if any(tf.as_dtype(tensor.dtype).is_integer for tensor in tf.nest.flatten([layer.input, layer.output])):
             raise PlanError(
-                f"QAT would put a fake-quant on {layer.name!r}, which reads or gives integer ids. Expected ids to "
+                f"QAT would put a fake-quant on {name!r}, which reads or gives integer ids. Expected ids to "
                 "reach their table as they are. Fix: leave that layer's role out of QAT(roles=…)."
             )

@@ -35,7 +35,7 @@ def layers_with(model: Any, wanted: Sequence[str]) -> tuple[str, ...]:
 
 def require_roles(model: Any, wanted: Sequence[str], *, wanted_by: str, allowed: Sequence[str]) -> None:
     """Raise `PlanError` for a role that `wanted_by` has no rule for, or that no layer of the model plays."""
-    for role in wanted:
+    for role in wanted:  # every one of them: a misspelt role beside a good one would go unnoticed
         if role not in allowed:
             raise PlanError(
                 f"{wanted_by} cannot treat role {role!r}. Expected roles from {', '.join(allowed)}; "

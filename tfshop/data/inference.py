@@ -3,6 +3,7 @@
 # ruff: noqa: S608  (names and texts in the SQL are quoted, by `quote` and `text_literal`)
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ HARDLY_REPEATS = 0.9
 LONG_TEXT = 24
 HEAVY_TAIL = 2.0
 MAX_SEQUENCE = 20
-_ID_ENDINGS = ("_id", "Id", "ID", "code", "Code", "_code")
+_ID_NAME = re.compile(r"(^|_)id(_?\d+)?$|Id$|ID$|[cC]ode$", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _decide_text(column: _Column, is_group: bool) -> tuple[Feature | None, str]:
 
 def _decide_integer(column: _Column, is_group: bool) -> tuple[Feature | None, str]:
     about = f"it is an integer with {column.distinct:,} values"
-    if column.name.endswith(_ID_ENDINGS) or column.name.lower() == "id" or is_group:
+    if _ID_NAME.search(column.name) or is_group:
         if column.hardly_repeats and not is_group:
             return None, f"its name is that of an id, and it hardly repeats ({column.present:,} rows): it names rows"
         return IdFeature(column.name), f"{about} and {'is the group' if is_group else 'is named like an id'}"

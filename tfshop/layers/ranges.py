@@ -33,6 +33,13 @@ class OutputRange(keras.layers.Wrapper):
         output = self.layer(inputs, training=training) if expects_training else self.layer(inputs)
         return tf.quantization.fake_quant_with_min_max_args(output, self.minimum, self.maximum, self.num_bits)
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> OutputRange:
+        """Inverse of `get_config`; Keras' own Wrapper does not know registered names."""
+        settings = dict(config)
+        layer = keras.saving.deserialize_keras_object(settings.pop("layer"), custom_objects=custom_objects)
+        return cls(layer, **settings)
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         ranges = {"minimum": self.minimum, "maximum": self.maximum, "num_bits": self.num_bits}

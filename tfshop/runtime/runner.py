@@ -9,6 +9,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from tfshop._quiet import quiet
 from tfshop.errors import ArtifactError, ScoringError
 from tfshop.runtime.elements import Tensor
 from tfshop.runtime.graph import Graph, not_a_tflite
@@ -32,7 +33,8 @@ class Runner:
         self._graph = graph
         self._shapes: dict[str, tuple[int, ...]] = {}
         try:
-            self._interpreter = Interpreter(model_content=content, num_threads=num_threads)
+            with quiet():  # LiteRT announces its delegate
+                self._interpreter = Interpreter(model_content=content, num_threads=num_threads)
         except (ValueError, RuntimeError) as error:
             raise _cannot_load(content, graph, error) from error
 
@@ -80,7 +82,8 @@ class Runner:
         try:
             for name, shape in shapes.items():
                 self._interpreter.resize_tensor_input(self._graph.inputs[name], shape)
-            self._interpreter.allocate_tensors()
+            with quiet():
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise _cannot_allocate(self._graph, shapes, error) from error
         self._shapes = dict(shapes)

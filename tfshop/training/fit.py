@@ -52,7 +52,7 @@ class FitSettings:
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise PlanError(f"epochs is {self.epochs}. Expected at least 1. Fix: epochs=2.")
-        if not self.learning_rate > 0:
+        if isinstance(self.learning_rate, float | int) and not self.learning_rate > 0:
             raise PlanError(
                 f"learning_rate is {self.learning_rate}. Expected a number above 0. Fix: learning_rate=1e-3."
             )
@@ -165,7 +165,6 @@ class _ValidationWatcher(keras.callbacks.Callback):
             validation_auc=float(roc_auc_score(self._labels, scores)),
             validation_log_loss=float(log_loss(self._labels, np.clip(scores, 1e-7, 1 - 1e-7))),
             seconds=time.perf_counter() - self._start,
-            sparsity=logs.get("sparsity"),
         )
         logs["validation_auc"] = row.validation_auc
         self._rows.append(row)

@@ -16,7 +16,6 @@ class Epoch:
     validation_auc: float
     validation_log_loss: float
     seconds: float
-    sparsity: float | None = None
 
 
 @dataclass(frozen=True)
