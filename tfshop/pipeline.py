@@ -121,6 +121,9 @@ class Goal:
         seed: Of every pass.
         baseline: The uncompressed file, measured before; None to measure it.
         timed: Whether the file is timed beside its baseline.
+
+    Raises:
+        PlanError: For a limit that is not above 0.
     """
 
     name: str | None = None
@@ -129,6 +132,11 @@ class Goal:
     seed: int = 0
     baseline: Measured | None = None
     timed: bool = True
+
+    def __post_init__(self) -> None:
+        for limit, value in self.limits.items():
+            if not value > 0:
+                raise PlanError(f"{limit} is {value}. Expected a number above 0. Fix: {limit}=… or leave it out.")
 
 
 def compress(
@@ -167,7 +175,9 @@ def compress(
         >>> result = compress(model, data, chain(Prune(0.5), Export("int8")), max_auc_drop=0.001)  # doctest: +SKIP
         >>> result.artifact.save("tflite/mine"); result.report.save("report/mine")  # doctest: +SKIP
     """
-    return pursue(model, data, plan, Goal(name, _limits(max_auc_drop, max_size_bytes), retry, seed))
+    given = {"max_auc_drop": max_auc_drop, "max_size_bytes": max_size_bytes}
+    limits = {limit: value for limit, value in given.items() if value is not None}
+    return pursue(model, data, plan, Goal(name, limits, retry, seed))
 
 
 def pursue(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
@@ -386,14 +396,6 @@ def _artifact(
         evaluation=measured.evaluation,
         history=history,
     )
-
-
-def _limits(max_auc_drop: float | None, max_size_bytes: int | None) -> dict[str, float]:
-    given = {"max_auc_drop": max_auc_drop, "max_size_bytes": max_size_bytes}
-    for name, value in given.items():
-        if value is not None and not value > 0:
-            raise PlanError(f"{name} is {value}. Expected a number above 0. Fix: {name}=… or leave it out.")
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def _closer(best: Result | None, result: Result) -> Result:

@@ -24,6 +24,7 @@ from tfshop.evaluation import auc_difference, best_threshold, measure
 from tfshop.pipeline import Goal, Result, pursue
 from tfshop.report import Report, rich_table
 from tfshop.runtime import Scorer, bytes_by_part, compare_latency, lookup_tables, read_graph, sparsity_by_tensor
+from tfshop.runtime.sources import model_bytes
 
 SCHEMA_FILE = "tfshop_schema.json"
 
@@ -62,11 +63,10 @@ def train(task: Task, out: Path) -> Outcome:
 def compress(task: Task, plan_text: str, limits: Mapping[str, Any], places: Mapping[str, Path | None]) -> Outcome:
     """Train (or load), compress, write artifact and report."""
     plan = read_plan(plan_text)
+    asked = {key: value for key, value in limits.items() if key != "retry" and value is not None}
+    goal = Goal(name=Path(plan_text).stem, limits=asked, retry=limits["retry"], seed=task.seed)
     data = task.prepare()
     model = task.trained_model(data) if places["trained"] is None else _load(places["trained"], data.schema)
-    asked = {key: value for key, value in limits.items() if key != "retry" and value is not None}
-    name = Path(plan_text).stem
-    goal = Goal(name=name, limits=asked, retry=limits["retry"], seed=task.seed)
     try:
         result = pursue(model, data, plan, goal)
     except LimitError as error:
@@ -121,8 +121,9 @@ def benchmark(files: Sequence[Path], batch: str, threads: int, seconds: float) -
         sizes = tuple(int(part) for part in batch.split(","))
     except ValueError:
         raise TfshopError(f"--batch is {batch!r}. Expected whole numbers separated by commas, as 1,128.") from None
+    rows = _golden(files)  # verifies the first artifact before anything is timed
     sources: dict[str, Any] = {str(file): file for file in files}
-    times = compare_latency(sources, batch_sizes=sizes, num_threads=threads, seconds=seconds, inputs=_golden(files))
+    times = compare_latency(sources, batch_sizes=sizes, num_threads=threads, seconds=seconds, inputs=rows)
     cpu = next(iter(times.values())).cpu
     data = {
         "cpu": cpu,
@@ -150,7 +151,8 @@ def benchmark(files: Sequence[Path], batch: str, threads: int, seconds: float) -
 
 def inspect(file: Path) -> Outcome:
     """What is in a file, and for an artifact whether it is whole."""
-    content = Scorer(file).model_bytes
+    artifact = Artifact.load(file) if (file / MANIFEST).is_file() else None
+    content = model_bytes(file)
     graph = read_graph(content)
     data: dict[str, Any] = {
         "size_bytes": len(content),
@@ -161,8 +163,7 @@ def inspect(file: Path) -> Outcome:
         "tables": [_tensor(table.tensor) for table in lookup_tables(graph)],
         "sparsity": {row.name: round(row.sparsity, 4) for row in sparsity_by_tensor(content)},
     }
-    if (file / MANIFEST).is_file():
-        artifact = Artifact.load(file)
+    if artifact is not None:
         data["plan"] = artifact.plan
         data["versions"] = dict(artifact.versions)
         data["verified"] = "hashes and golden scores"

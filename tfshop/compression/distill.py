@@ -54,6 +54,8 @@ class Distill:
     learning_rate: float = 1e-3
 
     def __post_init__(self) -> None:
+        settings = {name: tuple(value) if isinstance(value, list) else value for name, value in self.student.items()}
+        object.__setattr__(self, "student", settings)
         if not 0 <= self.weight <= 1:
             raise PlanError(f"weight is {self.weight}. Expected a share in [0, 1]. Fix: weight=0.9.")
         require_positive("temperature", self.temperature)
@@ -61,14 +63,22 @@ class Distill:
 
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse what cannot be built; the student's input names are the schema's."""
+        self.student_model(model, schema)
+
+    def student_model(self, model: Any, schema: Schema, *, seed: int = 0) -> Any:
+        """The student, untrained.
+
+        Raises:
+            PlanError: For a teacher of no known family, or hyperparameters its family does not take.
+        """
         try:
-            build_model(self._family(model), schema, **self.student)
+            return build_model(self._family(model), schema, seed=seed, **self.student)
         except ModelError as error:
             raise PlanError(f"Distill cannot build its student: {error}") from error
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Score the training rows once with the teacher, then train the student on them."""
-        student = build_model(self._family(candidate.model), data.schema, seed=seed, **self.student)
+        student = self.student_model(candidate.model, data.schema, seed=seed)
         targets = soft_targets(candidate.model, data.train)
         settings = FitSettings(
             epochs=self.epochs,

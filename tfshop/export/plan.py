@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tfshop.compression import PASSES, Pass, step_to_dict
+from tfshop.compression import PASSES, Distill, Pass, step_to_dict
 from tfshop.data.schema import Schema
 from tfshop.errors import PlanError
 from tfshop.export.exporter import Export
-
-FAMILY_CHANGERS = frozenset({"Distill"})  # passes whose result is another network than the one that came in
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,8 @@ class Plan:
                 step.check(model, schema)
             except PlanError as error:
                 raise PlanError(f"step {number} ({step.name}): {error}") from error
-            if step.name in FAMILY_CHANGERS:
-                break  # later steps meet the student, whose layers have the names of its own family
+            if isinstance(step, Distill):
+                model = step.student_model(model, schema)  # what the later steps will meet
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; `Plan.from_dict` gives the same plan back."""
