@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -97,7 +98,7 @@ class Artifact:
             ArtifactError: Where the folder holds something that is no artifact.
         """
         place = Path(folder)
-        if place.exists() and not (place / MANIFEST).is_file() and (place.is_file() or any(place.iterdir())):
+        if place.exists() and not _is_artifact(place) and (place.is_file() or any(place.iterdir())):
             raise ArtifactError(
                 f"{place} exists and holds no tfshop artifact. Expected a new or empty folder, or an artifact to "
                 "replace. Fix: give another folder, or move what is there away."
@@ -135,7 +136,7 @@ class Artifact:
                 history=tuple(json.loads(files["history.json"])),
                 versions=manifest["versions"],
             )
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise ArtifactError(
                 f"{place} has the right hashes but cannot be read: {type(error).__name__}: {error}. Expected an "
                 f"artifact of format {FORMAT}. Fix: write it again with this version of tfshop."
@@ -153,8 +154,13 @@ class Artifact:
             scores = np.asarray(Scorer(self.model_bytes, schema=self.schema)(self.golden.inputs))
         except ScoringError as error:
             raise ArtifactError(f"model.tflite does not take its golden inputs: {error}") from error
+        if not scores.size or scores.shape != self.golden.scores.shape:
+            raise ArtifactError(
+                f"golden.npz holds rows for {scores.size} scores and {self.golden.scores.size} scores. Expected as "
+                "many, and at least one. Fix: get the artifact anew."
+            )
         gap = float(np.abs(scores - self.golden.scores).max())
-        if gap > GOLDEN_TOLERANCE:
+        if not gap <= GOLDEN_TOLERANCE:  # NaN is refused too
             raise ArtifactError(
                 f"model.tflite gives scores that differ from its golden ones by {gap:.1e}. Expected at most "
                 f"{GOLDEN_TOLERANCE:.0e}. Fix: get the artifact anew; if it was made on another processor, compare "
@@ -217,6 +223,15 @@ def _verified_files(place: Path) -> tuple[dict[str, bytes], Mapping[str, Any]]:
                 "Expected the file as it was saved. Fix: copy or download the artifact again."
             )
     return files, manifest
+
+
+def _is_artifact(place: Path) -> bool:
+    """Whether a folder was written by `Artifact.save`: other things have a manifest.json too."""
+    try:
+        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+        return "format" in manifest and "model.tflite" in manifest["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _manifest(place: Path) -> Mapping[str, Any]:

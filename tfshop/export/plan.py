@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from tfshop.compression import PASSES, Distill, Pass, step_to_dict
@@ -97,7 +97,7 @@ class Plan:
 
     def __str__(self) -> str:
         """The plan as one would type it."""
-        return f"chain({', '.join(map(repr, (*self.passes, self.exporter)))})"
+        return f"chain({', '.join(map(_short, (*self.passes, self.exporter)))})"
 
 
 def chain(*steps: Any) -> Plan:
@@ -125,6 +125,19 @@ def chain(*steps: Any) -> Plan:
                 "Fix: chain(Prune(0.5), Export('int8'))."
             )
     return Plan(passes, exporters[0] if exporters else Export())
+
+
+def _short(step: Any) -> str:
+    """A step as one would type it: without the settings that are the default, the first of them without its name."""
+    default = type(step)()
+    changed = {item.name: getattr(step, item.name) for item in fields(step)}
+    first = next(iter(changed))
+    shown = [
+        repr(value) if name == first else f"{name}={value!r}"
+        for name, value in changed.items()
+        if value != getattr(default, name) or (name == first and isinstance(step, Export))
+    ]
+    return f"{type(step).__name__}({', '.join(shown)})"
 
 
 def _step(known: Mapping[str, Any], entry: Mapping[str, Any]) -> Any:
