@@ -146,18 +146,20 @@ class SparsityCurve(keras.callbacks.Callback):
         self._epochs.append(self._masked_share())
 
     def with_validation(self, history: Any) -> tuple[dict[str, float], ...]:
-        """The rows, with one more an epoch that holds the validation AUC."""
-        steps_per_epoch = self._step // len(history.epochs)
+        """The rows with their place in epochs, and one more an epoch that holds the validation AUC."""
+        steps_per_epoch = self._step / len(history.epochs)
+        during = [{**row, "epoch": row["step"] / steps_per_epoch} for row in self._rows]
         ends = [
             {
                 "step": row.epoch * steps_per_epoch,
+                "epoch": float(row.epoch),
                 "loss": row.loss,
                 "sparsity": sparsity,
                 "validation_auc": row.validation_auc,
             }
             for row, sparsity in zip(history.epochs, self._epochs, strict=True)
         ]
-        return tuple(sorted([*self._rows, *ends], key=lambda row: row["step"]))
+        return tuple(sorted([*during, *ends], key=lambda row: row["step"]))
 
     def _masked_share(self) -> float:
         wrappers = [layer for layer in self.model.layers if hasattr(layer, "pruning_obj")]

@@ -21,9 +21,12 @@ _PAGES = Environment(
 
 
 def handover_readme(
-    model_bytes: bytes, schema: Schema, *, name: str, num_golden: int, evaluation: Evaluation | None = None
+    model_bytes: bytes, schema: Schema, *, name: str, golden: tuple[int, float], evaluation: Evaluation | None = None
 ) -> str:
-    """Markdown for the engineer who integrates the file: inputs, ids, golden scores, what was measured."""
+    """Markdown for the engineer who integrates the file: inputs, ids, golden scores, what was measured.
+
+    `golden` is the number of golden rows and how far scores on another processor may be from theirs.
+    """
     scorer = Scorer(model_bytes, schema=schema)
     inputs = [
         {
@@ -41,7 +44,8 @@ def handover_readme(
         columns=_columns(schema),
         outputs=scorer.outputs,
         evaluation=evaluation,
-        num_golden=num_golden,
+        num_golden=golden[0],
+        tolerance=golden[1],
     )
 
 
