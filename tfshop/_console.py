@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-console = Console(stderr=True, force_jupyter=False)  # a notebook gets a plain line, not a widget it may lack
+# A notebook gets a plain line: widgets may be missing, and its FORCE_COLOR does not make a terminal of it.
+_IS_TERMINAL = sys.stderr is not None and sys.stderr.isatty()
+console = Console(stderr=True, force_jupyter=False, force_terminal=_IS_TERMINAL)
 
 
 def say(message: str) -> None:

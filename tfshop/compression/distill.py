@@ -50,8 +50,8 @@ class Distill:
     family: str | None = None
     weight: float = 0.9
     temperature: float = 1.0
-    epochs: int = 4
-    learning_rate: float = 1e-3
+    epochs: int = 6
+    learning_rate: float = 2e-3
 
     def __post_init__(self) -> None:
         settings = {name: tuple(value) if isinstance(value, list) else value for name, value in self.student.items()}

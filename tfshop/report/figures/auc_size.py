@@ -66,7 +66,7 @@ def _title(baseline: Variant, shown: Sequence[Variant]) -> str:
         return f"AUC against size: '{shown[0].name}' is {ratio} smaller than '{baseline.name}', and {outcome}"
     smallest = min((variant.evaluation.size_bytes for variant in unharmed), default=None)
     text = (
-        f"AUC against size: {len(unharmed)} of {len(shown)} files lost nothing that matters against '{baseline.name}'"
+        f"AUC against size: {len(unharmed)} of {len(shown)} files lost nothing that matters on test against '{baseline.name}'"
     )
     if smallest is None:
         return text

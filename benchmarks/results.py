@@ -1,0 +1,55 @@
+"""What the benchmarks share: the table on the terminal, the JSON beside it, and an interval over seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import t as student_t
+
+from tfshop.artifact import installed_versions
+from tfshop.runtime.latency import cpu_name
+
+FOLDER = Path(__file__).parent / "results"
+WIDTH = 170  # a redirected table is not folded to 80 columns
+
+
+def show(
+    title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *, note: str = "", numbers: bool = True
+) -> None:
+    """Print a table: names on the left, numbers on the right."""
+    table = Table(title=title, caption=note, title_justify="left", caption_justify="left")
+    for position, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if position and numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    Console(width=max(console.width, WIDTH) if not console.is_terminal else None).print(table)
+
+
+def save(name: str, content: dict[str, Any]) -> Path:
+    """Write a result with the machine and the versions it was measured on."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FOLDER / f"{name}.json"
+    measured_on = {"cpu": cpu_name(), "versions": dict(installed_versions())}
+    path.write_text(json.dumps({**measured_on, **content}, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+    """Mean of a few runs and the t-interval of it; without a width where there is one run only.
+
+    Example:
+        >>> mean_interval([1.0, 2.0, 3.0])[0]
+        2.0
+    """
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, mean, mean
+    half = float(student_t.ppf((1 + level) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return mean, mean - half, mean + half

@@ -1,0 +1,49 @@
+"""A short data set, on which a pass takes a few steps, and candidates that passes have been applied to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tfshop._keras import keras
+from tfshop.compression import QAT, Candidate, Prune
+from tfshop.data import Splits
+
+ASKED = 0.8
+
+
+@pytest.fixture(scope="session")
+def brief(clicks: Splits) -> Splits:
+    """Four steps an epoch."""
+    return replace(clicks, train=clicks.train.take(1024))
+
+
+@pytest.fixture(scope="session")
+def candidate(trained: Callable[[str], Any], clicks: Splits) -> Callable[[str], Candidate]:
+    """A trained network by name, nothing done to it yet."""
+    return cache(lambda name: Candidate(trained(name), clicks.schema))
+
+
+@pytest.fixture(scope="session")
+def pruned(candidate: Callable[[str], Candidate], clicks: Splits) -> Candidate:
+    """The perceptron with 80% zeros."""
+    return Prune(ASKED).apply(candidate("mlp"), clicks, seed=0)
+
+
+@pytest.fixture(scope="session")
+def pruned_and_quantized(pruned: Candidate, clicks: Splits) -> Candidate:
+    """The pruned perceptron after training with rounding."""
+    return QAT().apply(pruned, clicks, seed=0)
+
+
+@pytest.fixture(scope="session")
+def linear(clicks: Splits) -> Any:
+    """A network without a Dense layer, of no known family."""
+    ids = keras.Input((3,), dtype="int32", name="ids")
+    weights = keras.layers.Embedding(max(clicks.schema.tables.values()), 1, name="weights")(ids)
+    pooled = keras.layers.GlobalAveragePooling1D()(weights)
+    return keras.Model(ids, keras.layers.Activation("sigmoid", name="probability")(pooled), name="linear")

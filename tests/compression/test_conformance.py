@@ -1,0 +1,183 @@
+"""What every pass in `PASSES` has to do, to every network in `MODELS`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import first_rows, keras_scores, same_weights
+
+from tfshop._keras import keras
+from tfshop.compression import PASSES, QAT, Candidate, Distill, Pass, Prune
+from tfshop.data import Splits
+from tfshop.errors import PlanError
+from tfshop.export import convert
+from tfshop.models import MODELS
+from tfshop.runtime import Scorer, read_graph
+
+QUICK: dict[str, Pass] = {
+    "Prune": Prune(0.5),
+    "QAT": QAT(),
+    "Distill": Distill({"dimension": 4, "hidden": (16,)}, epochs=1),
+}
+IN_ORDER = ("Distill", "Prune", "QAT")
+
+
+@dataclass
+class Applied:
+    """A pass between two candidates."""
+
+    before: Candidate
+    weights_before: list[np.ndarray]
+    after: Candidate
+
+
+@pytest.fixture(scope="module")
+def applied(candidate: Callable[[str], Candidate], brief: Splits) -> Callable[[str, str], Applied]:
+    """Each pass once on each network."""
+
+    @cache
+    def once(name: str, network: str) -> Applied:
+        before = candidate(network)
+        weights = before.model.get_weights()
+        return Applied(before, weights, QUICK[name].apply(before, brief, seed=4))
+
+    return once
+
+
+each_pass = pytest.mark.parametrize("name", PASSES)
+each_network = pytest.mark.parametrize("network", MODELS)
+
+
+def test_every_pass_is_tested_here() -> None:
+    assert set(QUICK) == set(PASSES) == set(IN_ORDER)
+    assert all(PASSES[name] is type(QUICK[name]) and QUICK[name].name == name for name in PASSES)
+
+
+@each_pass
+@each_network
+def test_the_model_that_came_in_is_untouched(name: str, network: str, applied: Callable[[str, str], Applied]) -> None:
+    step = applied(name, network)
+    assert same_weights(step.before.model, step.weights_before)
+    assert step.after.model is not step.before.model and step.before.history == ()
+    shared = {id(w) for w in step.before.model.weights} & {id(w) for w in step.after.model.weights}
+    assert not shared
+
+
+@each_pass
+@each_network
+def test_the_pass_does_something(name: str, network: str, applied: Callable[[str, str], Applied]) -> None:
+    step = applied(name, network)
+    assert not same_weights(step.before.model, step.after.model)
+    assert np.isfinite(np.concatenate([weight.ravel() for weight in step.after.model.get_weights()])).all()
+
+
+@each_pass
+@each_network
+def test_inputs_and_outputs_keep_their_names(name: str, network: str, applied: Callable[[str, str], Applied]) -> None:
+    step = applied(name, network)
+    before, after = step.before.model, step.after.model
+    assert {t.name: (t.shape.as_list(), t.dtype) for t in after.inputs} == {
+        t.name: (t.shape.as_list(), t.dtype) for t in before.inputs
+    }
+    assert after.output_names == ["probability"] and after.name == network
+    assert after.get_layer("logit").output.shape.as_list() == [None, 1]
+
+
+@each_pass
+@each_network
+def test_no_wrapper_of_tf_mot_is_left(
+    name: str, network: str, applied: Callable[[str, str], Applied], clicks: Splits, tmp_path
+) -> None:
+    """And what is left loads without custom objects."""
+    model = applied(name, network).after.model
+    layers = list(model._flatten_layers())
+    assert [type(layer) for layer in layers if "tensorflow_model_optimization" in type(layer).__module__] == []
+    assert not any(
+        word in weight.name for weight in model.weights for word in ("mask", "quant", "threshold", "min", "max")
+    )
+    model.save(tmp_path / "model.keras")
+    rows = first_rows(clicks.validation.inputs, 30)
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(keras_scores(loaded, rows), keras_scores(model, rows), atol=1e-6)
+
+
+@each_pass
+def test_the_result_still_converts_to_the_same_scores(
+    name: str, applied: Callable[[str, str], Applied], clicks: Splits
+) -> None:
+    model = applied(name, "dcn").after.model
+    content = convert(model, "float32")
+    assert read_graph(content).custom_operators == ()
+    rows = first_rows(clicks.validation.inputs, 100)
+    tolerance = 2e-2 if name == "QAT" else 1e-5  # a float sum on the edge of a level may fall on either side
+    np.testing.assert_allclose(Scorer(content)(rows), keras_scores(model, rows), atol=tolerance)
+
+
+@each_pass
+@each_network
+def test_the_history_has_one_more_record_that_survives_json(
+    name: str, network: str, applied: Callable[[str, str], Applied]
+) -> None:
+    step = applied(name, network)
+    (record,) = step.after.history
+    told = json.loads(json.dumps(record.to_dict(), allow_nan=False))
+    assert told["name"] == name
+    assert PASSES[name](**told["settings"]).check(step.before.model, step.before.schema) is None
+    assert set(told["settings"]) == {field.name for field in fields(QUICK[name])}
+    assert len(told["notes"]["fit"]["epochs"]) == 1 and told["curve"]
+    assert all(0 < row["loss"] < 5 for row in told["curve"])
+    assert 0.5 < told["curve"][-1]["validation_auc"] < 1 or name == "Distill"
+
+
+@each_pass
+def test_the_same_seed_gives_the_same_weights(name: str, applied: Callable[[str, str], Applied], brief: Splits) -> None:
+    step = applied(name, "mlp")
+    again = QUICK[name].apply(step.before, brief, seed=4)
+    assert same_weights(step.after.model, again.model)
+
+
+def test_another_seed_gives_another_student(applied: Callable[[str, str], Applied], brief: Splits) -> None:
+    step = applied("Distill", "mlp")
+    assert not same_weights(step.after.model, QUICK["Distill"].apply(step.before, brief, seed=5).model)
+
+
+def test_passes_compose(candidate: Callable[[str], Candidate], brief: Splits) -> None:
+    """Distill, then Prune, then QAT: each works on what the one before made, and all three are told of."""
+    current = candidate("dcn")
+    for name in IN_ORDER:
+        QUICK[name].check(current.model, current.schema)
+        current = QUICK[name].apply(current, brief, seed=0)
+    assert [record.name for record in current.history] == list(IN_ORDER)
+    assert current.model.get_layer("table").output.shape[-1] == 4
+    kernel = current.model.get_layer("cross_0_kernel").get_weights()[0]
+    assert (kernel == 0).mean() == pytest.approx(0.5, abs=0.01)
+    scores = keras_scores(current.model, first_rows(brief.validation.inputs, 50))
+    assert np.isfinite(scores).all() and len(np.unique(scores)) > 20
+
+
+@each_pass
+def test_a_network_it_cannot_treat_is_refused_before_training(name: str, linear: Any, clicks: Splits) -> None:
+    weights = linear.get_weights()
+    with pytest.raises(PlanError, match=rf"{name}.*'linear'.*Fix:"):
+        QUICK[name].check(linear, clicks.schema)
+    assert same_weights(linear, weights)
+
+
+@each_pass
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"learning_rate": -1.0}])
+def test_training_settings_out_of_range_are_refused_at_construction(name: str, change: dict[str, Any]) -> None:
+    with pytest.raises(PlanError, match=f"{next(iter(change))} is.*Fix:"):
+        PASSES[name](**change)
+
+
+@each_pass
+def test_a_pass_is_frozen_and_equal_by_value(name: str) -> None:
+    assert PASSES[name]() == PASSES[name]()
+    with pytest.raises(AttributeError):
+        PASSES[name]().epochs = 3

@@ -1,0 +1,105 @@
+"""What the tests of every room share: planted click logs, and three small networks trained on one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tfshop.data import IdFeature, NumericFeature, Schema, SequenceFeature, Splits, TimeSplit, VectorFeature, prepare
+from tfshop.data.datasets.synthetic import synthetic, synthetic_table
+from tfshop.data.table import read_table
+
+SIZES = {"num_id_features": 3, "rows_per_feature": 100, "num_numeric": 2, "history": 5, "seed": 3}
+SMALL = {"dimension": 8, "hidden": (64, 32)}
+BY_DAY = TimeSplit("day", validation=8, test=9)
+VECTOR_WIDTH = 6
+
+
+@pytest.fixture(scope="session")
+def brief_timing() -> Iterator[None]:
+    """`compress` measures latency for a moment only: in most tests it has to be there, not to be exact."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfshop.pipeline.SECONDS_A_BATCH_SIZE", 0.02)
+        yield
+
+
+@pytest.fixture(scope="session")
+def clicks() -> Splits:
+    """Synthetic: three id columns, two numerics with holes, a history that shares the table of `id_0`."""
+    return synthetic(6000, batch_size=256, **SIZES)
+
+
+@pytest.fixture(scope="session")
+def dense_clicks() -> Splits:
+    """Synthetic: three id columns, nothing missing, so that every export mode can serve it."""
+    return synthetic(4000, batch_size=256, num_id_features=3, rows_per_feature=100, num_numeric=0, seed=5)
+
+
+@pytest.fixture(scope="session")
+def kinds() -> dict[str, Splits]:
+    """The same synthetic rows seen through different features: ids alone, numerics alone, every kind."""
+    rows = pa.Table.from_batches(list(synthetic_table(2000, **SIZES).batches("SELECT * FROM rows", 10_000)))
+    vectors = np.random.default_rng(0).normal(size=(rows.num_rows, VECTOR_WIDTH)).astype(np.float32)
+    table = read_table(rows.append_column("image", pa.array(list(vectors))))
+    ids = [IdFeature(f"id_{number}") for number in range(3)]
+    numerics = [NumericFeature("number_0", transform="log1p"), NumericFeature("number_1")]
+    history = SequenceFeature("hist_id_0", table="id_0", max_length=5)
+    features = {
+        "ids": ids,
+        "numerics": numerics,
+        "every kind": [*ids, *numerics, history, VectorFeature("image", width=VECTOR_WIDTH)],
+    }
+    return {
+        name: prepare(table, Schema(chosen, target="clicked"), split=BY_DAY, batch_size=256)
+        for name, chosen in features.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def trained(clicks: Splits) -> Callable[[str], Any]:
+    """A small network by name, trained for two epochs; tests leave it as it is."""
+    from tfshop.models import build_model
+    from tfshop.training import train
+
+    @cache
+    def network(name: str) -> Any:
+        model = build_model(name, clicks.schema, **SMALL)
+        train(model, clicks, epochs=2, learning_rate=5e-3)
+        return model
+
+    return network
+
+
+@pytest.fixture(scope="session")
+def trained_mlp(trained: Callable[[str], Any]) -> Any:
+    """The trained multilayer perceptron."""
+    return trained("mlp")
+
+
+@pytest.fixture(scope="session")
+def trained_deepfm(trained: Callable[[str], Any]) -> Any:
+    """The trained factorization machine with a tower."""
+    return trained("deepfm")
+
+
+@pytest.fixture(scope="session")
+def trained_dcn(trained: Callable[[str], Any]) -> Any:
+    """The trained network of crosses."""
+    return trained("dcn")
+
+
+@pytest.fixture(scope="session")
+def exported(clicks: Splits, trained: Callable[[str], Any]) -> Callable[[str, str], bytes]:
+    """The file of a trained network in a mode: `exported("mlp", "int8")`."""
+    from tfshop.export import Export
+
+    @cache
+    def content(name: str, mode: str) -> bytes:
+        return Export(mode, calibration_rows=512).to_bytes(trained(name), clicks)
+
+    return content

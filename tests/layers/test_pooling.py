@@ -1,0 +1,33 @@
+"""Sequences are averaged over what is really there."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tfshop._keras import tf
+from tfshop.layers import FieldSlice, FieldSum, MaskedMean
+
+
+def test_padding_does_not_enter_the_mean() -> None:
+    embeddings = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
+    ids = np.int32([[5, 9, 0, 0], [1, 2, 3, 4]])
+    found = MaskedMean()([embeddings, tf.constant(ids)]).numpy()
+    assert found.shape == (2, 1, 3)
+    np.testing.assert_allclose(found[0, 0], embeddings[0, :2].mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(found[1, 0], embeddings[1].mean(axis=0), rtol=1e-6)
+
+
+def test_an_empty_sequence_gives_zeros_and_not_a_division_by_zero() -> None:
+    found = MaskedMean()([tf.fill((1, 3, 2), 7.0), tf.zeros((1, 3), tf.int32)])
+    assert found.numpy().tolist() == [[[0.0, 0.0]]]
+
+
+def test_a_slice_takes_neighbouring_fields() -> None:
+    fields = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
+    layer = FieldSlice.from_config(FieldSlice(1, 2).get_config())
+    np.testing.assert_array_equal(layer(fields), fields[:, 1:3])
+
+
+def test_the_sum_runs_over_fields_and_keeps_rows_and_dimensions_apart() -> None:
+    fields = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
+    np.testing.assert_array_equal(FieldSum()(fields), fields.sum(axis=1))

@@ -1,0 +1,269 @@
+"""The whole way: a plan, a file, its figures beside the baseline's, and what happens where a limit is missed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import first_rows, keras_scores, same_weights
+
+import tfshop as ts
+from tfshop._keras import keras
+from tfshop.compression import Candidate
+from tfshop.data import Splits
+from tfshop.errors import AuditError, LimitError, ModelError, PlanError
+from tfshop.evaluation.measured import Measured
+from tfshop.pipeline import Goal, Result, measure_baseline, plan_name, pursue
+from tfshop.runtime import count_zeros
+
+pytestmark = pytest.mark.usefixtures("brief_timing")
+
+
+@pytest.fixture(scope="module")
+def brief(clicks: Splits) -> Splits:
+    """Four steps an epoch; validation and test as they are."""
+    return replace(clicks, train=clicks.train.take(1024))
+
+
+@pytest.fixture(scope="module")
+def baseline(trained_mlp: Any, clicks: Splits) -> Measured:
+    """The float32 file of the perceptron."""
+    return measure_baseline(trained_mlp, clicks)
+
+
+@pytest.fixture(scope="module")
+def result(trained_mlp: Any, clicks: Splits) -> Result:
+    """The plain int8 file, under limits it meets."""
+    return ts.compress(trained_mlp, clicks, ts.chain(ts.Export("int8")), max_auc_drop=0.02, max_size_bytes=30_000)
+
+
+def quick_goal(baseline: Measured, **limits: float) -> Goal:
+    """Without timing and without measuring the baseline again."""
+    return Goal(limits=limits, retry=True, baseline=baseline, timed=False)
+
+
+def test_a_file_within_its_limits_says_so(result: Result) -> None:
+    assert result.met and result.missed == () and result.attempts == ()
+    assert result.limits == {"max_auc_drop": 0.02, "max_size_bytes": 30_000}
+    assert result.evaluation.name == "int8" and "limit missed" not in str(result)
+    assert result.evaluation.size_bytes == len(result.measured.content) < result.baseline.evaluation.size_bytes
+    assert result.evaluation.auc_difference_validation is not None
+    assert any("audit passed" in note for note in result.evaluation.notes)
+
+
+def test_both_files_are_timed(result: Result) -> None:
+    for measured in (result.measured, result.baseline):
+        latency = measured.evaluation.latency
+        assert latency is not None and [row.batch_size for row in latency.rows] == [1, 16, 128, 512]
+
+
+def test_the_model_that_came_in_is_left_as_it_is(trained_mlp: Any, clicks: Splits, baseline: Measured) -> None:
+    before = trained_mlp.get_weights()
+    pursue(trained_mlp, clicks, ts.chain(ts.Prune(0.5), ts.Export("float16")), Goal(baseline=baseline, timed=False))
+    assert same_weights(before, trained_mlp)
+
+
+def test_a_missed_limit_is_said_with_how_much(trained_mlp: Any, clicks: Splits, baseline: Measured) -> None:
+    goal = Goal(limits={"max_auc_drop": 1e-9, "max_size_bytes": 20_000}, baseline=baseline, timed=False)
+    result = pursue(trained_mlp, clicks, ts.chain(ts.Export("int8")), goal)
+    low = result.evaluation.auc_difference_validation.low
+    assert not result.met and len(result.missed) == 2
+    assert f"the lower end on validation is {low:+.4f}" in result.missed[0]
+    assert f"{result.evaluation.size_bytes:,}" in result.missed[1] and "too many" in result.missed[1]
+
+
+def test_limits_are_judged_on_the_lower_end_of_validation(trained_mlp: Any, clicks: Splits, baseline: Measured) -> None:
+    """A hair looser than what was found is met, a hair tighter is missed."""
+    plan = ts.chain(ts.Export("int8"))
+    found = pursue(trained_mlp, clicks, plan, Goal(baseline=baseline, timed=False)).evaluation
+    low = found.auc_difference_validation.low
+    assert low < 0 and low != pytest.approx(found.auc_difference_test.low, abs=1e-6)
+    for factor, met in ((1.001, True), (0.999, False)):
+        goal = Goal(limits={"max_auc_drop": -low * factor}, baseline=baseline, timed=False)
+        assert pursue(trained_mlp, clicks, plan, goal).met is met
+
+
+def test_the_better_of_qat_and_ptq_is_kept_and_said(trained_mlp: Any, clicks: Splits, baseline: Measured) -> None:
+    result = pursue(trained_mlp, clicks, ts.chain(ts.QAT()), Goal(baseline=baseline, timed=False))
+    trained, plain = told_aucs(result)
+    assert result.evaluation.validation.auc == pytest.approx(max(trained, plain), abs=6e-6)
+    assert (result.candidate.model is not trained_mlp) == (trained >= plain)
+
+
+def test_a_qat_that_ruins_the_network_is_dropped_for_ptq(trained_mlp: Any, brief: Splits, baseline: Measured) -> None:
+    """At a rate that throws the weights about."""
+    result = pursue(trained_mlp, brief, ts.chain(ts.QAT(learning_rate=3.0)), Goal(baseline=baseline, timed=False))
+    trained, plain = told_aucs(result)
+    assert trained < plain == pytest.approx(result.evaluation.validation.auc, abs=6e-6)
+    assert result.candidate.model is trained_mlp
+    assert [record.name for record in result.candidate.history] == ["QAT"]
+
+
+def told_aucs(result: Result) -> tuple[float, float]:
+    """With QAT and without it, as the note tells them."""
+    (note,) = [text for text in result.evaluation.notes if "is the better one" in text]
+    trained, plain = (float(word) for word in note.replace(",", "").split() if word.startswith("0."))
+    assert note.startswith("QAT" if trained >= plain else "post-training quantization")
+    return trained, plain
+
+
+def test_retry_steps_back_until_the_limits_are_met(trained_mlp: Any, brief: Splits, baseline: Measured) -> None:
+    """The limit is planted between what a sparsity of 0.95 loses and what the next gentler one does."""
+
+    def loss(sparsity: float) -> float:
+        plan = ts.chain(ts.Prune(sparsity, learning_rate=1e-6), ts.Export("float16"))
+        found = pursue(trained_mlp, brief, plan, Goal(baseline=baseline, timed=False))
+        return -found.evaluation.auc_difference_validation.low
+
+    much, less = loss(0.95), loss(0.75)
+    assert much > 1.2 * less > 0
+    goal = quick_goal(baseline, max_auc_drop=1.1 * less)
+    result = pursue(trained_mlp, brief, ts.chain(ts.Prune(0.95, learning_rate=1e-6), ts.Export("float16")), goal)
+    assert result.met and result.plan == ts.chain(ts.Prune(0.75, learning_rate=1e-6), ts.Export("float16"))
+    assert len(result.attempts) == 2
+    assert "sparsity=0.95" in result.attempts[0] and "max_auc_drop" in result.attempts[0]
+    assert result.attempts[1].endswith("within the limits")
+    assert [record.settings["sparsity"] for record in result.candidate.history] == [0.75]
+
+
+def test_retry_takes_a_smaller_format_where_the_size_is_missed(
+    trained_mlp: Any, clicks: Splits, baseline: Measured
+) -> None:
+    goal = quick_goal(baseline, max_size_bytes=int(0.62 * baseline.evaluation.size_bytes))
+    result = pursue(trained_mlp, clicks, ts.chain(ts.Export("float32")), goal)
+    assert result.met and result.plan.exporter.mode == "int8"
+    assert result.evaluation.name == "int8" and len(result.attempts) == 3
+
+
+@pytest.fixture(scope="module")
+def refusal(trained_mlp: Any, clicks: Splits, baseline: Measured) -> LimitError:
+    """What is raised where no file is small enough."""
+    with pytest.raises(LimitError) as caught:
+        pursue(trained_mlp, clicks, ts.chain(ts.Export("float16")), quick_goal(baseline, max_size_bytes=10))
+    return caught.value
+
+
+def test_retry_gives_up_with_the_best_it_found(refusal: LimitError) -> None:
+    assert isinstance(refusal.best, Result) and not refusal.best.met and len(refusal.best.missed) == 1
+    for words in ("no plan met the limits after 2 attempts", "too many", "Expected {'max_size_bytes': 10}", "Fix:"):
+        assert words in str(refusal)
+
+
+def test_the_closest_of_two_files_that_are_too_large_is_the_smaller(refusal: LimitError) -> None:
+    assert refusal.best.plan.exporter.mode == "int8"
+
+
+def test_a_file_the_audit_refuses_is_refused(trained_mlp: Any, clicks: Splits, baseline: Measured) -> None:
+    """An int16 range for raw numbers with holes; with `retry` another plan is tried instead."""
+    plan = ts.chain(ts.Export("int16x8"))
+    with pytest.raises(AuditError, match=r"int16x8 file differs.*Fix:"):
+        pursue(trained_mlp, clicks, plan, Goal(baseline=baseline, timed=False))
+    result = pursue(trained_mlp, clicks, plan, quick_goal(baseline, max_auc_drop=0.5))
+    assert result.met and result.plan.exporter.mode == "float16"
+    assert "refused by the audit" in result.attempts[0]
+
+
+def test_the_test_split_decides_nothing(trained_mlp: Any, brief: Splits) -> None:
+    """Rows reversed and labels turned round in test: the same plan, weights, file and validation figures."""
+    turned = replace(
+        brief.test, inputs={name: v[::-1] for name, v in brief.test.inputs.items()}, labels=1 - brief.test.labels[::-1]
+    )
+    results = []
+    for data in (brief, replace(brief, test=turned)):
+        goal = Goal(limits={"max_auc_drop": 0.5}, retry=True, timed=False)
+        results.append(pursue(trained_mlp, data, ts.chain(ts.QAT()), goal))
+    one, other = results
+    assert one.plan == other.plan and same_weights(one.candidate.model, other.candidate.model)
+    assert one.evaluation.validation == other.evaluation.validation
+    assert one.evaluation.test.threshold == other.evaluation.test.threshold
+    assert one.evaluation.test.auc == pytest.approx(1 - other.evaluation.test.auc, abs=1e-6)
+
+
+def test_a_plan_that_cannot_work_is_refused_before_anything_is_made(trained_mlp: Any, clicks: Splits) -> None:
+    """There is no data to train on, and none is asked for."""
+    nothing = Splits(None, None, None, clicks.schema)  # type: ignore[arg-type]
+    with pytest.raises(PlanError, match=r"step 2 \(QAT\).*role cross"):
+        ts.compress(trained_mlp, nothing, ts.chain(ts.Prune(0.5), ts.QAT(roles=("cross",))))
+    with pytest.raises(PlanError, match=r"int8_io.*number_0"):
+        ts.compress(trained_mlp, nothing, ts.chain(ts.Export("int8_io")))
+    with pytest.raises(PlanError, match=r"plan is Prune.*Expected a Plan.*Fix:"):
+        ts.compress(trained_mlp, nothing, ts.Prune(0.5))
+    with pytest.raises(ModelError, match="is not a tf_keras model"):
+        ts.compress("model", nothing, ts.chain())
+
+
+@pytest.mark.parametrize(
+    "limit", [{"max_auc_drop": 0.0}, {"max_auc_drop": -0.1}, {"max_size_bytes": 0}, {"max_auc_drop": float("nan")}]
+)
+def test_a_limit_that_makes_no_sense_is_refused(limit: dict[str, Any], trained_mlp: Any, clicks: Splits) -> None:
+    with pytest.raises(PlanError, match=rf"{next(iter(limit))} is .*Expected a number above 0.*Fix:"):
+        ts.compress(trained_mlp, clicks, ts.chain(), **limit)
+
+
+def test_a_keras_model_an_artifact_a_path_and_bytes_are_evaluated_alike(
+    trained_mlp: Any, result: Result, clicks: Splits, tmp_path: Path
+) -> None:
+    folder = result.artifact.save(tmp_path / "mine")
+    whole = ts.evaluate(trained_mlp, clicks, timed=False)
+    assert whole.test == result.baseline.evaluation.test and whole.name == "model"
+    sources = (result.artifact, folder, str(folder / "model.tflite"), result.measured.content)
+    for source in sources:
+        found = ts.evaluate(source, clicks, name="int8", baseline=trained_mlp, timed=False)
+        assert found.test == result.evaluation.test and found.size_bytes == result.evaluation.size_bytes
+        assert found.auc_difference_test == result.evaluation.auc_difference_test
+    assert ts.evaluate(folder, clicks).latency is not None
+
+
+def test_a_subclassed_model_is_not_evaluated(clicks: Splits) -> None:
+    with pytest.raises(ModelError, match="is subclassed"):
+        ts.evaluate(keras.Model(name="mine"), clicks)
+
+
+def test_the_artifact_holds_the_plan_the_figures_and_the_history(
+    trained_mlp: Any, clicks: Splits, baseline: Measured, tmp_path: Path
+) -> None:
+    plan = ts.chain(ts.Prune(0.8), ts.Export("int8"))
+    result = pursue(trained_mlp, clicks, plan, Goal(name="mine", baseline=baseline, timed=False))
+    zeros, size = count_zeros(result.measured.content)
+    assert zeros / size >= 0.79
+    assert any(
+        note.startswith(f"{zeros / size:.1%} of the file's {size:,} dense weights are zero")
+        for note in result.evaluation.notes
+    )
+    loaded = ts.Artifact.load(result.artifact.save(tmp_path / "mine"))
+    assert loaded.model_bytes == result.measured.content and loaded.evaluation == result.evaluation
+    assert loaded.plan == json.loads(plan.to_json()) and loaded.evaluation.name == "mine"
+    assert [record["name"] for record in loaded.history] == ["Prune"]
+    assert loaded.history[0]["notes"]["sparsity"] == pytest.approx(0.8, abs=0.01)
+    assert loaded.schema == clicks.schema
+
+
+def test_the_saved_model_has_the_names_and_scores_of_the_file(result: Result, clicks: Splits, tmp_path: Path) -> None:
+    from tfshop._keras import tf
+
+    result.save_model(tmp_path / "saved" / "mine")
+    signature = tf.saved_model.load(str(tmp_path / "saved" / "mine")).signatures["serving_default"]
+    assert set(signature.structured_input_signature[1]) == {"ids", "numeric", "hist_id_0"}
+    rows = first_rows(clicks.validation.inputs, 20)
+    scores = signature(**{name: tf.constant(values) for name, values in rows.items()})
+    assert set(scores) == {"probability"}
+    np.testing.assert_allclose(scores["probability"][:, 0], keras_scores(result.candidate.model, rows), atol=1e-6)
+    assert [path.name for path in (tmp_path / "saved").iterdir()] == ["mine"]
+
+
+def test_the_baseline_can_be_handed_over_too(result: Result, tmp_path: Path) -> None:
+    loaded = ts.Artifact.load(result.baseline_artifact.save(tmp_path / "float32"))
+    assert loaded.model_bytes == result.baseline.content and loaded.plan["exporter"]["mode"] == "float32"
+
+
+def test_a_plan_has_a_name_made_of_its_steps() -> None:
+    assert plan_name(ts.chain(ts.Prune(0.5), ts.QAT(), ts.Export("int8"))) == "prune_qat_int8"
+
+
+def test_a_candidate_without_passes_has_no_history(result: Result, trained_mlp: Any) -> None:
+    assert isinstance(result.candidate, Candidate) and result.candidate.history == ()
+    assert result.candidate.model is trained_mlp

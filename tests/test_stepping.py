@@ -1,0 +1,88 @@
+"""The next plan is a little gentler, or a little smaller, and one day there is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from tfshop.compression import QAT, Distill, Prune
+from tfshop.export import Export, Plan, chain
+from tfshop.stepping import gentler, smaller
+
+STUDENT = {"dimension": 8, "hidden": (50, 20)}
+
+
+def steps(plan: Plan | None, step) -> list[Plan]:
+    """The plan and all that follow it."""
+    seen = []
+    while plan is not None:
+        seen.append(plan)
+        assert len(seen) < 30, "it never ends"
+        plan = step(plan)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        (chain(Prune(0.8)), chain(Prune(0.6))),
+        (chain(Prune(0.3), QAT()), chain(QAT())),
+        (chain(Distill(STUDENT), Prune(0.5)), chain(Distill({"dimension": 8, "hidden": (100, 40)}), Prune(0.5))),
+        (chain(Export("int8", 99)), chain(QAT(), Export("int8", 99))),
+        (chain(QAT(), Export("int8", 99)), chain(Export("float16", 99))),
+        (chain(QAT(), Export("int8_io")), chain(Export("float16"))),
+        (chain(Export("dynamic")), chain(Export("float16"))),
+        (chain(Export("int16x8")), chain(Export("float16"))),
+        (chain(Export("float16")), None),
+        (chain(Export("float32")), None),
+    ],
+)
+def test_a_gentler_plan_loses_less(plan: Plan, expected: Plan | None) -> None:
+    assert gentler(plan) == expected
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        (chain(Export("float32", 99)), chain(Export("float16", 99))),
+        (chain(Prune(0.5), Export("float16")), chain(Prune(0.5), Export("int8"))),
+        (chain(Distill(STUDENT), Prune(0.5)), chain(Distill({"dimension": 4, "hidden": (25, 10)}), Prune(0.5))),
+        (chain(Distill({"dimension": 3, "hidden": (1,)})), chain(Distill({"dimension": 2, "hidden": (1,)}))),
+        (chain(Distill({"dimension": 2, "hidden": (8,)})), None),
+        (chain(Prune(0.5), QAT()), None),
+        (chain(Export("int8")), None),
+    ],
+)
+def test_a_smaller_plan_makes_a_smaller_file(plan: Plan, expected: Plan | None) -> None:
+    assert smaller(plan) == expected
+
+
+@pytest.mark.parametrize(
+    ("plan", "step", "most"),
+    [
+        (chain(Prune(0.95), QAT()), gentler, 6),
+        (chain(Prune(0.95), QAT()), smaller, 1),
+        (chain(Distill(STUDENT), Prune(0.9), QAT()), gentler, 14),
+        (chain(Distill(STUDENT), Export("float32")), smaller, 5),
+    ],
+)
+def test_steps_end_and_never_repeat(plan: Plan, step, most: int) -> None:
+    seen = steps(plan, step)
+    assert all(one != other for position, one in enumerate(seen) for other in seen[:position])
+    assert most / 2 < len(seen) <= most
+
+
+def test_a_students_other_settings_are_kept() -> None:
+    plan = chain(Distill({**STUDENT, "dropout": 0.1}, weight=0.4, temperature=3.0, epochs=7))
+    for other in (gentler(plan), smaller(plan)):
+        assert other is not None
+        step = other.passes[0]
+        assert (step.weight, step.temperature, step.epochs, step.student["dropout"]) == (0.4, 3.0, 7, 0.1)
+
+
+def test_a_student_left_to_its_defaults_becomes_wider_too() -> None:
+    wider = gentler(chain(Distill()))
+    assert wider is not None and wider.passes[0].student == {"dimension": 16, "hidden": (200, 200, 200)}
+
+
+def test_a_student_becomes_no_wider_than_is_sensible() -> None:
+    assert gentler(chain(Distill({"hidden": (4000,)}), Export("float16"))) is None
