@@ -22,8 +22,8 @@ $(STAMP): $(SOURCES)
 	@$(PYTHON) -c 'import sys; ok = (3, 10) <= sys.version_info[:2] <= (3, 13); sys.exit(0 if ok else "tfshop needs Python 3.10 to 3.13, but $(PYTHON) is " + sys.version.split()[0] + ". Fix: make PYTHON=/path/to/python3.11")'
 	@test -x $(BIN)/python || { echo "creating $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing tfshop and what it needs (about two minutes)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=24' 'setuptools>=68' wheel
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=24' 'setuptools>=68' wheel
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $(STAMP)
 
 demo: setup

@@ -28,7 +28,8 @@ ORDER = (
     ("evaluation",),
     ("report",),
     ("artifact",),
-    ("stepping", "recipes", "pipeline"),
+    ("result", "stepping", "recipes"),
+    ("pipeline",),
     ("demo",),
     ("cli",),
 )

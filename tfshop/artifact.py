@@ -23,12 +23,12 @@ from tfshop.data.schema import InputSpec, Schema
 from tfshop.data.split import Split
 from tfshop.errors import ArtifactError, ScoringError
 from tfshop.evaluation.evaluation import Evaluation
-from tfshop.export.modes import MODES
 from tfshop.report.handover import handover_readme
 from tfshop.runtime import Scorer
 
 FORMAT = 1
 GOLDEN_ROWS = 100
+FLOAT_MODES = ("float32", "float16")
 GOLDEN_TOLERANCE = 1e-4  # between kernels of different processors, in float arithmetic
 INTEGER_TOLERANCE = 5e-3  # some round an integer step the other way
 MANIFEST = "manifest.json"
@@ -149,8 +149,8 @@ class Artifact:
     @property
     def tolerance(self) -> float:
         """How far scores on another processor may be from the golden ones."""
-        mode = MODES.get(str(self.plan.get("exporter", {}).get("mode")))
-        return GOLDEN_TOLERANCE if mode is None or mode.name in {"float32", "float16"} else INTEGER_TOLERANCE
+        mode = self.plan.get("exporter", {}).get("mode", "float32")
+        return GOLDEN_TOLERANCE if mode in FLOAT_MODES else INTEGER_TOLERANCE
 
     def verify(self) -> float:
         """Score the golden inputs and return the largest difference.

@@ -15,18 +15,9 @@ from tfshop._console import console, say
 from tfshop.data.datasets import complete_journey
 from tfshop.data.split import Splits
 from tfshop.models import build_model
-from tfshop.pipeline import (
-    BASELINE,
-    Goal,
-    Result,
-    as_variant,
-    describe_data,
-    measure_baseline,
-    pursue,
-    save_saved_model,
-    time_together,
-)
+from tfshop.pipeline import Goal, measure_baseline, pursue, time_together
 from tfshop.report import Report, TrainingCurve, rich_table
+from tfshop.result import BASELINE, Result, as_variant, describe_data, save_saved_model
 from tfshop.training import History, train
 
 MAX_AUC_DROP = 0.001

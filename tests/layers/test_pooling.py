@@ -9,12 +9,13 @@ from tfshop.layers import FieldSlice, FieldSum, MaskedMean
 
 
 def test_padding_does_not_enter_the_mean() -> None:
-    embeddings = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
-    ids = np.int32([[5, 9, 0, 0], [1, 2, 3, 4]])
+    embeddings = np.random.default_rng(0).normal(size=(3, 4, 3)).astype(np.float32)
+    ids = np.int32([[5, 9, 0, 0], [1, 2, 3, 4], [7, 0, 0, 0]])
     found = MaskedMean()([embeddings, tf.constant(ids)]).numpy()
-    assert found.shape == (2, 1, 3)
+    assert found.shape == (3, 1, 3)
     np.testing.assert_allclose(found[0, 0], embeddings[0, :2].mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(found[1, 0], embeddings[1].mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(found[2, 0], embeddings[2, 0], rtol=1e-6)
 
 
 def test_an_empty_sequence_gives_zeros_and_not_a_division_by_zero() -> None:

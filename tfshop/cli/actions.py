@@ -21,8 +21,9 @@ from tfshop.data.labels import read_labels
 from tfshop.demo import DemoSettings, run_demo
 from tfshop.errors import LimitError, TfshopError
 from tfshop.evaluation import auc_difference, best_threshold, measure
-from tfshop.pipeline import Goal, Result, pursue
+from tfshop.pipeline import Goal, pursue
 from tfshop.report import Report, rich_table
+from tfshop.result import Result
 from tfshop.runtime import Scorer, bytes_by_part, compare_latency, lookup_tables, read_graph, sparsity_by_tensor
 from tfshop.runtime.sources import model_bytes
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from tensorflow.lite.python.convert import mlir_quantize
+from tensorflow.lite.python.convert_phase import ConverterError
 
 from tfshop._keras import tf
 from tfshop._quiet import quiet
@@ -38,12 +39,8 @@ def convert(model: Any, mode: str, calibration: Batches | None = None) -> bytes:
     try:
         with _silent():
             return CONVERTERS[mode](converter, calibration)
-    except (ValueError, RuntimeError, TypeError, tf.errors.OpError) as error:
+    except (ConverterError, ValueError, RuntimeError, TypeError, tf.errors.OpError) as error:
         raise _refused(model, mode, error) from error
-    except Exception as error:
-        if type(error).__name__ == "ConverterError":
-            raise _refused(model, mode, error) from error
-        raise
 
 
 def _float32(converter: Any, calibration: Batches | None) -> bytes:

@@ -65,9 +65,8 @@ def _title(baseline: Variant, shown: Sequence[Variant]) -> str:
         outcome = "lost nothing that matters" if unharmed else f"its AUC may have lost {-_interval(shown[0])[0]:.4f}"
         return f"AUC against size: '{shown[0].name}' is {ratio} smaller than '{baseline.name}', and {outcome}"
     smallest = min((variant.evaluation.size_bytes for variant in unharmed), default=None)
-    text = (
-        f"AUC against size: {len(unharmed)} of {len(shown)} files lost nothing that matters on test against '{baseline.name}'"
-    )
+    outcome = f"{len(unharmed)} of {len(shown)} files lost nothing that matters on test"
+    text = f"AUC against size: {outcome} against '{baseline.name}'"
     if smallest is None:
         return text
     return f"{text}; the smallest of them is {times_text(baseline.evaluation.size_bytes / smallest)} smaller"
