@@ -260,3 +260,10 @@ def test_the_converters_words_do_not_reach_the_terminal(
 ) -> None:
     Export("float32").to_bytes(trained_mlp, clicks)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("rows", [40, 100])
+def test_calibration_rows_need_not_fill_whole_batches(clicks, trained_mlp, rows):
+    """A last batch of another size once stopped the calibrator: 'Given shapes are not broadcastable'."""
+    content = Export("int8", calibration_rows=rows).to_bytes(trained_mlp, clicks)
+    assert np.isfinite(Scorer(content).score_split(clicks.validation.take(10))).all()

@@ -71,9 +71,12 @@ class Export:
     def _calibration(self, model: Any, data: Splits, seed: int) -> Batches:
         sample = data.train.take(min(self.calibration_rows, data.train.num_rows), seed=seed)
         inputs = bind(sample.inputs, data.schema, model_specs(model))
+        # All batches of one size: the converter's calibrator does not resize every tensor for a smaller last one.
+        size = min(CALIBRATION_BATCH, sample.num_rows)
+        whole = sample.num_rows - sample.num_rows % size
 
         def batches() -> Iterator[Mapping[str, np.ndarray]]:
-            for start in range(0, sample.num_rows, CALIBRATION_BATCH):
-                yield {name: values[start : start + CALIBRATION_BATCH] for name, values in inputs.items()}
+            for start in range(0, whole, size):
+                yield {name: values[start : start + size] for name, values in inputs.items()}
 
         return batches
