@@ -9,7 +9,7 @@ SOURCES := setup.cfg pyproject.toml constraints.txt
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    train, compress along five plans, export and verify on a real data set (about 8 minutes)"
+	@echo "make demo    train, compress along five plans, export and verify on a real data set (about 10 minutes)"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   the benchmarks of benchmarks/"
