@@ -120,6 +120,8 @@ def test_a_plan_can_come_from_a_file(folder, tmp_path, capsys):
         (["--target", "price"], "'price'"),
         (["--plan", "int9"], "int9"),
         (["--model", "mpl"], "'mpl'"),
+        (["--dimension", "0"], "--dimension"),
+        (["--hidden", "32,0"], "--hidden"),
         (["--exclude", "item,price"], "Fix:"),
         (["--validation", "3"], "--time"),
         (["--max-auc-drop", "-1"], "max_auc_drop"),

@@ -132,3 +132,8 @@ def test_a_schema_keeps_its_own_copies():
     schema = Schema(features, target="y")
     features.append(VectorFeature("b", width=2))
     assert schema.features == (IdFeature("a"),)
+
+
+def test_what_is_no_feature_is_refused_by_name():
+    with pytest.raises(SchemaError, match=r"'item' is no feature.*IdFeature\('item'\)"):
+        Schema(["item"], target="bought")

@@ -140,3 +140,13 @@ def test_missing_times_and_groups_are_counted():
 def test_a_split_column_that_is_not_there_is_named():
     with pytest.raises(SchemaError, match="TimeSplit 'week' is not a column"):
         prepare(rows(), Schema([IdFeature("row")], target="y"), split=TimeSplit("week", validation=1, test=2))
+
+
+def test_rules_refuse_what_is_no_column_and_no_fraction():
+    with pytest.raises(DataError, match="column=None"):
+        GroupSplit(None)
+    with pytest.raises(DataError, match="validation='a'"):
+        RandomSplit(validation="a")
+    frame = pd.DataFrame({"item": ["a"], "bought": [1]})
+    with pytest.raises(DataError, match=r"split is 'week'.*Fix: split=TimeSplit"):
+        prepare(frame, Schema([IdFeature("item")], target="bought"), split="week")

@@ -126,3 +126,8 @@ def test_the_fingerprint_is_of_the_content(tmp_path):
 def test_the_data_room_does_not_import_tensorflow():
     code = "import sys, tfshop.data, tfshop.data.datasets; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_half_floats_of_a_frame_are_read_as_numbers():
+    table = read_table(pd.DataFrame({"price": np.array([1.5, 2.0], np.float16)}))
+    assert table.sql("SELECT price FROM rows") == [(1.5,), (2.0,)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -161,6 +162,11 @@ def main() -> None:
             raise
         _complain(f"{error.filename}: {error.strerror}. Fix: check the path and its permissions.")
         sys.exit(INPUT_ERROR)
+    except Exception as error:
+        if os.environ.get("TFSHOP_TRACEBACK"):
+            raise
+        _complain(f"{type(error).__name__}: {error}. This is a defect; please report it with TFSHOP_TRACEBACK=1.")
+        sys.exit(INPUT_ERROR)  # Python's own exit code would be 1, which says that a limit was missed
 
 
 def _run(action: Callable[[Any], Any], as_json: bool) -> None:

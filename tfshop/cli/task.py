@@ -11,8 +11,8 @@ from tfshop._console import say
 from tfshop.data import GroupSplit, RandomSplit, Schema, TimeSplit, prepare, read_table
 from tfshop.data.split import Splits
 from tfshop.data.table import Table
-from tfshop.errors import DataError, SchemaError, TfshopError
-from tfshop.models import build_model
+from tfshop.errors import DataError, ModelError, SchemaError, TfshopError
+from tfshop.models import MODELS, build_model
 from tfshop.training import train
 
 VALIDATION_FROM, TEST_FROM = 0.8, 0.9  # of the rows in order of time
@@ -37,6 +37,16 @@ class Task:
     seed: int
     exclude: tuple[str, ...]
     hidden: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise ModelError(
+                f"no network is called {self.model!r}. Expected one of {', '.join(MODELS)}. Fix: --model mlp."
+            )
+        numbers = {"--dimension": (self.dimension,), "--epochs": (self.epochs,), "--hidden": self.hidden}
+        for option, values in numbers.items():
+            if min(values) < 1:
+                raise ModelError(f"{option} is {min(values)}. Expected at least 1. Fix: leave {option} out.")
 
     def prepare(self) -> Splits:
         """Read, infer or read the schema, split and encode."""

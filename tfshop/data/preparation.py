@@ -48,6 +48,11 @@ def prepare(table: object, schema: Schema, *, split: SplitRule, batch_size: int 
     """
     source = read_table(table)
     require_batch_size(batch_size)
+    if not isinstance(split, SplitRule):
+        raise DataError(
+            f"split is {split!r}. Expected TimeSplit, GroupSplit or RandomSplit. "
+            "Fix: split=TimeSplit('week', validation=43, test=45)."
+        )
     _require_named(source, schema, split)
     with _parsed_once(source, _needed(schema, split)) as rows:
         parts, labels = _label(rows, schema, split)

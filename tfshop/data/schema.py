@@ -258,6 +258,12 @@ class Schema:
 
 
 def _require_consistent(schema: Schema) -> None:
+    for item in schema.features:
+        if not isinstance(item, (IdFeature, NumericFeature, SequenceFeature, VectorFeature)):
+            raise SchemaError(
+                f"{item!r} is no feature. Expected IdFeature, NumericFeature, SequenceFeature or VectorFeature. "
+                f"Fix: e.g. IdFeature({item!r})."
+            )
     names = [feature.name for feature in schema.features]
     inputs = [sequence.input_name for sequence in schema.sequence_features]
     inputs += [vector.input_name for vector in schema.vector_features]

@@ -111,6 +111,10 @@ class GroupSplit:
 
     def __post_init__(self) -> None:
         """Check the limits."""
+        if not isinstance(self.column, str) or not self.column:
+            raise DataError(
+                f"GroupSplit has column={self.column!r}. Expected the name of a column. Fix: GroupSplit('user_id')."
+            )
         _require_fractions("GroupSplit", self.validation, self.test)
 
     def part_sql(self, columns: Mapping[str, str]) -> str:
@@ -156,7 +160,8 @@ class RandomSplit:
 
 
 def _require_fractions(rule: str, validation: float, test: float) -> None:
-    if not (validation > 0 and test > 0 and validation + test < 1):
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (validation, test))
+    if not (numbers and validation > 0 and test > 0 and validation + test < 1):
         raise DataError(
             f"{rule} has validation={validation!r} and test={test!r}. Expected positive fractions that leave rows for "
             "training. Fix: e.g. validation=0.1, test=0.1."

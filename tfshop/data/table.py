@@ -133,7 +133,8 @@ class Table:
     def _unreadable(self, error: Exception) -> DataError:
         reason = " ".join(str(error).split())[:300]
         typed = "name the column's type, read_table(..., types={'column': 'VARCHAR'})"
-        fix = typed if self.is_text else "check the file"
+        in_file = typed if self.is_text else "check the file"
+        fix = in_file if self.memory is None else "check the types of the columns"
         return DataError(f"{self.name} cannot be read: {reason}. Expected a readable table. Fix: {fix}.")
 
 
@@ -189,8 +190,14 @@ def _is_path(source: object) -> bool:
     return isinstance(source, (str, os.PathLike, list, tuple))
 
 
+def _without_half_floats(memory: pa.Table) -> pa.Table:
+    """The same table with float16 columns as float32, since DuckDB knows no float16."""
+    fields = [item.with_type(pa.float32()) if pa.types.is_float16(item.type) else item for item in memory.schema]
+    return memory.cast(pa.schema(fields))
+
+
 def _from_memory(source: object) -> Table:
-    memory = to_arrow(source)
+    memory = _without_half_floats(to_arrow(source))
     draft = Table(name="the table", columns={}, scan="", memory=memory)
     # DuckDB has called a column without a value INTEGER or NULL, depending on its version.
     empty = {field.name: "NULL" for field in memory.schema if pa.types.is_null(field.type)}

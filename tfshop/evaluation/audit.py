@@ -139,7 +139,8 @@ def _finite(scores: Any, batch: int) -> None:
         if len(values) != batch or not np.isfinite(values).all():
             raise ScoringError(
                 f"a batch of {batch} gave {len(values)} scores, some not finite. Expected {batch} finite scores. "
-                "Fix: export the model with a free batch dimension, and look for divisions by zero in it."
+                "Fix: export the model with a free batch dimension; impute missing numbers (NaN in 'numeric') in the "
+                "network or before it; look for divisions by zero."
             )
 
 

@@ -46,6 +46,9 @@ def build_model(name: str, schema: Schema, *, seed: int = 0, **hyperparameters: 
     unknown = sorted(set(hyperparameters) - set(known))
     if unknown:
         raise ModelError(f"{name} has no hyperparameter {', '.join(unknown)}. Expected some of {', '.join(known)}.")
+    dimension = hyperparameters.get("dimension", 1)
+    if not isinstance(dimension, int) or dimension < 1:
+        raise ModelError(f"dimension is {dimension!r}. Expected an integer of at least 1. Fix: dimension=16.")
     keras.utils.set_random_seed(seed)
     return builder(schema, **hyperparameters)
 
