@@ -11,8 +11,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tfshop.errors import TfshopError
+
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux: two names swap what they stand for, atomically
 _CURRENT_FOLDER = -100  # AT_FDCWD
+
+
+def require_replaceable(target: str | os.PathLike[str], marker: str) -> None:
+    """Refuse to replace a file, or a folder with things in it but not the file that says we wrote it.
+
+    Args:
+        target: Where a folder is to go.
+        marker: Name of a file that every folder of its kind holds.
+
+    Raises:
+        TfshopError: For either; nothing has been touched then.
+    """
+    place = Path(target)
+    if not place.exists() or (place.is_dir() and ((place / marker).is_file() or not any(place.iterdir()))):
+        return
+    raise TfshopError(
+        f"{place} exists and has no {marker}, so it is not ours to replace. Expected a new or empty folder, or an "
+        "earlier one of the same kind. Fix: give another folder, or move what is there away."
+    )
 
 
 @contextmanager

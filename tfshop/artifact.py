@@ -21,7 +21,7 @@ from tfshop._folders import new_folder
 from tfshop.data.binding import bind
 from tfshop.data.schema import InputSpec, Schema
 from tfshop.data.split import Split
-from tfshop.errors import ArtifactError, ScoringError
+from tfshop.errors import ArtifactError, SchemaError, ScoringError
 from tfshop.evaluation.evaluation import Evaluation
 from tfshop.report.handover import handover_readme
 from tfshop.runtime import Scorer
@@ -85,10 +85,10 @@ class Artifact:
         versions: Of Python and the packages that made it.
     """
 
-    model_bytes: bytes
-    schema: Schema
+    model_bytes: bytes = field(repr=False)
+    schema: Schema = field(repr=False)
     plan: Mapping[str, Any]
-    golden: Golden
+    golden: Golden = field(repr=False)
     evaluation: Evaluation | None = None
     history: tuple[Mapping[str, Any], ...] = ()
     versions: Mapping[str, str] = field(default_factory=lambda: dict(installed_versions()))
@@ -100,11 +100,7 @@ class Artifact:
             ArtifactError: Where the folder holds something that is no artifact.
         """
         place = Path(folder)
-        if place.exists() and not _is_artifact(place) and (place.is_file() or any(place.iterdir())):
-            raise ArtifactError(
-                f"{place} exists and holds no tfshop artifact. Expected a new or empty folder, or an artifact to "
-                "replace. Fix: give another folder, or move what is there away."
-            )
+        require_artifact_or_nothing(place)
         files = self._files()
         manifest = {
             "format": FORMAT,
@@ -132,13 +128,13 @@ class Artifact:
             artifact = cls(
                 model_bytes=files["model.tflite"],
                 schema=Schema.from_json(files["schema.json"].decode()),
-                plan=json.loads(files["plan.json"]),
+                plan=_plan(json.loads(files["plan.json"])),
                 golden=Golden.from_bytes(files["golden.npz"]),
                 evaluation=None if evaluation is None else Evaluation.from_dict(evaluation),
                 history=tuple(json.loads(files["history.json"])),
                 versions=manifest["versions"],
             )
-        except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except (KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, SchemaError) as error:
             raise ArtifactError(
                 f"{place} has the right hashes but cannot be read: {type(error).__name__}: {error}. Expected an "
                 f"artifact of format {FORMAT}. Fix: write it again with this version of tfshop."
@@ -203,6 +199,13 @@ class Artifact:
         )
 
 
+def _plan(content: Any) -> dict[str, Any]:
+    """A plan's plain data; ValueError for anything else."""
+    if not isinstance(content, dict) or not isinstance(content.get("exporter", {}), dict):
+        raise ValueError("plan.json holds no plan")
+    return content
+
+
 def installed_versions() -> Mapping[str, str]:
     """Versions of Python and of the packages that decide what is in a file."""
     found = {"python": platform.python_version()}
@@ -236,6 +239,15 @@ def _verified_files(place: Path) -> tuple[dict[str, bytes], Mapping[str, Any]]:
                 "Expected the file as it was saved. Fix: copy or download the artifact again."
             )
     return files, manifest
+
+
+def require_artifact_or_nothing(place: Path) -> None:
+    """Raise `ArtifactError` for a place that holds something else than an artifact."""
+    if place.exists() and not _is_artifact(place) and (place.is_file() or any(place.iterdir())):
+        raise ArtifactError(
+            f"{place} exists and holds no tfshop artifact. Expected a new or empty folder, or an artifact to "
+            "replace. Fix: give another folder, or move what is there away."
+        )
 
 
 def _is_artifact(place: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -49,8 +49,8 @@ class Goal:
 
     def __post_init__(self) -> None:
         for limit, value in self.limits.items():
-            if not value > 0:
-                raise PlanError(f"{limit} is {value}. Expected a number above 0. Fix: {limit}=… or leave it out.")
+            if not isinstance(value, (int, float)) or not value > 0:
+                raise PlanError(f"{limit} is {value!r}. Expected a number above 0. Fix: {limit}=… or leave it out.")
 
 
 def compress(
@@ -104,7 +104,7 @@ def pursue(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
     attempts: list[str] = []
     best: Result | None = None
     refused: AuditError | None = None
-    for attempt in _plans(plan, retry=goal.retry):
+    for attempt in _plans(plan, lambda other: _works(other, model, data), retry=goal.retry):
         try:
             result = _follow(model, data, attempt.plan, goal)
         except AuditError as error:
@@ -114,7 +114,7 @@ def pursue(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
             attempts.append(f"{attempt.plan}: refused by the audit: {error}")
             continue
         attempts.append(f"{attempt.plan}: {'; '.join(result.missed) or 'within the limits'}")
-        result = replace(result, attempts=tuple(attempts) if len(attempts) > 1 else ())
+        result = replace(result, attempts=tuple(attempts) if goal.retry else ())
         if result.met or not goal.retry:
             return _timed(result) if goal.timed else result
         best = _closer(best, result)
@@ -143,7 +143,7 @@ class _Attempt:
     missed_size: bool = False
 
 
-def _plans(plan: Plan, *, retry: bool) -> Iterator[_Attempt]:
+def _plans(plan: Plan, works: Callable[[Plan], bool], *, retry: bool) -> Iterator[_Attempt]:
     """The plan, then as long as its files miss something, others; none is tried twice."""
     tried: list[Plan] = []
     current: Plan | None = plan
@@ -154,6 +154,17 @@ def _plans(plan: Plan, *, retry: bool) -> Iterator[_Attempt]:
         if not retry or (attempt.missed_quality and attempt.missed_size):
             return  # what would mend the one makes the other worse
         current = smaller(current) if attempt.missed_size else gentler(current)
+        if current is not None and not works(current):
+            return
+
+
+def _works(plan: Plan, model: Any, data: Splits) -> bool:
+    """Whether a plan that nobody asked for would be let through."""
+    try:
+        plan.check(model, data.schema)
+    except PlanError:
+        return False
+    return True
 
 
 def _follow(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:

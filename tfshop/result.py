@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfshop._folders import new_folder
+from tfshop._folders import new_folder, require_replaceable
 from tfshop.artifact import Artifact, Golden
 from tfshop.compression import Candidate
 from tfshop.data.split import Splits
@@ -19,6 +19,7 @@ from tfshop.report import Report, TrainingCurve, Variant
 from tfshop.runtime import bytes_by_part
 
 BASELINE = "float32"
+SAVED_MODEL = "saved_model.pb"
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +131,7 @@ def plan_name(plan: Plan) -> str:
 
 def save_saved_model(model: Any, folder: str | os.PathLike[str]) -> Path:
     """Write a Keras model as a SavedModel, beside its place and renamed there."""
+    require_replaceable(folder, SAVED_MODEL)
     with new_folder(folder) as fresh:
         model.save(str(fresh), save_format="tf")
     return Path(folder)

@@ -41,6 +41,8 @@ def smaller(plan: Plan) -> Plan | None:
     if plan.exporter.mode in SHRINKING[:-1]:
         mode = SHRINKING[SHRINKING.index(plan.exporter.mode) + 1]
         return Plan(plan.passes, Export(mode, plan.exporter.calibration_rows))
+    if not any(isinstance(step, Distill) for step in plan.passes):
+        return plan.with_passes(Distill(), *plan.passes)
     for position, step in enumerate(plan.passes):
         if isinstance(step, Distill) and step.student.get("dimension", 16) > 2:  # noqa: PLR2004  (a row of two numbers)
             narrower = replace(step, student=_scaled(step.student, 0.5, dimension=True))

@@ -172,3 +172,15 @@ def test_the_online_shoppers_data_goes_through_unchanged(tmp_path, capsys):
         assert files[name]["test"]["accuracy"] > 0.85
         assert files[name]["test"]["recall"] > 0.5
     assert abs(files["int8"]["test"]["auc"] - files["float32"]["test"]["auc"]) < 0.005
+
+
+def test_no_command_replaces_a_folder_of_somebody_else(folder, tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("keep me")
+    for arguments in (
+        ["train", str(folder / "log.csv"), *SMALL, "--out", str(tmp_path)],
+        ["compress", str(folder / "log.csv"), *SMALL, "--out", str(tmp_path)],
+        ["compress", str(folder / "log.csv"), *SMALL, "--out", str(tmp_path / "new"), "--report", str(tmp_path)],
+    ):
+        assert run(arguments) == 2
+        assert "training" not in capsys.readouterr().err  # refused before the work, not after
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -12,18 +12,21 @@ from rich.console import Console
 from rich.table import Table
 
 from tfshop._console import say
-from tfshop._folders import new_folder
+from tfshop._folders import new_folder, require_replaceable
 from tfshop._keras import keras
-from tfshop.artifact import MANIFEST, Artifact
+from tfshop.artifact import MANIFEST, Artifact, require_artifact_or_nothing
 from tfshop.cli.task import Task, read_plan, schema_of_training
 from tfshop.data import read_table
+from tfshop.data.encoding import encode_groups
 from tfshop.data.labels import read_labels
 from tfshop.demo import DemoSettings, run_demo
 from tfshop.errors import LimitError, TfshopError
 from tfshop.evaluation import auc_difference, best_threshold, measure
 from tfshop.pipeline import Goal, pursue
 from tfshop.report import Report, rich_table
-from tfshop.result import Result
+from tfshop.report.folder import check_replaceable
+from tfshop.report.report import KNOWN
+from tfshop.result import SAVED_MODEL, Result
 from tfshop.runtime import Scorer, bytes_by_part, compare_latency, lookup_tables, read_graph, sparsity_by_tensor
 from tfshop.runtime.sources import model_bytes
 
@@ -53,6 +56,7 @@ def demo(fraction: float, out: Path, seed: int) -> Outcome:
 
 def train(task: Task, out: Path) -> Outcome:
     """Train and write a SavedModel with its fitted schema."""
+    require_replaceable(out, SAVED_MODEL)
     data = task.prepare()
     model = task.trained_model(data)
     with new_folder(out) as folder:
@@ -64,6 +68,7 @@ def train(task: Task, out: Path) -> Outcome:
 def compress(task: Task, plan_text: str, limits: Mapping[str, Any], places: Mapping[str, Path | None]) -> Outcome:
     """Train (or load), compress, write artifact and report."""
     plan = read_plan(plan_text)
+    _require_room(places)
     asked = {key: value for key, value in limits.items() if key != "retry" and value is not None}
     goal = Goal(name=Path(plan_text).stem, limits=asked, retry=limits["retry"], seed=task.seed)
     data = task.prepare()
@@ -76,6 +81,14 @@ def compress(task: Task, plan_text: str, limits: Mapping[str, Any], places: Mapp
         say(str(error))
         result = error.best
     return _written(result, places)
+
+
+def _require_room(places: Mapping[str, Path | None]) -> None:
+    """Refuse folders that could not be written, before anything is trained."""
+    if places["out"] is not None:
+        require_artifact_or_nothing(places["out"])
+    if places["report"] is not None:
+        check_replaceable(places["report"], KNOWN)
 
 
 def _written(result: Result, places: Mapping[str, Path | None]) -> Outcome:
@@ -107,7 +120,9 @@ def evaluate(folder: Path, table_path: str, baseline: Path | None) -> Outcome:
     inputs = artifact.schema.encode(table)
     scores = Scorer(artifact)(inputs)
     threshold = artifact.evaluation.test.threshold if artifact.evaluation else best_threshold(labels, scores)
-    metrics = measure(labels, scores, threshold=threshold)
+    group = artifact.schema.group
+    groups = encode_groups(table, group) if group is not None and group in table.columns else None
+    metrics = measure(labels, scores, groups, threshold=threshold)
     data: dict[str, Any] = {name: getattr(metrics, name) for name in metrics.__dataclass_fields__}
     if baseline is not None:
         other = Artifact.load(baseline)

@@ -88,13 +88,17 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def require_fraction(name: str, value: float) -> None:
     """Raise `PlanError` unless 0 <= value < 1."""
-    if not 0 <= value < 1:
-        raise PlanError(f"{name} is {value}. Expected a fraction in [0, 1). Fix: {name}=0.5.")
+    if not _is_number(value) or not 0 <= value < 1:
+        raise PlanError(f"{name} is {value!r}. Expected a fraction in [0, 1). Fix: {name}=0.5.")
 
 
 def require_positive(name: str, value: float) -> None:
     """Raise `PlanError` unless value > 0."""
-    if not value > 0:
-        raise PlanError(f"{name} is {value}. Expected a number above 0.")
+    if not _is_number(value) or not value > 0:
+        raise PlanError(f"{name} is {value!r}. Expected a number above 0. Fix: {name}=1.0.")

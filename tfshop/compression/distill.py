@@ -54,6 +54,11 @@ class Distill:
     learning_rate: float = 2e-3
 
     def __post_init__(self) -> None:
+        if not isinstance(self.student, Mapping):
+            raise PlanError(
+                f"student is {self.student!r}. Expected hyperparameters by name. "
+                "Fix: Distill({'dimension': 8, 'hidden': (100, 100)})."
+            )
         settings = {name: tuple(value) if isinstance(value, list) else value for name, value in self.student.items()}
         object.__setattr__(self, "student", settings)
         if not 0 <= self.weight <= 1:

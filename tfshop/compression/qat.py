@@ -156,10 +156,13 @@ def _freeze(model: Any, wrapped: Any) -> Any:
 
 
 def _trained_weights(wrapper: Any) -> list[np.ndarray]:
-    """Kernel on its int8 grid, then the bias if there is one."""
+    """Kernel on its int8 grid, then the bias if there is one; all weights of a layer that was not rounded itself."""
+    if not wrapper._weight_vars:
+        weights: list[np.ndarray] = wrapper.layer.get_weights()
+        return weights
     variables = weights_by_name(wrapper)
-    weights = [on_int8_grid(variables["kernel"].numpy())]
-    return [*weights, variables["bias"].numpy()] if wrapper.layer.use_bias else weights
+    kernel = on_int8_grid(variables["kernel"].numpy())
+    return [kernel, variables["bias"].numpy()] if wrapper.layer.use_bias else [kernel]
 
 
 def on_int8_grid(kernel: np.ndarray) -> np.ndarray:

@@ -43,8 +43,8 @@ class Export:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise PlanError(f"mode is {self.mode!r}. Expected one of {', '.join(MODES)}. Fix: Export('int8').")
-        if self.calibration_rows < 1:
-            raise PlanError(f"calibration_rows is {self.calibration_rows}. Expected at least 1. Fix: 2048.")
+        if not isinstance(self.calibration_rows, int) or self.calibration_rows < 1:
+            raise PlanError(f"calibration_rows is {self.calibration_rows!r}. Expected at least 1. Fix: 2048.")
 
     @property
     def details(self) -> Mode:

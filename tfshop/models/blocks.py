@@ -130,8 +130,11 @@ def tower(flat: Any, numerics: Any, hidden: Sequence[int], *, dropout: float = 0
     Raises:
         ModelError: For no width, or one below 1.
     """
-    if not hidden or any(width < 1 for width in hidden):
-        raise ModelError(f"hidden is {tuple(hidden)}. Expected widths of at least 1. Fix: hidden=(400, 400, 400).")
+    widths = hidden if isinstance(hidden, Sequence) else ()
+    if not widths or any(not isinstance(width, int) or width < 1 for width in widths):
+        raise ModelError(f"hidden is {hidden!r}. Expected widths of at least 1. Fix: hidden=(400, 400, 400).")
+    if not 0 <= dropout < 1:
+        raise ModelError(f"dropout is {dropout!r}. Expected a share in [0, 1). Fix: dropout=0.2.")
     x = _first_layer(flat, numerics, hidden[0])
     for level, width in enumerate(hidden):
         if level:

@@ -25,14 +25,14 @@ def write_folder(folder: str | os.PathLike[str], content: Mapping[str, bytes], k
         TfshopError: Where the folder holds anything else, and then nothing is touched.
     """
     target = Path(folder).absolute()
-    _check_replaceable(target, known)
+    check_replaceable(target, known)
     with new_folder(target) as fresh:
         for name, data in content.items():
             (fresh / name).write_bytes(data)
     return target
 
 
-def _check_replaceable(target: Path, known: Collection[str]) -> None:
+def check_replaceable(target: Path, known: Collection[str]) -> None:
     """Refuse to replace a file, or a folder with somebody else's files in it.
 
     Raises:

@@ -20,6 +20,7 @@ from tfshop.report.verdict import judge
 PAGE = "index.html"
 TABLES = "results.md"
 KINDS = ("png", "svg")
+KNOWN = frozenset({PAGE, TABLES, *(f"{name}.{kind}" for name in PICTURES for kind in KINDS)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +99,7 @@ class Report:
         vectors = {name: content[f"{name}.svg"] for name in PICTURES if f"{name}.svg" in content}
         content[PAGE] = render_page(self, vectors).encode("utf-8")
         content[TABLES] = self.to_markdown().encode("utf-8")
-        known = {PAGE, TABLES, *(f"{name}.{kind}" for name in PICTURES for kind in KINDS)}
-        return write_folder(folder, content, known) / PAGE
+        return write_folder(folder, content, KNOWN) / PAGE
 
     def _repr_html_(self) -> str:
         """What a notebook shows for a report: the page without its own head."""

@@ -21,6 +21,12 @@ def require_functional(model: Any) -> None:
             f"model {model.name!r} is subclassed. Expected a functional model. Fix: "
             "keras.Model(inputs, model.call(inputs)) with one keras.Input for each of its inputs."
         )
+    wide = [output for output in model.outputs if output.shape[1:].num_elements() != 1]
+    if wide and len(model.outputs) == 1:
+        raise ModelError(
+            f"output {wide[0].name!r} of {model.name!r} has shape {tuple(wide[0].shape)}. Expected (batch, 1), the "
+            "probability of one target. Fix: end in Dense(1, activation='sigmoid')."
+        )
     if len(model.outputs) != 1:
         raise ModelError(
             f"model {model.name!r} has {len(model.outputs)} outputs. Expected one. Fix: one model a target."

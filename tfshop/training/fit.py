@@ -50,8 +50,8 @@ class FitSettings:
     callbacks: Sequence[Any] = field(default=())
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise PlanError(f"epochs is {self.epochs}. Expected at least 1. Fix: epochs=2.")
+        if not isinstance(self.epochs, int) or self.epochs < 1:
+            raise PlanError(f"epochs is {self.epochs!r}. Expected at least 1. Fix: epochs=2.")
         if isinstance(self.learning_rate, float | int) and not self.learning_rate > 0:
             raise PlanError(
                 f"learning_rate is {self.learning_rate}. Expected a number above 0. Fix: learning_rate=1e-3."
