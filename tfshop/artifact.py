@@ -23,7 +23,7 @@ from tfshop.data.schema import InputSpec, Schema
 from tfshop.data.split import Split
 from tfshop.errors import ArtifactError, SchemaError, ScoringError
 from tfshop.evaluation.evaluation import Evaluation
-from tfshop.report.handover import handover_readme
+from tfshop.report.handover import handover_readme, vocabulary_file
 from tfshop.runtime import Scorer
 
 FORMAT = 1
@@ -174,7 +174,7 @@ class Artifact:
 
     def _files(self) -> dict[str, bytes]:
         vocabularies = {
-            f"vocabularies/{table}.json": _json(vocabulary.values.to_pylist())
+            vocabulary_file(table): _json(vocabulary.values.to_pylist())
             for table, vocabulary in self.schema.vocabularies.items()
         }
         return {

@@ -8,20 +8,23 @@ from typing import Any
 
 from tfshop._console import say
 from tfshop.compression import Candidate
+from tfshop.data.binding import bind
+from tfshop.data.schema import InputSpec
 from tfshop.data.split import Splits
-from tfshop.errors import AuditError, LimitError, PlanError
+from tfshop.errors import AuditError, DataError, LimitError, PlanError
 from tfshop.evaluation import Evaluation
 from tfshop.evaluation.audit import audit_file
 from tfshop.evaluation.measured import Measured, measure_file
 from tfshop.export import Export, Plan
 from tfshop.report.verdict import missed_limits
 from tfshop.result import BASELINE, Result, as_variant, plan_name
-from tfshop.runtime import compare_latency, count_zeros
+from tfshop.runtime import Scorer, compare_latency, count_zeros
 from tfshop.stepping import gentler, smaller
 from tfshop.training.checks import require_functional
 
 MOST_ATTEMPTS = 6
 SECONDS_A_BATCH_SIZE = 0.3
+TIMED_ROWS = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +100,8 @@ def compress(
 def pursue(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
     """`compress`, with everything that can be set in one value."""
     require_functional(model)
+    if not isinstance(data, Splits):
+        raise DataError(f"data is {type(data).__name__}. Expected Splits. Fix: data = prepare(table, schema, split=…).")
     if not isinstance(plan, Plan):
         raise PlanError(f"plan is {plan!r}. Expected a Plan. Fix: chain(Prune(0.5), Export('int8')) or recipes.int8().")
     plan.check(model, data.schema)
@@ -246,10 +251,7 @@ def evaluate(
     reference = None if baseline is None else _measured(baseline, data, BASELINE, None)
     measured = _measured(source, data, name or "model", reference)
     if timed:
-        times = compare_latency(
-            {"file": measured.content}, inputs=data.test.take(2048).inputs, seconds=SECONDS_A_BATCH_SIZE
-        )
-        measured = measured.with_latency(times["file"])
+        measured = time_together({"file": measured}, data)["file"]
     return measured.evaluation
 
 
@@ -262,10 +264,14 @@ def _measured(source: Any, data: Splits, name: str, baseline: Measured | None) -
 
 def time_together(results: Mapping[str, Measured], data: Splits) -> dict[str, Measured]:
     """Time files in turns in one run, so that their ratios hold."""
-    rows = data.test.take(2048, seed=0)
+    rows = data.test.take(TIMED_ROWS, seed=0)
+    inputs: dict[str, Any] = {}
+    for measured in results.values():  # a file of somebody else's network wants one input a feature
+        wanted = Scorer(measured.content, schema=data.schema).inputs
+        inputs.update(bind(rows.inputs, data.schema, {n: InputSpec(s.shape, s.dtype) for n, s in wanted.items()}))
     times = compare_latency(
         {name: measured.content for name, measured in results.items()},
-        inputs=rows.inputs,
+        inputs=inputs,
         seconds=SECONDS_A_BATCH_SIZE,
     )
     return {name: measured.with_latency(times[name]) for name, measured in results.items()}

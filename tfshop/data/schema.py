@@ -276,6 +276,13 @@ def _require_consistent(schema: Schema) -> None:
             raise SchemaError(
                 f"a feature is called {name!r}, like a packed input. Expected another name. Fix: rename it."
             )
+    if not isinstance(schema.target, str) or not schema.target:
+        raise SchemaError(f"the target is {schema.target!r}. Expected the name of a column. Fix: target='bought'.")
+    if schema.target in {schema.group, schema.time}:
+        raise SchemaError(
+            f"the target {schema.target!r} is also the group or the time. Expected different columns. "
+            "Fix: name the column of outcomes as target."
+        )
     if schema.target in names:
         raise SchemaError(
             f"the target {schema.target!r} is also a feature. Expected features known before the outcome. "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -49,6 +51,13 @@ def handover_readme(
     )
 
 
+def vocabulary_file(table: str) -> str:
+    """Where a table's vocabulary is inside an artifact; a name that no file can have becomes a hash of it."""
+    plain = re.fullmatch(r"[A-Za-z0-9_ -][A-Za-z0-9_. -]{0,99}", table)
+    name = table if plain else "table-" + hashlib.sha256(table.encode()).hexdigest()[:16]
+    return f"vocabularies/{name}.json"
+
+
 def _holds(schema: Schema, name: str) -> str:
     """What an input holds, column by column."""
     if name == "ids":
@@ -69,10 +78,10 @@ def _columns(schema: Schema) -> list[dict[str, Any]]:
 
 def _rule(feature: Any) -> str:
     if isinstance(feature, IdFeature):
-        return f"position in `vocabularies/{feature.table_name}.json` plus 1; 0 if missing or not there"
+        return f"position in `{vocabulary_file(feature.table_name)}` plus 1; 0 if missing or not there"
     if isinstance(feature, SequenceFeature):
         return (
-            f"the last {feature.max_length} values, oldest first, each by `vocabularies/{feature.table_name}.json` as "
+            f"the last {feature.max_length} values, oldest first, each by `{vocabulary_file(feature.table_name)}` as "
             "above; filled up with 0 at the end"
         )
     if isinstance(feature, VectorFeature):

@@ -55,7 +55,7 @@ def tables_in_graph(content: bytes) -> tuple[LookupTable, ...]:
         ArtifactError: For bytes that are not a TFLite file.
 
     Example:
-        >>> [(table.tensor.dtype, table.tensor.shape) for table in tables_in_graph(content)]
+        >>> [(table.tensor.dtype, table.tensor.shape) for table in tables_in_graph(content)]  # doctest: +SKIP
         [('int8', (46210, 16))]
     """
     return lookup_tables(read_graph(content))

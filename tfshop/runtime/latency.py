@@ -57,7 +57,7 @@ def benchmark(
         ArtifactError: For a file that does not load.
 
     Example:
-        >>> benchmark("tflite/demo/int8", inputs=data.test.inputs).at(128).p50_us
+        >>> benchmark("tflite/demo/int8", inputs=data.test.inputs).at(128).p50_us  # doctest: +SKIP
         163.2
     """
     times = compare_latency(

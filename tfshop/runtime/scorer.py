@@ -54,8 +54,8 @@ class Scorer:
         ScoringError: For a batch size or a number of threads under 1, and a schema of another file.
 
     Example:
-        >>> scorer = Scorer("tflite/demo/int8")
-        >>> scorer({"ids": np.zeros((3, 15), np.int32)}).shape
+        >>> scorer = Scorer("tflite/demo/int8")  # doctest: +SKIP
+        >>> scorer({"ids": np.zeros((3, 15), np.int32)}).shape  # doctest: +SKIP
         (3,)
     """
 
