@@ -141,10 +141,11 @@ def test_retry_takes_a_smaller_format_where_the_size_is_missed(
 
 
 @pytest.fixture(scope="module")
-def refusal(trained_mlp: Any, clicks: Splits, baseline: Measured) -> LimitError:
-    """What is raised where no file is small enough."""
+def refusal(trained_mlp: Any, brief: Splits, baseline: Measured) -> LimitError:
+    """What is raised where no file is small enough: the student is as narrow as can be already."""
+    plan = ts.chain(ts.Distill({"dimension": 2, "hidden": (4,)}, epochs=1), ts.Export("float16"))
     with pytest.raises(LimitError) as caught:
-        pursue(trained_mlp, clicks, ts.chain(ts.Export("float16")), quick_goal(baseline, max_size_bytes=10))
+        pursue(trained_mlp, brief, plan, quick_goal(baseline, max_size_bytes=10))
     return caught.value
 
 
@@ -156,6 +157,17 @@ def test_retry_gives_up_with_the_best_it_found(refusal: LimitError) -> None:
 
 def test_the_closest_of_two_files_that_are_too_large_is_the_smaller(refusal: LimitError) -> None:
     assert refusal.best.plan.exporter.mode == "int8"
+
+
+def test_retry_with_a_network_of_no_known_family_ends_with_the_best_file_too(clicks: Splits) -> None:
+    """A student of it cannot be built: that is one step less to try, not an error of the plan that was given."""
+    ids = keras.Input((3,), dtype="int32", name="ids")
+    hidden = keras.layers.Flatten()(keras.layers.Embedding(200, 2)(ids))
+    model = keras.Model(ids, keras.layers.Dense(1, activation="sigmoid", name="score")(hidden), name="theirs")
+    goal = Goal(limits={"max_size_bytes": 10}, retry=True, timed=False)
+    with pytest.raises(LimitError, match="no plan met the limits after 1 attempts") as caught:
+        pursue(model, clicks, ts.chain(ts.Export("int8")), goal)
+    assert caught.value.best.plan == ts.chain(ts.Export("int8"))
 
 
 def test_a_file_the_audit_refuses_is_refused(trained_mlp: Any, clicks: Splits, baseline: Measured) -> None:
