@@ -130,3 +130,5 @@ def test_what_can_work_on_the_student_alone_is_let_through(trained_mlp: Any, cli
         Distill({"dimension": 4, "hidden": (8,), "num_crosses": 1}, family="dcn"), Prune(0.5, roles=("cross",))
     )
     plan.check(trained_mlp, clicks.schema)
+    with pytest.raises(PlanError, match="cross"):  # the mlp itself has none
+        chain(Prune(0.5, roles=("cross",))).check(trained_mlp, clicks.schema)

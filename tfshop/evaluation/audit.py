@@ -24,9 +24,7 @@ BATCHES = (1, 7, 512)
 PARITY_ROWS = 4096
 TIE_ROWS = 65_536
 TIE_FACTOR = 10.0
-TIE_FLOOR = 5e-4  # costs 0.00025 of AUC at most; ten times a baseline without any tie would refuse a single pair
 ZERO_ROW_SHARE = 0.01
-OUTPUT_LEVELS = 256
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def audit_file(content: bytes, keras_model: Any, data: Splits, *, mode: str, bas
     Raises:
         AuditError: For Flex or custom operators; a file that does not load or score; ids that pass a quantizing
             operator; a table more than 1% of whose non-zero rows became zero; a tie rate over ten times the
-            baseline's; a gap to the Keras model over what the mode allows.
+            baseline's and over one negative a positive; a gap to the Keras model over what the mode allows.
     """
     graph = _readable(content)
     _only_builtins(graph)
@@ -208,17 +206,22 @@ def _ties(scorer: Scorer, validation: Split, mode: Mode, baseline: bytes | None,
     if baseline is None:
         return found
     reference = _scores(Scorer(baseline, schema=data.schema).score_split(sample))
-    if mode.integer_ends:  # 256 levels are what was asked for; what is refused is fewer
-        reference = np.round(reference * OUTPUT_LEVELS) / OUTPUT_LEVELS
-    allowed = max(TIE_FACTOR * tie_rate(sample.labels, reference), TIE_FLOOR)
+    if mode.output_levels:  # so many levels are what was asked for; what is refused is fewer
+        reference = np.round(reference * mode.output_levels) / mode.output_levels
+    allowed = max(TIE_FACTOR * tie_rate(sample.labels, reference), _one_place(sample.labels))
     if found > allowed:
         output = next(iter(scorer.outputs))
         raise AuditError(
             f"output {output!r}: {found:.2e} of the (positive, negative) pairs have equal scores. Expected at most "
-            f"{allowed:.2e}, ten times the baseline's: tied candidates cannot be ranked. Fix: Export('int8'), which "
-            "keeps the head in float, or QAT() before the export."
+            f"{allowed:.2e}, ten times the baseline's or one negative a positive: tied candidates cannot be ranked. "
+            "Fix: Export('int8'), which keeps the head in float, or QAT() before the export."
         )
     return found
+
+
+def _one_place(labels: NDArray[Any]) -> float:
+    """Tie rate of one tied negative a positive: no rank is unsure by more than a place. Ten times none is none."""
+    return 1.0 / max(float((labels == 0).sum()), 1.0)
 
 
 def _scores(outputs: Any) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ class Mode:
         integer_ends: Whether float inputs and outputs are int8 in the file.
         max_parity_gap: Largest difference of a probability between the Keras model and the file.
         mean_parity_gap: Largest mean difference.
+        output_levels: How many scores the output can tell apart; None for a float.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Mode:
     integer_ends: bool
     max_parity_gap: float
     mean_parity_gap: float
+    output_levels: int | None = None
 
 
 MODES: Mapping[str, Mode] = MappingProxyType(
@@ -37,9 +39,15 @@ MODES: Mapping[str, Mode] = MappingProxyType(
             Mode("dynamic", "weights in int8, activations quantized at run time", False, False, 0.5, 2e-2),
             Mode("int8", "weights and activations in int8; raw numbers and the head in float", True, False, 0.5, 2e-2),
             Mode(
-                "int8_io", "as int8, with int8 numbers in and out, for hardware without floats", True, True, 0.5, 3e-2
+                "int8_io",
+                "as int8, with int8 numbers in and out, for hardware without floats",
+                True,
+                True,
+                0.5,
+                3e-2,
+                output_levels=1 << 8,
             ),
-            Mode("int16x8", "weights in int8, activations in int16", True, False, 0.2, 1e-2),
+            Mode("int16x8", "weights in int8, activations in int16", True, False, 0.2, 1e-2, output_levels=1 << 15),
         )
     }
 )
