@@ -15,6 +15,7 @@ from helpers import first_rows, keras_scores, same_weights
 import tfshop as ts
 from tfshop._keras import keras
 from tfshop.compression import Candidate
+from tfshop.compression.rebuild import copy_model
 from tfshop.data import Splits
 from tfshop.errors import AuditError, LimitError, ModelError, PlanError
 from tfshop.evaluation.measured import Measured
@@ -180,6 +181,17 @@ def test_a_file_the_audit_refuses_is_refused(trained_mlp: Any, clicks: Splits, b
     result = pursue(trained_mlp, clicks, plan, quick_goal(baseline, max_auc_drop=0.5))
     assert result.met and result.plan.exporter.mode == "float16"
     assert "refused by the audit" in result.attempts[0]
+
+
+def test_where_the_audit_refuses_every_plan_there_is_no_best_one(trained_mlp: Any, clicks: Splits) -> None:
+    """A row beyond what float16 can hold; there is nothing gentler than float16 to try."""
+    model = copy_model(trained_mlp)
+    rows = model.get_layer("table").get_weights()[0]
+    rows[:] *= 1e6
+    model.get_layer("table").set_weights([rows])
+    with pytest.raises(LimitError, match=r"the audit refused the files of all 1 attempts.*Fix:") as caught:
+        pursue(model, clicks, ts.chain(ts.Export("float16")), Goal(limits={"max_auc_drop": 0.5}, retry=True))
+    assert caught.value.best is None and isinstance(caught.value.__cause__, AuditError)
 
 
 def test_the_test_split_decides_nothing(trained_mlp: Any, brief: Splits) -> None:

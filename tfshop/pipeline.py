@@ -86,7 +86,8 @@ def compress(
     Raises:
         PlanError: Before any training, for what cannot work on this model.
         AuditError: For a file that lost something that matters.
-        LimitError: With `retry`, where no plan met the limits; `error.best` is the closest result.
+        LimitError: With `retry`, where no plan met the limits; `error.best` is the closest result, None where the
+            audit refused every file.
 
     Example:
         >>> result = compress(model, data, chain(Prune(0.5), Export("int8")), max_auc_drop=0.001)  # doctest: +SKIP
@@ -125,12 +126,16 @@ def pursue(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
         best = _closer(best, result)
         attempt.missed_quality, attempt.missed_size = _missed_what(result)
         say(f"{result.evaluation.name}: {'; '.join(result.missed)}; stepping back")
-    raise _no_plan_left(goal, best, refused, len(attempts))
+    raise _no_plan_left(goal, best, len(attempts)) from refused
 
 
-def _no_plan_left(goal: Goal, best: Result | None, refused: AuditError | None, attempts: int) -> Exception:
+def _no_plan_left(goal: Goal, best: Result | None, attempts: int) -> LimitError:
     if best is None:
-        return refused or AuditError("no plan was tried")
+        return LimitError(
+            f"the audit refused the files of all {attempts} attempts; the last refusal is the cause of this error. "
+            "Expected a file that lost nothing that matters. Fix: see whether Export('float32') passes, then add one "
+            "step at a time."
+        )
     return LimitError(
         f"no plan met the limits after {attempts} attempts. Closest: {best.plan}, which misses "
         f"{'; '.join(best.missed)}. Expected {dict(goal.limits)}. Fix: looser limits, a smaller network, or a plan "

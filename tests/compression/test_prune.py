@@ -106,6 +106,8 @@ def test_only_the_roles_asked_for_are_pruned(
         ({"sparsity": 1.0}, "sparsity is 1.0. Expected a fraction in [0, 1)"),
         ({"sparsity": -0.1}, "sparsity is -0.1"),
         ({"sparsity": float("nan")}, "sparsity is nan"),
+        ({"roles": ("dense", "zz")}, "Prune cannot treat role 'zz'. Expected roles from dense, cross, table, head"),
+        ({"roles": ()}, "Prune has no roles"),
         ({"schedule": "linear"}, "schedule is 'linear'. Expected one of polynomial, constant"),
     ],
 )

@@ -11,13 +11,14 @@ from tfshop._keras import keras
 from tfshop.compression._tfmot import sparsity as tfmot_sparsity
 from tfshop.compression.candidate import Candidate, require_fraction
 from tfshop.compression.rebuild import copy_model, fresh
-from tfshop.compression.roles import layers_with, require_roles, unwrapped
+from tfshop.compression.roles import layers_with, require_known_roles, require_roles, unwrapped
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
 from tfshop.training import FitSettings, fit
 
 SCHEDULES = ("polynomial", "constant")
+PRUNABLE = ("dense", "cross", "table", "head")
 FEWEST_RISING_STEPS = 3  # a rise, its end, and a step after it
 RISING_SHARE = 0.6  # of the steps; the rest let the weights that stay recover
 MASK_UPDATES = 60
@@ -61,13 +62,14 @@ class Prune:
     def __post_init__(self) -> None:
         object.__setattr__(self, "roles", tuple(self.roles))
         require_fraction("sparsity", self.sparsity)
+        require_known_roles(self.roles, wanted_by="Prune", allowed=PRUNABLE)
         if self.schedule not in SCHEDULES:
             raise PlanError(f"schedule is {self.schedule!r}. Expected one of {', '.join(SCHEDULES)}.")
         FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
 
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse roles that cannot be pruned or that the model does not have."""
-        require_roles(model, self.roles, wanted_by="Prune", allowed=("dense", "cross", "table", "head"))
+        require_roles(model, self.roles, wanted_by="Prune", allowed=PRUNABLE)
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Fine-tune with masks, then take the wrappers off."""

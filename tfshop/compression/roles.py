@@ -33,14 +33,21 @@ def layers_with(model: Any, wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name, role in roles(model).items() if role in wanted)
 
 
-def require_roles(model: Any, wanted: Sequence[str], *, wanted_by: str, allowed: Sequence[str]) -> None:
-    """Raise `PlanError` for a role that `wanted_by` has no rule for, or that no layer of the model plays."""
+def require_known_roles(wanted: Sequence[str], *, wanted_by: str, allowed: Sequence[str]) -> None:
+    """Raise `PlanError` for no role at all, or one that `wanted_by` has no rule for."""
+    if not wanted:
+        raise PlanError(f"{wanted_by} has no roles. Expected some of {', '.join(allowed)}. Fix: leave roles out.")
     for role in wanted:  # every one of them: a misspelt role beside a good one would go unnoticed
         if role not in allowed:
             raise PlanError(
                 f"{wanted_by} cannot treat role {role!r}. Expected roles from {', '.join(allowed)}; "
                 f"got {', '.join(wanted)}. Fix: {wanted_by}(roles=({allowed[0]!r},))."
             )
+
+
+def require_roles(model: Any, wanted: Sequence[str], *, wanted_by: str, allowed: Sequence[str]) -> None:
+    """Raise `PlanError` for a role that `wanted_by` has no rule for, or that no layer of the model plays."""
+    require_known_roles(wanted, wanted_by=wanted_by, allowed=allowed)
     if not layers_with(model, wanted):
         found = sorted(set(roles(model).values()))
         raise PlanError(
