@@ -131,3 +131,14 @@ def test_the_data_room_does_not_import_tensorflow():
 def test_half_floats_of_a_frame_are_read_as_numbers():
     table = read_table(pd.DataFrame({"price": np.array([1.5, 2.0], np.float16)}))
     assert table.sql("SELECT price FROM rows") == [(1.5,), (2.0,)]
+
+
+@pytest.mark.parametrize("stored", ["frame", "file"])
+def test_columns_can_be_left_out(stored, tmp_path):
+    frame = pa.table({"item": ["a", "b"], "bought": [0, 1], "paid": [1.5, 2.5]})
+    pq.write_table(frame, tmp_path / "rows.parquet")
+    table = read_table(frame if stored == "frame" else tmp_path / "rows.parquet").without("paid")
+    assert list(table.columns) == ["item", "bought"]
+    assert table.sql("SELECT * FROM rows ORDER BY item") == [("a", 0), ("b", 1)]
+    with pytest.raises(DataError, match="has no column 'paid'"):
+        table.without("paid")

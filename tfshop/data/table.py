@@ -84,6 +84,23 @@ class Table:
         """Return the same table under another name in messages."""
         return replace(self, name=name)
 
+    def without(self, *columns: str) -> Table:
+        """Return the same table without some of its columns.
+
+        Raises:
+            DataError: For a column it does not have.
+        """
+        unknown = [column for column in columns if column not in self.columns]
+        if unknown:
+            raise DataError(
+                f"{self.name} has no column {unknown[0]!r}. Expected some of {', '.join(self.columns)}. "
+                "Fix: name columns of the table."
+            )
+        kept = {column: kind for column, kind in self.columns.items() if column not in columns}
+        if self.memory is not None:
+            return replace(self, columns=kept, memory=self.memory.select(list(kept)))
+        return replace(self, columns=kept, scan=f"SELECT {', '.join(map(quote, kept))} FROM ({self.scan})")
+
     def sql(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return the answer to a query in which the table is called `rows`.
 

