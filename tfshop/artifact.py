@@ -30,7 +30,7 @@ FORMAT = 1
 GOLDEN_ROWS = 100
 FLOAT_MODES = ("float32", "float16")
 GOLDEN_TOLERANCE = 1e-4  # between kernels of different processors, in float arithmetic
-INTEGER_TOLERANCE = 5e-3  # some round an integer step the other way
+INTEGER_TOLERANCE = 2e-2  # three times the largest gap seen between kernels, 6.2e-3: benchmarks/golden_kernels.py
 MANIFEST = "manifest.json"
 PACKAGES = ("tfshop", "tensorflow", "tf_keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
 

@@ -133,7 +133,7 @@ def save_saved_model(model: Any, folder: str | os.PathLike[str]) -> Path:
     """Write a Keras model as a SavedModel, beside its place and renamed there."""
     require_replaceable(folder, SAVED_MODEL)
     with new_folder(folder) as fresh:
-        model.save(str(fresh), save_format="tf")
+        model.save(str(fresh), save_format="tf", include_optimizer=False)  # moments are twice the tables
     return Path(folder)
 
 

@@ -60,7 +60,7 @@ def train(task: Task, out: Path) -> Outcome:
     data = task.prepare()
     model = task.trained_model(data)
     with new_folder(out) as folder:
-        model.save(str(folder), save_format="tf")
+        model.save(str(folder), save_format="tf", include_optimizer=False)
         (folder / SCHEMA_FILE).write_text(data.schema.to_json(), encoding="utf-8")
     return Outcome({"folder": str(out), "parameters": model.count_params()}, lambda: print(f"wrote {out}"))
 
