@@ -16,7 +16,30 @@ from tfshop.models.mlp import build_mlp
 
 Builder = Callable[..., Any]
 
-MODELS: Mapping[str, Builder] = MappingProxyType({"mlp": build_mlp, "deepfm": build_deepfm, "dcn": build_dcn})
+MODELS: Mapping[str, Builder] = MappingProxyType(
+    {
+        "mlp": build_mlp,
+        "deepfm": build_deepfm,
+        "dcn": build_dcn,
+    }
+)
+
+
+def known_hyperparameters(name: str) -> tuple[str, ...]:
+    """Names of what the builder of a network takes beside the schema.
+
+    Raises:
+        ModelError: For an unknown name.
+
+    Example:
+        >>> known_hyperparameters("mlp")
+        ('dimension', 'hidden', 'dropout')
+    """
+    if name not in MODELS:
+        raise ModelError(
+            f"no network is called {name!r}. Expected one of {', '.join(MODELS)}. Fix: build_model('mlp', …)."
+        )
+    return tuple(key for key in inspect.signature(MODELS[name]).parameters if key != "schema")
 
 
 def build_model(name: str, schema: Schema, *, seed: int = 0, **hyperparameters: Any) -> Any:
@@ -37,12 +60,7 @@ def build_model(name: str, schema: Schema, *, seed: int = 0, **hyperparameters: 
     Example:
         >>> model = build_model("mlp", data.schema, dimension=8, hidden=(64, 32))  # doctest: +SKIP
     """
-    if name not in MODELS:
-        raise ModelError(
-            f"no network is called {name!r}. Expected one of {', '.join(MODELS)}. Fix: build_model('mlp', …)."
-        )
-    builder = MODELS[name]
-    known = [key for key in inspect.signature(builder).parameters if key != "schema"]
+    known = known_hyperparameters(name)
     unknown = sorted(set(hyperparameters) - set(known))
     if unknown:
         raise ModelError(f"{name} has no hyperparameter {', '.join(unknown)}. Expected some of {', '.join(known)}.")
@@ -50,7 +68,7 @@ def build_model(name: str, schema: Schema, *, seed: int = 0, **hyperparameters: 
     if not isinstance(dimension, int) or dimension < 1:
         raise ModelError(f"dimension is {dimension!r}. Expected an integer of at least 1. Fix: dimension=16.")
     keras.utils.set_random_seed(seed)
-    return builder(schema, **hyperparameters)
+    return MODELS[name](schema, **hyperparameters)
 
 
-__all__ = ["MODELS", "build_dcn", "build_deepfm", "build_mlp", "build_model"]
+__all__ = ["MODELS", "build_dcn", "build_deepfm", "build_mlp", "build_model", "known_hyperparameters"]
