@@ -13,6 +13,7 @@ from tfshop._keras import tf
 from tfshop.data import Splits
 from tfshop.models import MODELS
 
+TINY = {"dimension": 4, "hidden": (16, 8)}
 KINDS = ("ids", "numerics", "every kind")
 # Passes and export modes are tried on one network of each kind of graph; the files of all are tested in tests/models.
 SAMPLE = ("mlp", "deepfm", "dcn")
@@ -31,7 +32,7 @@ class Needs:
     """
 
     kinds: tuple[str, ...] = KINDS
-    settings: Mapping[str, Any] = field(default_factory=lambda: {"dimension": 4, "hidden": (16, 8)})
+    settings: Mapping[str, Any] = field(default_factory=lambda: TINY)
     outputs: tuple[str, ...] = ("probability",)
     is_pointwise: bool = True
 
@@ -41,7 +42,19 @@ class Needs:
         return tuple(kind for kind in KINDS if kind not in self.kinds)
 
 
-NEEDS: Mapping[str, Needs] = {}
+WITH_FIELDS = ("ids", "every kind")  # networks of products of fields
+NO_TOWER = {"dimension": 4}
+NEEDS: Mapping[str, Needs] = {
+    "logistic_regression": Needs(settings={}),
+    "fm": Needs(WITH_FIELDS, NO_TOWER),
+    "fwfm": Needs(WITH_FIELDS, NO_TOWER),
+    "ffm": Needs(WITH_FIELDS, {"dimension": 2}),
+    "afm": Needs(WITH_FIELDS, {"dimension": 4, "attention_width": 4}),
+    "nfm": Needs(WITH_FIELDS),
+    "pnn": Needs(WITH_FIELDS, {**TINY, "product": "both"}),
+    "fnn": Needs(WITH_FIELDS),
+    "dcn_mix": Needs(settings={**TINY, "num_experts": 2, "rank": 4}),
+}
 
 
 def needs(name: str) -> Needs:

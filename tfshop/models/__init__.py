@@ -10,17 +10,39 @@ from typing import Any
 from tfshop._keras import keras
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
+from tfshop.models.afm import build_afm
 from tfshop.models.dcn import build_dcn
+from tfshop.models.dcn_mix import build_dcn_mix
+from tfshop.models.dcn_vector import build_dcn_vector
 from tfshop.models.deepfm import build_deepfm
+from tfshop.models.ffm import build_ffm
+from tfshop.models.fm import build_fm
+from tfshop.models.fnn import build_fnn
+from tfshop.models.fwfm import build_fwfm
+from tfshop.models.logistic_regression import build_logistic_regression
 from tfshop.models.mlp import build_mlp
+from tfshop.models.nfm import build_nfm
+from tfshop.models.pnn import build_pnn
+from tfshop.models.wide_deep import build_wide_deep
 
 Builder = Callable[..., Any]
 
 MODELS: Mapping[str, Builder] = MappingProxyType(
     {
         "mlp": build_mlp,
+        "logistic_regression": build_logistic_regression,
+        "fm": build_fm,
+        "fwfm": build_fwfm,
+        "ffm": build_ffm,
+        "afm": build_afm,
+        "nfm": build_nfm,
+        "pnn": build_pnn,
+        "fnn": build_fnn,
+        "wide_deep": build_wide_deep,
         "deepfm": build_deepfm,
+        "dcn_vector": build_dcn_vector,
         "dcn": build_dcn,
+        "dcn_mix": build_dcn_mix,
     }
 )
 
@@ -71,4 +93,22 @@ def build_model(name: str, schema: Schema, *, seed: int = 0, **hyperparameters: 
     return MODELS[name](schema, **hyperparameters)
 
 
-__all__ = ["MODELS", "build_dcn", "build_deepfm", "build_mlp", "build_model", "known_hyperparameters"]
+__all__ = [
+    "MODELS",
+    "build_afm",
+    "build_dcn",
+    "build_dcn_mix",
+    "build_dcn_vector",
+    "build_deepfm",
+    "build_ffm",
+    "build_fm",
+    "build_fnn",
+    "build_fwfm",
+    "build_logistic_regression",
+    "build_mlp",
+    "build_model",
+    "build_nfm",
+    "build_pnn",
+    "build_wide_deep",
+    "known_hyperparameters",
+]

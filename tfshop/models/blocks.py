@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from tfshop._keras import keras
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
-from tfshop.layers import FieldOffsets, FieldSlice, MaskedMean, NumericTransform
+from tfshop.layers import Bias, FieldOffsets, FieldSlice, FieldSum, MaskedMean, NumericTransform
 
 OUTLIER_LIMIT = 5.0  # standard deviations
 
@@ -29,6 +30,37 @@ def click_inputs(schema: Schema) -> dict[str, Any]:
     return {
         name: keras.Input(shape=spec.shape, dtype=spec.dtype, name=name) for name, spec in schema.input_specs().items()
     }
+
+
+def num_fields(schema: Schema) -> int:
+    """Fields that `embed_fields` makes of a schema: ids, sequences and vectors."""
+    return len(schema.id_features) + len(schema.sequence_features) + len(schema.vector_features)
+
+
+def require_fields(schema: Schema, network: str, at_least: int = 2) -> None:
+    """Refuse a schema with too few fields for a network of their products; ids, sequences and vectors are fields.
+
+    Raises:
+        ModelError: With the number found.
+    """
+    found = num_fields(schema)
+    if found < at_least:
+        raise ModelError(
+            f"{network} works on fields, and the schema has {found} (numbers are none). Expected {at_least} or more id, "
+            "sequence or vector features. Fix: build_model('mlp', …), which takes any schema."
+        )
+
+
+def require_width(name: str, value: Any) -> None:
+    """Refuse a hyperparameter that counts something unless it is an integer of at least 1."""
+    if not isinstance(value, int) or value < 1:
+        raise ModelError(f"{name} is {value!r}. Expected an integer of at least 1. Fix: {name}=16.")
+
+
+def require_share(name: str, value: Any) -> None:
+    """Refuse a share outside [0, 1)."""
+    if not isinstance(value, int | float) or not 0 <= value < 1:
+        raise ModelError(f"{name} is {value!r}. Expected a share in [0, 1). Fix: {name}=0.2.")
 
 
 def embed_fields(schema: Schema, inputs: Mapping[str, Any], dimension: int, *, name: str = "table") -> Any:
@@ -109,6 +141,21 @@ def numeric_columns(schema: Schema, inputs: Mapping[str, Any]) -> Any:
     return layer(inputs["numeric"])
 
 
+def first_order_terms(schema: Schema, inputs: Mapping[str, Any], numerics: Any) -> list[Any]:
+    """The linear part of a network: one weight an id, a vector's column or a number; tensors (batch, 1) to be added.
+
+    Ids have their weights in a second table, `first_order`, of width 1; a sequence counts with the mean of its ids'.
+    Numbers are linear only: what a network multiplies are fields.
+    """
+    terms = []
+    weights = embed_fields(schema, inputs, 1, name="first_order")
+    if weights is not None:
+        terms.append(FieldSum(name="first_order_term")(weights))
+    if numerics is not None:
+        terms.append(keras.layers.Dense(1, use_bias=False, name="first_order_numeric")(numerics))
+    return terms
+
+
 def flat_fields(fields: Any) -> Any:
     """Fields side by side, float32 (batch, num_fields * dimension); None for None."""
     return None if fields is None else keras.layers.Flatten(name="flat_fields")(fields)
@@ -120,12 +167,26 @@ def flat_features(flat: Any, numerics: Any) -> Any:
     return parts[0] if len(parts) == 1 else keras.layers.Concatenate(name="features")(parts)
 
 
-def tower(flat: Any, numerics: Any, hidden: Sequence[int], *, dropout: float = 0.0) -> Any:
+def tower(
+    flat: Any,
+    numerics: Any,
+    hidden: Sequence[int],
+    *,
+    dropout: float = 0.0,
+    beside: Mapping[str, Any] = MappingProxyType({}),
+) -> Any:
     """Dense ReLU layers of the given widths over flat fields and numerics, float32 (batch, hidden[-1]).
 
     The first layer reads fields and numerics through a kernel each and adds the two, which is the same as one
     kernel over both side by side. Side by side, int8 would give both one scale, and numerics of +-5 standard
     deviations would leave a table a handful of levels.
+
+    Args:
+        flat: Fields side by side; None without any.
+        numerics: Scaled numerics; None without any.
+        hidden: Widths.
+        dropout: Share of units dropped while training, in [0, 1).
+        beside: More tensors (batch, width) by name that the first layer reads, each through a kernel of its own.
 
     Raises:
         ModelError: For no width, or one below 1.
@@ -133,9 +194,8 @@ def tower(flat: Any, numerics: Any, hidden: Sequence[int], *, dropout: float = 0
     widths = hidden if isinstance(hidden, Sequence) else ()
     if not widths or any(not isinstance(width, int) or width < 1 for width in widths):
         raise ModelError(f"hidden is {hidden!r}. Expected widths of at least 1. Fix: hidden=(400, 400, 400).")
-    if not 0 <= dropout < 1:
-        raise ModelError(f"dropout is {dropout!r}. Expected a share in [0, 1). Fix: dropout=0.2.")
-    x = _first_layer(flat, numerics, hidden[0])
+    require_share("dropout", dropout)
+    x = _first_layer({"": flat, "_numeric": numerics, **{f"_{name}": x for name, x in beside.items()}}, hidden[0])
     for level, width in enumerate(hidden):
         if level:
             x = keras.layers.Dense(width, activation="relu", name=f"dense_{level}")(x)
@@ -144,12 +204,16 @@ def tower(flat: Any, numerics: Any, hidden: Sequence[int], *, dropout: float = 0
     return x
 
 
-def _first_layer(flat: Any, numerics: Any, width: int) -> Any:
-    if flat is None or numerics is None:
-        return keras.layers.Dense(width, activation="relu", name="dense_0")(numerics if flat is None else flat)
-    from_fields = keras.layers.Dense(width, name="dense_0")(flat)
-    from_numerics = keras.layers.Dense(width, use_bias=False, name="dense_0_numeric")(numerics)
-    added = keras.layers.Add(name="dense_0_sum")([from_fields, from_numerics])
+def _first_layer(parts: Mapping[str, Any], width: int) -> Any:
+    """One kernel a part; the bias is that of the first."""
+    given = {name: part for name, part in parts.items() if part is not None}
+    if len(given) == 1:
+        return keras.layers.Dense(width, activation="relu", name="dense_0")(next(iter(given.values())))
+    projected = [
+        keras.layers.Dense(width, use_bias=not position, name=f"dense_0{name}")(part)
+        for position, (name, part) in enumerate(given.items())
+    ]
+    added = keras.layers.Add(name="dense_0_sum")(projected)
     return keras.layers.Activation("relu", name="dense_0_relu")(added)
 
 
@@ -158,13 +222,18 @@ def click_model(inputs: Mapping[str, Any], parts: Sequence[Any], *, name: str, t
 
     Args:
         inputs: Keras inputs by name.
-        parts: Tensors (batch, width) that a linear layer reads.
+        parts: Tensors (batch, width) that a linear layer reads; none for a network that is a sum of terms.
         name: Name of the model.
-        terms: Tensors (batch, 1) that are added to the logit as they are.
+        terms: Tensors (batch, 1) that are added to the logit as they are, with a constant where there are no parts.
     """
-    joined = parts[0] if len(parts) == 1 else keras.layers.Concatenate(name="head")(list(parts))
-    logit = keras.layers.Dense(1, name="head_logit" if terms else "logit")(joined)
-    if terms:
-        logit = keras.layers.Add(name="logit")([logit, *terms])
+    added = [*([_head(parts, "head_logit" if terms else "logit")] if parts else []), *terms]
+    if not parts:
+        added[0] = Bias(name="bias" if len(added) > 1 else "logit")(added[0])
+    logit = added[0] if len(added) == 1 else keras.layers.Add(name="logit")(added)
     probability = keras.layers.Activation("sigmoid", name="probability")(logit)
     return keras.Model(inputs=dict(inputs), outputs=probability, name=name)
+
+
+def _head(parts: Sequence[Any], name: str) -> Any:
+    joined = parts[0] if len(parts) == 1 else keras.layers.Concatenate(name="head")(list(parts))
+    return keras.layers.Dense(1, name=name)(joined)

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tfshop._keras import keras
 from tfshop.data.schema import Schema
-from tfshop.layers import FactorizationMachine, FieldSum
-from tfshop.models.blocks import click_inputs, click_model, embed_fields, flat_fields, numeric_columns, tower
+from tfshop.layers import FactorizationMachine
+from tfshop.models.blocks import (
+    click_inputs,
+    click_model,
+    embed_fields,
+    first_order_terms,
+    flat_fields,
+    numeric_columns,
+    tower,
+)
 
 
 def build_deepfm(
@@ -31,12 +38,8 @@ def build_deepfm(
     inputs = click_inputs(schema)
     fields = embed_fields(schema, inputs, dimension)
     numerics = numeric_columns(schema, inputs)
-    terms = []
+    terms = first_order_terms(schema, inputs, numerics)
     if fields is not None:
-        weights = embed_fields(schema, inputs, 1, name="first_order")
-        terms.append(FieldSum(name="first_order_term")(weights))
         terms.append(FactorizationMachine(name="factorization")(fields))
-    if numerics is not None:
-        terms.append(keras.layers.Dense(1, use_bias=False, name="first_order_numeric")(numerics))
     deep = tower(flat_fields(fields), numerics, hidden, dropout=dropout)
     return click_model(inputs, [deep], name="deepfm", terms=terms)
