@@ -28,7 +28,7 @@ class Needs:
             schema only, so it should have every feature that the network reads.
         settings: Tiny hyperparameters.
         outputs: Names of the outputs, in the order of the label's columns.
-        is_pointwise: Whether it scores one row from ids alone, with at most 150 operators for 26 of them.
+        is_pointwise: Whether it scores a row from ids alone; then 26 of them make at most 150 operators.
     """
 
     kinds: tuple[str, ...] = KINDS

@@ -1,4 +1,4 @@
-"""What every pass in `PASSES` has to do, to every network in `MODELS`."""
+"""What every pass in `PASSES` has to do, to a network of each kind."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import first_rows, keras_scores, same_weights
+from networks import SAMPLE
 
 from tfshop._keras import keras
 from tfshop.compression import PASSES, QAT, Candidate, Distill, Pass, Prune
 from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.export import convert
-from tfshop.models import MODELS
 from tfshop.runtime import Scorer, read_graph
 
 QUICK: dict[str, Pass] = {
@@ -51,7 +51,7 @@ def applied(candidate: Callable[[str], Candidate], brief: Splits) -> Callable[[s
 
 
 each_pass = pytest.mark.parametrize("name", PASSES)
-each_network = pytest.mark.parametrize("network", MODELS)
+each_network = pytest.mark.parametrize("network", SAMPLE)
 
 
 def test_every_pass_is_tested_here() -> None:

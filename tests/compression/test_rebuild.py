@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import first_rows, keras_scores, same_weights
+from networks import SAMPLE
 
 from tfshop._keras import keras
 from tfshop.compression.rebuild import KeepZeros, copy_model, fresh, weights_by_name, zero_masks
 from tfshop.data import Splits
 from tfshop.layers import OutputRange
-from tfshop.models import MODELS
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SAMPLE)
 def test_a_copy_has_the_weights_and_shares_none(name: str, trained: Callable[[str], Any], clicks: Splits) -> None:
     model = trained(name)
     copied = copy_model(model)

@@ -1,4 +1,4 @@
-"""Every mode makes a file of every network that scores, and keeps in float what int8 would ruin."""
+"""Every mode makes a file of each kind of network that scores, and keeps in float what int8 would ruin."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import first_rows, keras_scores, same_weights
+from networks import SAMPLE
 
 from tfshop._keras import keras
 from tfshop.data import IdFeature, NumericFeature, RandomSplit, Schema, Splits, prepare, read_table
@@ -16,7 +17,6 @@ from tfshop.errors import ExportError, PlanError
 from tfshop.export import MODES, Export
 from tfshop.export.convert import convert
 from tfshop.export.precision import float_operators
-from tfshop.models import MODELS
 from tfshop.runtime import Scorer, lookup_tables, read_graph
 
 MEAN_GAP = {"float32": 1e-6, "float16": 1e-3, "dynamic": 1e-2, "int8": 1e-2, "int8_io": 0.2, "int16x8": 0.2}
@@ -30,7 +30,7 @@ WEIGHT_TYPES = {
 }
 
 
-@pytest.mark.parametrize("network", MODELS)
+@pytest.mark.parametrize("network", SAMPLE)
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_of_every_network_loads_and_scores(
     mode: str, network: str, exported: Callable[[str, str], bytes], trained: Callable[[str], Any], clicks: Splits
@@ -49,7 +49,7 @@ def test_every_mode_of_every_network_loads_and_scores(
     )
 
 
-@pytest.mark.parametrize("network", MODELS)
+@pytest.mark.parametrize("network", SAMPLE)
 def test_float32_is_the_keras_model(
     network: str, exported: Callable[[str, str], bytes], trained: Callable[[str], Any], clicks: Splits
 ) -> None:
@@ -78,7 +78,7 @@ def test_only_int8_io_has_integer_ends(mode: str, exported: Callable[[str, str],
     assert MODES[mode].integer_ends == (mode == "int8_io")
 
 
-@pytest.mark.parametrize("network", MODELS)
+@pytest.mark.parametrize("network", SAMPLE)
 def test_the_head_of_an_int8_file_is_float_and_its_scores_are_many(
     network: str, exported: Callable[[str, str], bytes], clicks: Splits
 ) -> None:
@@ -90,7 +90,7 @@ def test_the_head_of_an_int8_file_is_float_and_its_scores_are_many(
     assert len(np.unique(scores)) > 400
 
 
-@pytest.mark.parametrize("network", MODELS)
+@pytest.mark.parametrize("network", SAMPLE)
 def test_an_int8_file_computes_in_int8(network: str, exported: Callable[[str, str], bytes]) -> None:
     graph = read_graph(exported(network, "int8"))
     products = [o for o in graph.operators if o.kind == "FULLY_CONNECTED"]

@@ -17,16 +17,19 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import first_rows, same_weights
-from networks import NEEDS, batch_of, file_outputs, keras_outputs, needs, outputs_by_name, spread
+from networks import NEEDS, batch_of, file_outputs, keras_outputs, needs, outputs_by_name, pointwise, spread
 
 from tfshop._keras import keras, tf
 from tfshop.data import Splits
+from tfshop.data.datasets.synthetic import synthetic
 from tfshop.errors import ModelError
 from tfshop.export import Export, convert
 from tfshop.models import MODELS, build_model, known_hyperparameters
 from tfshop.runtime import Scorer, read_graph
 from tfshop.training import LazyAdam
 
+NUM_IDS = 26
+MOST_OPERATORS = 150
 Built = Callable[[str, str], Any]
 Files = Callable[[str, str], bytes]
 
@@ -51,6 +54,13 @@ def build(name: str, data: Splits, **settings: Any) -> Any:
 
 def richest(name: str) -> str:
     return needs(name).kinds[-1]
+
+
+@pytest.fixture(scope="module")
+def kinds(kinds: dict[str, Splits]) -> dict[str, Splits]:
+    """The shared schemas, with 26 ids instead of three: as many as a loop over pairs would choke on."""
+    ids = synthetic(1000, num_id_features=NUM_IDS, rows_per_feature=20, num_numeric=0, batch_size=256, seed=3)
+    return {**kinds, "ids": ids}
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +207,11 @@ def test_the_float32_file_has_builtin_operators_and_the_scores_of_keras(
             assert np.abs(file_outputs(Scorer(content, batch_size=batch), rows)[output] - expected).max() <= 1e-5
             assert batch < 512 or (len(np.unique(expected)) > 300 and np.isfinite(expected).all())
     assert "numeric" not in rows or np.isnan(rows["numeric"]).any()
+
+
+@pytest.mark.parametrize("name", pointwise())
+def test_a_file_of_26_ids_has_few_operators(name: str, file: Files) -> None:
+    assert len(read_graph(file(name, "ids")).all_operators) <= MOST_OPERATORS
 
 
 @each_network

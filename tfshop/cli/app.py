@@ -27,7 +27,7 @@ INPUT_ERROR = 2
 
 Table = Annotated[str, typer.Argument(help="CSV or Parquet file, or a glob in quotes: one row an exposure.")]
 Target = Annotated[str, typer.Option(help="Column with the outcome, 0 or 1.")]
-Model = Annotated[str, typer.Option(help="Network: mlp, deepfm or dcn.")]
+Model = Annotated[str, typer.Option(help="Network: a key of tfshop.MODELS, such as mlp, deepfm or dcn.")]
 Group = Annotated[str | None, typer.Option(help="Column that names the user, for AUC within users.")]
 Time = Annotated[str | None, typer.Option(help="Column with the time; rows are then split in time.")]
 Validation = Annotated[str | None, typer.Option(help="With --time: first value of validation. Default: the last 20%.")]
@@ -36,8 +36,8 @@ Exclude = Annotated[str, typer.Option(help="Columns to leave out, separated by c
 SchemaFile = Annotated[
     Path | None, typer.Option("--schema", help="Schema as JSON. Default: inferred from the columns.")
 ]
-Dimension = Annotated[int, typer.Option(help="Width of the embedding table.")]
-Hidden = Annotated[str, typer.Option(help="Widths of the tower, separated by commas.")]
+Dimension = Annotated[int, typer.Option(help="Width of the embedding table, in networks that have one.")]
+Hidden = Annotated[str, typer.Option(help="Widths of the tower, separated by commas, in networks that have one.")]
 Epochs = Annotated[int, typer.Option(help="Most epochs; training stops early where validation AUC stops rising.")]
 Seed = Annotated[int, typer.Option(help="Seed of split, weights and order.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines on standard output.")]

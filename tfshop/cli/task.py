@@ -12,7 +12,7 @@ from tfshop.data import GroupSplit, RandomSplit, Schema, TimeSplit, prepare, rea
 from tfshop.data.split import Splits
 from tfshop.data.table import Table
 from tfshop.errors import DataError, ModelError, SchemaError, TfshopError
-from tfshop.models import MODELS, build_model
+from tfshop.models import MODELS, build_model, known_hyperparameters
 from tfshop.training import train
 
 VALIDATION_FROM, TEST_FROM = 0.8, 0.9  # of the rows in order of time
@@ -59,7 +59,10 @@ class Task:
 
     def trained_model(self, data: Splits) -> Any:
         """Build the network and train it."""
-        model = build_model(self.model, data.schema, dimension=self.dimension, hidden=self.hidden, seed=self.seed)
+        known = known_hyperparameters(self.model)  # a factorization machine has no tower
+        settings = {"dimension": self.dimension, "hidden": self.hidden}
+        settings = {name: value for name, value in settings.items() if name in known}
+        model = build_model(self.model, data.schema, seed=self.seed, **settings)
         train(model, data, epochs=self.epochs, seed=self.seed)
         return model
 

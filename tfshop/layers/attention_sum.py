@@ -12,7 +12,7 @@ class AttentionSum(keras.layers.Layer):
     r"""Mean of values weighted by the softmax of their scores: `\sum_p softmax(s)_p x_p`.
 
     Call:
-        inputs: [scores float32 (batch, length, 1), values float32 (batch, length, width)].
+        inputs: [scores float32 (batch, length, 1) or (batch * length, 1), values float32 (batch, length, width)].
         Returns float32 (batch, width).
 
     Example:
@@ -24,7 +24,7 @@ class AttentionSum(keras.layers.Layer):
     """
 
     def call(self, inputs: Any) -> Any:
-        """Weigh values (batch, length, width) by scores (batch, length, 1)."""
+        """Weigh values (batch, length, width) by their scores."""
         scores, values = inputs
         shares = tf.nn.softmax(tf.reshape(scores, (-1, 1, values.shape[1])))
         return tf.reshape(tf.matmul(shares, values), (-1, values.shape[2]))

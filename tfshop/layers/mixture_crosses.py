@@ -6,6 +6,7 @@ from typing import Any
 
 from tfshop._keras import keras
 from tfshop.layers.crosses import CROSS_PREFIX
+from tfshop.layers.experts import ExpertKernels, GatedExperts
 
 
 def mixture_cross_stack(x0: Any, num_crosses: int, *, num_experts: int, rank: int) -> Any:
@@ -40,12 +41,8 @@ def mixture_cross_stack(x0: Any, num_crosses: int, *, num_experts: int, rank: in
 def _experts(crossed: Any, name: str, num_experts: int, rank: int) -> Any:
     """Gated experts side by side, float32 (batch, num_experts * rank)."""
     reduced = keras.layers.Dense(num_experts * rank, activation="tanh", name=f"{name}_reduced")(crossed)
-    apart = keras.layers.Reshape((num_experts, rank), name=f"{name}_experts")(reduced)
-    mixed = keras.layers.EinsumDense(
-        "bei,eio->beo", (num_experts, rank), activation="tanh", name=f"{name}_expert_kernels"
-    )(apart)
-    if num_experts > 1:
-        gates = keras.layers.Dense(num_experts, activation="softmax", name=f"{name}_gate")(crossed)
-        gates = keras.layers.Reshape((num_experts, 1), name=f"{name}_gates")(gates)
-        mixed = keras.layers.Multiply(name=f"{name}_gated")([mixed, gates])
-    return keras.layers.Reshape((num_experts * rank,), name=f"{name}_joined")(mixed)
+    experts = ExpertKernels(num_experts, "tanh", name=f"{name}_experts")(reduced)
+    if num_experts == 1:
+        return experts
+    gates = keras.layers.Dense(num_experts, activation="softmax", name=f"{name}_gate")(crossed)
+    return GatedExperts(name=f"{name}_gated")([experts, gates])

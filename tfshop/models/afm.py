@@ -6,7 +6,7 @@ from typing import Any
 
 from tfshop._keras import keras
 from tfshop.data.schema import Schema
-from tfshop.layers import AttentionSum, PairwiseProducts
+from tfshop.layers import AttentionSum, PairwiseProducts, Reshaped
 from tfshop.models.blocks import (
     click_inputs,
     click_model,
@@ -45,7 +45,8 @@ def build_afm(schema: Schema, *, dimension: int = 16, attention_width: int = 16,
     require_share("dropout", dropout)
     inputs = click_inputs(schema)
     products = PairwiseProducts(name="pairwise_products")(embed_fields(schema, inputs, dimension))
-    hidden = keras.layers.Dense(attention_width, activation="relu", name="attention")(products)
+    rows = Reshaped((dimension,), name="one_row_a_pair")(products)  # a matrix product of two axes is one operator
+    hidden = keras.layers.Dense(attention_width, activation="relu", name="attention")(rows)
     scores = keras.layers.Dense(1, use_bias=False, name="attention_score")(hidden)
     pooled = AttentionSum(name="attention_sum")([scores, products])
     if dropout:

@@ -11,7 +11,7 @@ import numpy as np
 from tfshop._keras import keras
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
-from tfshop.layers import Bias, FieldOffsets, FieldSlice, FieldSum, MaskedMean, NumericTransform
+from tfshop.layers import Bias, FieldOffsets, FieldSlice, FieldSum, MaskedMean, NumericTransform, Reshaped
 
 OUTLIER_LIMIT = 5.0  # standard deviations
 
@@ -46,7 +46,7 @@ def require_fields(schema: Schema, network: str, at_least: int = 2) -> None:
     found = num_fields(schema)
     if found < at_least:
         raise ModelError(
-            f"{network} works on fields, and the schema has {found} (numbers are none). Expected {at_least} or more id, "
+            f"{network} works on fields, and the schema has {found}: numbers are none. Expected {at_least} or more id, "
             "sequence or vector features. Fix: build_model('mlp', …), which takes any schema."
         )
 
@@ -79,7 +79,7 @@ def embed_fields(schema: Schema, inputs: Mapping[str, Any], dimension: int, *, n
     for vector in schema.vector_features:
         layer = f"{name}_{vector.input_name}"
         projected = keras.layers.Dense(dimension, name=f"{layer}_projection")(inputs[vector.input_name])
-        parts.append(keras.layers.Reshape((1, dimension), name=layer)(projected))
+        parts.append(Reshaped((1, dimension), name=layer)(projected))
     if not parts:
         return None
     return parts[0] if len(parts) == 1 else keras.layers.Concatenate(axis=1, name=f"{name}_fields")(parts)
