@@ -4,40 +4,77 @@ from __future__ import annotations
 
 from tfshop.layers.attention_sum import AttentionSum
 from tfshop.layers.bias import Bias
+from tfshop.layers.bilinear import bilinear_pairs
+from tfshop.layers.bilinear_fusion import DotProduct, bilinear_fusion
+from tfshop.layers.bridge import bridge
 from tfshop.layers.crosses import cross_stack
+from tfshop.layers.dot_interaction import DotInteraction
 from tfshop.layers.experts import ExpertKernels, GatedExperts
 from tfshop.layers.factorization import BiInteraction, FactorizationMachine
+from tfshop.layers.field_attention import FieldAttention, attend
 from tfshop.layers.field_aware import FieldAwareProducts
+from tfshop.layers.fields import FieldGather, FieldRows, FieldScale, RowFields, dense_per_field
+from tfshop.layers.gated_crosses import gated_cross_stack
+from tfshop.layers.gates import ConstantGate, Gate
 from tfshop.layers.id_crosses import IdCrosses
+from tfshop.layers.interaction_network import RowProducts, interaction_network
+from tfshop.layers.mask_block import mask_block
 from tfshop.layers.mixture_crosses import mixture_cross_stack
 from tfshop.layers.numeric import NumericTransform
+from tfshop.layers.numeric_fields import NumericFields
 from tfshop.layers.pairs import InnerProducts, OuterProduct, PairwiseProducts
 from tfshop.layers.pooling import FieldSlice, FieldSum, MaskedMean
 from tfshop.layers.ranges import OutputRange
+from tfshop.layers.regulation import FieldRegulation
 from tfshop.layers.shapes import Reshaped
+from tfshop.layers.squeeze_excitation import FieldMean, squeeze_excitation
 from tfshop.layers.tables import FieldOffsets
+from tfshop.layers.vector_cross import VectorCross
 from tfshop.layers.vector_crosses import vector_cross_stack
 
 __all__ = [
     "AttentionSum",
     "BiInteraction",
     "Bias",
+    "ConstantGate",
+    "DotInteraction",
+    "DotProduct",
     "ExpertKernels",
     "FactorizationMachine",
+    "FieldAttention",
     "FieldAwareProducts",
+    "FieldGather",
+    "FieldMean",
     "FieldOffsets",
+    "FieldRegulation",
+    "FieldRows",
+    "FieldScale",
     "FieldSlice",
     "FieldSum",
+    "Gate",
     "GatedExperts",
     "IdCrosses",
     "InnerProducts",
     "MaskedMean",
+    "NumericFields",
     "NumericTransform",
     "OuterProduct",
     "OutputRange",
     "PairwiseProducts",
     "Reshaped",
+    "RowFields",
+    "RowProducts",
+    "VectorCross",
+    "attend",
+    "bilinear_fusion",
+    "bilinear_pairs",
+    "bridge",
     "cross_stack",
+    "dense_per_field",
+    "gated_cross_stack",
+    "interaction_network",
+    "mask_block",
     "mixture_cross_stack",
+    "squeeze_excitation",
     "vector_cross_stack",
 ]

@@ -11,25 +11,32 @@ from tfshop._keras import keras
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
 from tfshop.models.afm import build_afm
+from tfshop.models.autoint import build_autoint
 from tfshop.models.dcn import build_dcn
 from tfshop.models.dcn_mix import build_dcn_mix
 from tfshop.models.dcn_vector import build_dcn_vector
 from tfshop.models.deepfm import build_deepfm
+from tfshop.models.dlrm import build_dlrm
+from tfshop.models.edcn import build_edcn
 from tfshop.models.ffm import build_ffm
+from tfshop.models.fibinet import build_fibinet
+from tfshop.models.finalmlp import build_finalmlp
 from tfshop.models.fm import build_fm
 from tfshop.models.fnn import build_fnn
 from tfshop.models.fwfm import build_fwfm
+from tfshop.models.gdcn import build_gdcn
 from tfshop.models.logistic_regression import build_logistic_regression
+from tfshop.models.masknet import build_masknet
 from tfshop.models.mlp import build_mlp
 from tfshop.models.nfm import build_nfm
 from tfshop.models.pnn import build_pnn
 from tfshop.models.wide_deep import build_wide_deep
+from tfshop.models.xdeepfm import build_xdeepfm
 
 Builder = Callable[..., Any]
 
 MODELS: Mapping[str, Builder] = MappingProxyType(
     {
-        "mlp": build_mlp,
         "logistic_regression": build_logistic_regression,
         "fm": build_fm,
         "fwfm": build_fwfm,
@@ -40,9 +47,18 @@ MODELS: Mapping[str, Builder] = MappingProxyType(
         "fnn": build_fnn,
         "wide_deep": build_wide_deep,
         "deepfm": build_deepfm,
+        "mlp": build_mlp,
         "dcn_vector": build_dcn_vector,
         "dcn": build_dcn,
         "dcn_mix": build_dcn_mix,
+        "xdeepfm": build_xdeepfm,
+        "autoint": build_autoint,
+        "fibinet": build_fibinet,
+        "dlrm": build_dlrm,
+        "finalmlp": build_finalmlp,
+        "gdcn": build_gdcn,
+        "masknet": build_masknet,
+        "edcn": build_edcn,
     }
 )
 
@@ -96,19 +112,27 @@ def build_model(name: str, schema: Schema, *, seed: int = 0, **hyperparameters: 
 __all__ = [
     "MODELS",
     "build_afm",
+    "build_autoint",
     "build_dcn",
     "build_dcn_mix",
     "build_dcn_vector",
     "build_deepfm",
+    "build_dlrm",
+    "build_edcn",
     "build_ffm",
+    "build_fibinet",
+    "build_finalmlp",
     "build_fm",
     "build_fnn",
     "build_fwfm",
+    "build_gdcn",
     "build_logistic_regression",
+    "build_masknet",
     "build_mlp",
     "build_model",
     "build_nfm",
     "build_pnn",
     "build_wide_deep",
+    "build_xdeepfm",
     "known_hyperparameters",
 ]

@@ -13,10 +13,8 @@ from tfshop.models.blocks import (
     embed_fields,
     first_order_terms,
     numeric_columns,
-    require_fields,
-    require_share,
-    require_width,
 )
+from tfshop.models.checks import require_count, require_fields, require_share
 
 
 def build_afm(schema: Schema, *, dimension: int = 16, attention_width: int = 16, dropout: float = 0.0) -> Any:
@@ -41,7 +39,7 @@ def build_afm(schema: Schema, *, dimension: int = 16, attention_width: int = 16,
         Networks, IJCAI 2017.
     """
     require_fields(schema, "afm")
-    require_width("attention_width", attention_width)
+    require_count("attention_width", attention_width)
     require_share("dropout", dropout)
     inputs = click_inputs(schema)
     products = PairwiseProducts(name="pairwise_products")(embed_fields(schema, inputs, dimension))

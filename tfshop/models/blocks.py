@@ -11,7 +11,17 @@ import numpy as np
 from tfshop._keras import keras
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
-from tfshop.layers import Bias, FieldOffsets, FieldSlice, FieldSum, MaskedMean, NumericTransform, Reshaped
+from tfshop.layers import (
+    Bias,
+    FieldOffsets,
+    FieldSlice,
+    FieldSum,
+    MaskedMean,
+    NumericFields,
+    NumericTransform,
+    Reshaped,
+)
+from tfshop.models.checks import require_share, require_widths
 
 OUTLIER_LIMIT = 5.0  # standard deviations
 
@@ -30,37 +40,6 @@ def click_inputs(schema: Schema) -> dict[str, Any]:
     return {
         name: keras.Input(shape=spec.shape, dtype=spec.dtype, name=name) for name, spec in schema.input_specs().items()
     }
-
-
-def num_fields(schema: Schema) -> int:
-    """Fields that `embed_fields` makes of a schema: ids, sequences and vectors."""
-    return len(schema.id_features) + len(schema.sequence_features) + len(schema.vector_features)
-
-
-def require_fields(schema: Schema, network: str, at_least: int = 2) -> None:
-    """Refuse a schema with too few fields for a network of their products; ids, sequences and vectors are fields.
-
-    Raises:
-        ModelError: With the number found.
-    """
-    found = num_fields(schema)
-    if found < at_least:
-        raise ModelError(
-            f"{network} works on fields, and the schema has {found}: numbers are none. Expected {at_least} or more id, "
-            "sequence or vector features. Fix: build_model('mlp', …), which takes any schema."
-        )
-
-
-def require_width(name: str, value: Any) -> None:
-    """Refuse a hyperparameter that counts something unless it is an integer of at least 1."""
-    if not isinstance(value, int) or value < 1:
-        raise ModelError(f"{name} is {value!r}. Expected an integer of at least 1. Fix: {name}=16.")
-
-
-def require_share(name: str, value: Any) -> None:
-    """Refuse a share outside [0, 1)."""
-    if not isinstance(value, int | float) or not 0 <= value < 1:
-        raise ModelError(f"{name} is {value!r}. Expected a share in [0, 1). Fix: {name}=0.2.")
 
 
 def embed_fields(schema: Schema, inputs: Mapping[str, Any], dimension: int, *, name: str = "table") -> Any:
@@ -141,6 +120,14 @@ def numeric_columns(schema: Schema, inputs: Mapping[str, Any]) -> Any:
     return layer(inputs["numeric"])
 
 
+def with_numeric_fields(fields: Any, numerics: Any, dimension: int) -> Any:
+    """The fields, and one more for each column of numerics, float32 (batch, num_fields, dimension)."""
+    if numerics is None:
+        return fields
+    numeric = NumericFields(dimension, name="numeric_fields")(numerics)
+    return numeric if fields is None else keras.layers.Concatenate(axis=1, name="fields")([fields, numeric])
+
+
 def first_order_terms(schema: Schema, inputs: Mapping[str, Any], numerics: Any) -> list[Any]:
     """The linear part of a network: one weight an id, a vector's column or a number; tensors (batch, 1) to be added.
 
@@ -174,6 +161,7 @@ def tower(
     *,
     dropout: float = 0.0,
     beside: Mapping[str, Any] = MappingProxyType({}),
+    name: str = "dense",
 ) -> Any:
     """Dense ReLU layers of the given widths over flat fields and numerics, float32 (batch, hidden[-1]).
 
@@ -187,34 +175,34 @@ def tower(
         hidden: Widths.
         dropout: Share of units dropped while training, in [0, 1).
         beside: More tensors (batch, width) by name that the first layer reads, each through a kernel of its own.
+        name: What the names of its layers begin with.
 
     Raises:
         ModelError: For no width, or one below 1.
     """
-    widths = hidden if isinstance(hidden, Sequence) else ()
-    if not widths or any(not isinstance(width, int) or width < 1 for width in widths):
-        raise ModelError(f"hidden is {hidden!r}. Expected widths of at least 1. Fix: hidden=(400, 400, 400).")
+    require_widths("hidden", hidden)
     require_share("dropout", dropout)
-    x = _first_layer({"": flat, "_numeric": numerics, **{f"_{name}": x for name, x in beside.items()}}, hidden[0])
+    parts = {"": flat, "_numeric": numerics, **{f"_{part}": tensor for part, tensor in beside.items()}}
+    x = _first_layer(parts, hidden[0], f"{name}_0")
     for level, width in enumerate(hidden):
         if level:
-            x = keras.layers.Dense(width, activation="relu", name=f"dense_{level}")(x)
+            x = keras.layers.Dense(width, activation="relu", name=f"{name}_{level}")(x)
         if dropout:
-            x = keras.layers.Dropout(dropout, name=f"dropout_{level}")(x)
+            x = keras.layers.Dropout(dropout, name=f"{name}_dropout_{level}".removeprefix("dense_"))(x)
     return x
 
 
-def _first_layer(parts: Mapping[str, Any], width: int) -> Any:
+def _first_layer(parts: Mapping[str, Any], width: int, name: str) -> Any:
     """One kernel a part; the bias is that of the first."""
-    given = {name: part for name, part in parts.items() if part is not None}
+    given = {part: tensor for part, tensor in parts.items() if tensor is not None}
     if len(given) == 1:
-        return keras.layers.Dense(width, activation="relu", name="dense_0")(next(iter(given.values())))
+        return keras.layers.Dense(width, activation="relu", name=name)(next(iter(given.values())))
     projected = [
-        keras.layers.Dense(width, use_bias=not position, name=f"dense_0{name}")(part)
-        for position, (name, part) in enumerate(given.items())
+        keras.layers.Dense(width, use_bias=not position, name=f"{name}{part}")(tensor)
+        for position, (part, tensor) in enumerate(given.items())
     ]
-    added = keras.layers.Add(name="dense_0_sum")(projected)
-    return keras.layers.Activation("relu", name="dense_0_relu")(added)
+    added = keras.layers.Add(name=f"{name}_sum")(projected)
+    return keras.layers.Activation("relu", name=f"{name}_relu")(added)
 
 
 def click_model(inputs: Mapping[str, Any], parts: Sequence[Any], *, name: str, terms: Sequence[Any] = ()) -> Any:

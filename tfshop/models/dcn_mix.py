@@ -14,9 +14,9 @@ from tfshop.models.blocks import (
     flat_features,
     flat_fields,
     numeric_columns,
-    require_width,
     tower,
 )
+from tfshop.models.checks import require_count
 
 
 def build_dcn_mix(
@@ -49,8 +49,8 @@ def build_dcn_mix(
     References:
         Wang et al., DCN V2: Improved Deep & Cross Network, WWW 2021, section 3.3.
     """
-    require_width("num_experts", num_experts)
-    require_width("rank", rank)
+    require_count("num_experts", num_experts)
+    require_count("rank", rank)
     inputs = click_inputs(schema)
     flat = flat_fields(embed_fields(schema, inputs, dimension))
     numerics = numeric_columns(schema, inputs)

@@ -11,10 +11,9 @@ from tfshop.models.blocks import (
     click_model,
     embed_fields,
     first_order_terms,
-    num_fields,
     numeric_columns,
-    require_fields,
 )
+from tfshop.models.checks import num_fields, require_fields
 
 
 def build_ffm(schema: Schema, *, dimension: int = 4) -> Any:

@@ -13,8 +13,8 @@ from tfshop.models.blocks import (
     embed_fields,
     first_order_terms,
     numeric_columns,
-    require_fields,
 )
+from tfshop.models.checks import require_fields
 
 
 def build_fwfm(schema: Schema, *, dimension: int = 16) -> Any:

@@ -13,9 +13,9 @@ from tfshop.models.blocks import (
     embed_fields,
     first_order_terms,
     numeric_columns,
-    require_fields,
     tower,
 )
+from tfshop.models.checks import require_fields
 
 
 def build_nfm(

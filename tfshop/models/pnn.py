@@ -14,9 +14,9 @@ from tfshop.models.blocks import (
     embed_fields,
     flat_fields,
     numeric_columns,
-    require_fields,
     tower,
 )
+from tfshop.models.checks import require_fields
 
 LAYERS: Mapping[str, Any] = {"inner": InnerProducts, "outer": OuterProduct}
 PRODUCTS = (*LAYERS, "both")

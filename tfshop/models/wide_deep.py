@@ -16,9 +16,9 @@ from tfshop.models.blocks import (
     first_order_terms,
     flat_fields,
     numeric_columns,
-    require_width,
     tower,
 )
+from tfshop.models.checks import require_count
 
 
 def build_wide_deep(
@@ -60,7 +60,7 @@ def build_wide_deep(
 
 def _cross_term(schema: Schema, inputs: Any, crosses: Sequence[tuple[str, str]], cross_buckets: int) -> Any:
     """The sum of the weights of all crosses, (batch, 1)."""
-    require_width("cross_buckets", cross_buckets)
+    require_count("cross_buckets", cross_buckets)
     names = [feature.name for feature in schema.id_features]
     for pair in crosses:
         if not _is_pair_of(names, pair):

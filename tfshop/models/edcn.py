@@ -1,0 +1,81 @@
+"""EDCN: a cross network and a tower that share what they find after every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tfshop._keras import keras
+from tfshop.data.schema import Schema
+from tfshop.layers import FieldRegulation, VectorCross, bridge
+from tfshop.layers.bridge import BRIDGES
+from tfshop.models.blocks import (
+    click_inputs,
+    click_model,
+    embed_fields,
+    flat_fields,
+    numeric_columns,
+    tower,
+    with_numeric_fields,
+)
+from tfshop.models.checks import require_choice, require_count, require_positive, require_share
+
+
+def build_edcn(
+    schema: Schema,
+    *,
+    dimension: int = 16,
+    num_layers: int = 3,
+    bridging: str = "product",
+    temperature: float = 1.0,
+    hidden: Sequence[int] = (),
+    dropout: float = 0.0,
+) -> Any:
+    """A vector cross and a dense layer side by side, bridged, and regulated field by field, several times over.
+
+    The dense layers are as wide as all fields together, numbers among them: a bridge joins equals.
+
+    Args:
+        schema: Fitted schema.
+        dimension: Width of the embedding table.
+        num_layers: Layers of each stream.
+        bridging: "product" (the paper's best), "sum", "concatenation" or "attention".
+        temperature: Of the softmax over the fields' gates.
+        hidden: Widths of a tower over both streams and the last bridge; the paper has none.
+        dropout: Share of the dense layers' units dropped while training, in [0, 1).
+
+    Returns:
+        Functional model. Inputs: as `schema.input_specs()`. Output: `probability`, float32 (batch, 1).
+
+    Raises:
+        ModelError: For an unknown bridge, a temperature of 0, or no layer.
+
+    References:
+        Chen et al., Enhancing Explicit and Implicit Feature Interactions via Information Sharing for Parallel Deep
+        CTR Models, CIKM 2021.
+    """
+    require_choice("bridging", bridging, BRIDGES)
+    require_count("num_layers", num_layers)
+    require_positive("temperature", temperature)
+    require_share("dropout", dropout)
+    inputs = click_inputs(schema)
+    fields = with_numeric_fields(embed_fields(schema, inputs, dimension), numeric_columns(schema, inputs), dimension)
+    shared = flat_fields(fields)
+    first = None
+    for level in range(num_layers):
+        cross, deep = (_regulated(shared, fields.shape[1], temperature, f"{s}_gates_{level}") for s in STREAMS)
+        first = cross if first is None else first
+        cross = VectorCross(name=f"cross_{level}")([first, cross])
+        deep = keras.layers.Dense(shared.shape[-1], activation="relu", name=f"deep_{level}")(deep)
+        deep = keras.layers.Dropout(dropout, name=f"dropout_{level}")(deep) if dropout else deep
+        shared = bridge(cross, deep, bridging, name=f"bridge_{level}")
+    joined = keras.layers.Concatenate(name="streams")([cross, deep, shared])
+    return click_model(inputs, [tower(joined, None, hidden, dropout=dropout) if hidden else joined], name="edcn")
+
+
+STREAMS = ("cross", "deep")
+
+
+def _regulated(flat: Any, num_fields: int, temperature: float, name: str) -> Any:
+    """Fields gated for one stream; a field alone has nothing to be weighed against."""
+    return flat if num_fields == 1 else FieldRegulation(num_fields, temperature, name=name)(flat)
