@@ -53,6 +53,7 @@ NEEDS: Mapping[str, Needs] = {
     "nfm": Needs(WITH_FIELDS),
     "pnn": Needs(WITH_FIELDS, {**TINY, "product": "both"}),
     "fnn": Needs(WITH_FIELDS),
+    "dlrm": Needs(WITH_FIELDS),
     "dcn_mix": Needs(settings={**TINY, "num_experts": 2, "rank": 4}),
 }
 

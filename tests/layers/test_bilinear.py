@@ -6,8 +6,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from layers.references import normal, random_model
 
+from layers.references import normal, random_model
 from tfshop.layers import bilinear_pairs
 from tfshop.layers.bilinear import BILINEAR_KINDS
 

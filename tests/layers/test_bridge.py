@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layers.references import normal, random_model, relu, softmax
 
+from layers.references import normal, random_model, relu, softmax
 from tfshop.layers import bridge
 
 X, H = normal(5, 4), normal(5, 4, seed=2)
@@ -21,7 +21,9 @@ def test_streams_are_multiplied_or_added(kind: str, expected: np.ndarray) -> Non
 def test_streams_side_by_side_go_through_a_dense_layer_of_their_width() -> None:
     model = random_model(lambda x, h: bridge(x, h, "concatenation", name="bridge"), [(4,), (4,)])
     kernel, bias = model.get_layer("bridge").get_weights()
-    np.testing.assert_allclose(model([X, H]), relu(np.concatenate([X, H], axis=1) @ kernel + bias), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        model([X, H]), relu(np.concatenate([X, H], axis=1) @ kernel + bias), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_attention_weighs_the_elements_of_each_stream() -> None:

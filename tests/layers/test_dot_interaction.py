@@ -6,8 +6,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from layers.references import normal
 
+from layers.references import normal
 from tfshop.layers import DotInteraction
 
 

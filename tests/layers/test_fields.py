@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from layers.references import normal, random_model
 
+from layers.references import normal, random_model
 from tfshop.layers import FieldGather, FieldRows, FieldScale, RowFields, dense_per_field
 
 FIELDS = normal(4, 3, 5)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from layers.references import normal, random_model, sigmoid
 
+from layers.references import normal, random_model, sigmoid
 from tfshop.layers import ConstantGate, Gate
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from layers.references import normal, random_model, relu
 
+from layers.references import normal, random_model, relu
 from tfshop.layers import mask_block
 from tfshop.layers.mask_block import EPSILON, normalized
 
@@ -16,7 +16,9 @@ def layer_norm(values: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.n
 
 def test_a_block_normalizes_its_masked_input_through_a_kernel() -> None:
     model = random_model(lambda x, v: mask_block(x, v, 3, reduction=1.5, name="block"), [(4,), (6,)])
-    weights = {part: model.get_layer(f"block_{part}").get_weights() for part in ("aggregation", "mask", "hidden", "norm")}
+    weights = {
+        part: model.get_layer(f"block_{part}").get_weights() for part in ("aggregation", "mask", "hidden", "norm")
+    }
     assert weights["aggregation"][0].shape == (6, 6) and len(weights["hidden"]) == 1
     values, instance = normal(5, 4), normal(5, 6, seed=2)
     inner = relu(instance @ weights["aggregation"][0] + weights["aggregation"][1])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layers.references import normal, random_model, softmax
 
+from layers.references import normal, random_model, softmax
 from tfshop.layers import FieldRegulation
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layers.references import normal, random_model, relu, sigmoid
 
+from layers.references import normal, random_model, relu, sigmoid
 from tfshop.layers import squeeze_excitation
 
 

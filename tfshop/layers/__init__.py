@@ -29,8 +29,7 @@ from tfshop.layers.regulation import FieldRegulation
 from tfshop.layers.shapes import Reshaped
 from tfshop.layers.squeeze_excitation import FieldMean, squeeze_excitation
 from tfshop.layers.tables import FieldOffsets
-from tfshop.layers.vector_cross import VectorCross
-from tfshop.layers.vector_crosses import vector_cross_stack
+from tfshop.layers.vector_crosses import vector_cross, vector_cross_stack
 
 __all__ = [
     "AttentionSum",
@@ -64,7 +63,6 @@ __all__ = [
     "Reshaped",
     "RowFields",
     "RowProducts",
-    "VectorCross",
     "attend",
     "bilinear_fusion",
     "bilinear_pairs",
@@ -76,5 +74,6 @@ __all__ = [
     "mask_block",
     "mixture_cross_stack",
     "squeeze_excitation",
+    "vector_cross",
     "vector_cross_stack",
 ]

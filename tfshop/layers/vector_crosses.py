@@ -26,9 +26,22 @@ def vector_cross_stack(x0: Any, num_crosses: int) -> Any:
     """
     crossed = x0
     for level in range(num_crosses):
-        name = f"{CROSS_PREFIX}_{level}"
-        weight = keras.layers.Dense(1, use_bias=False, name=f"{name}_kernel")(crossed)
-        product = keras.layers.Multiply(name=f"{name}_product")([x0, weight])
-        shifted = Bias(name=f"{name}_bias")(product)
-        crossed = keras.layers.Add(name=f"{name}_residual")([shifted, crossed])
+        crossed = vector_cross(x0, crossed, name=f"{CROSS_PREFIX}_{level}")
     return crossed
+
+
+def vector_cross(x0: Any, crossed: Any, *, name: str) -> Any:
+    r"""`x_0 (x \cdot w) + b + x`: one degree more for a vector of weights and one of biases.
+
+    Args:
+        x0: float32 (batch, width), what the stack began with.
+        crossed: float32 (batch, width), of the cross before.
+        name: What the names of its layers begin with.
+
+    Returns:
+        float32 (batch, width).
+    """
+    weight = keras.layers.Dense(1, use_bias=False, name=f"{name}_kernel")(crossed)
+    product = keras.layers.Multiply(name=f"{name}_product")([x0, weight])
+    shifted = Bias(name=f"{name}_bias")(product)
+    return keras.layers.Add(name=f"{name}_residual")([shifted, crossed])

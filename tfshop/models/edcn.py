@@ -7,7 +7,7 @@ from typing import Any
 
 from tfshop._keras import keras
 from tfshop.data.schema import Schema
-from tfshop.layers import FieldRegulation, VectorCross, bridge
+from tfshop.layers import FieldRegulation, bridge, vector_cross
 from tfshop.layers.bridge import BRIDGES
 from tfshop.models.blocks import (
     click_inputs,
@@ -65,9 +65,9 @@ def build_edcn(
     for level in range(num_layers):
         cross, deep = (_regulated(shared, fields.shape[1], temperature, f"{s}_gates_{level}") for s in STREAMS)
         first = cross if first is None else first
-        cross = VectorCross(name=f"cross_{level}")([first, cross])
+        cross = vector_cross(first, cross, name=f"cross_{level}")
         deep = keras.layers.Dense(shared.shape[-1], activation="relu", name=f"deep_{level}")(deep)
-        deep = keras.layers.Dropout(dropout, name=f"dropout_{level}")(deep) if dropout else deep
+        deep = keras.layers.Dropout(dropout, name=f"deep_dropout_{level}")(deep) if dropout else deep
         shared = bridge(cross, deep, bridging, name=f"bridge_{level}")
     joined = keras.layers.Concatenate(name="streams")([cross, deep, shared])
     return click_model(inputs, [tower(joined, None, hidden, dropout=dropout) if hidden else joined], name="edcn")
