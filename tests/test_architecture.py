@@ -28,7 +28,7 @@ ORDER = (
     ("evaluation",),
     ("report",),
     ("artifact",),
-    ("result", "stepping", "recipes"),
+    ("result", "stepping", "recipes", "retrieval"),
     ("pipeline",),
     ("demo",),
     ("cli",),

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from tfshop.export import Export, chain
     from tfshop.models import MODELS, build_model
     from tfshop.pipeline import compress, evaluate
+    from tfshop.retrieval import Towers, evaluate_retrieval, export_towers
     from tfshop.runtime import Scorer, benchmark
-    from tfshop.training import train
+    from tfshop.training import InBatchSoftmax, train, train_two_tower
 
 __version__ = "0.1.0"
 
@@ -56,8 +57,9 @@ _HOMES = {
     "tfshop.export": ("Export", "chain"),
     "tfshop.models": ("MODELS", "build_model"),
     "tfshop.pipeline": ("compress", "evaluate"),
+    "tfshop.retrieval": ("Towers", "evaluate_retrieval", "export_towers"),
     "tfshop.runtime": ("Scorer", "benchmark"),
-    "tfshop.training": ("train",),
+    "tfshop.training": ("InBatchSoftmax", "train", "train_two_tower"),
 }
 _MODULES = {"datasets": "tfshop.data.datasets", "recipes": "tfshop.recipes"}
 
@@ -70,6 +72,7 @@ __all__ = [
     "Export",
     "GroupSplit",
     "IdFeature",
+    "InBatchSoftmax",
     "NumericFeature",
     "Prune",
     "RandomSplit",
@@ -78,6 +81,7 @@ __all__ = [
     "SequenceFeature",
     "TfshopError",
     "TimeSplit",
+    "Towers",
     "VectorFeature",
     "benchmark",
     "build_model",
@@ -85,10 +89,13 @@ __all__ = [
     "compress",
     "datasets",
     "evaluate",
+    "evaluate_retrieval",
+    "export_towers",
     "prepare",
     "read_table",
     "recipes",
     "train",
+    "train_two_tower",
 ]
 
 

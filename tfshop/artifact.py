@@ -42,7 +42,7 @@ class Golden:
 
     Attributes:
         inputs: Arrays (rows, …) by input name of the file.
-        scores: float32 (rows,).
+        scores: float32 (rows,); (rows, width) where the file gives vectors.
     """
 
     inputs: Mapping[str, NDArray[Any]]

@@ -150,6 +150,8 @@ class VectorFeature:
     Args:
         name: The column.
         width: How many numbers each list has.
+        normalize: Whether the network brings each vector to length 1 before it reads it. Encoders give vectors of
+            length 1 or of length 20, and what they say lies in the direction. False where the length says something.
 
     Raises:
         SchemaError: For an empty name or a width below 1.
@@ -161,6 +163,7 @@ class VectorFeature:
 
     name: str
     width: int
+    normalize: bool = True
     kind: ClassVar[str] = "vector"
 
     def __post_init__(self) -> None:

@@ -70,14 +70,39 @@ def audit_file(content: bytes, keras_model: Any, data: Splits, *, mode: str, bas
             operator; a table more than 1% of whose non-zero rows became zero; a tie rate over ten times the
             baseline's and over one negative a positive; a gap to the Keras model over what the mode allows.
     """
+    structure = audit_structure(content, keras_model, data)
+    gap_max, gap_mean = _parity(structure.scorer, keras_model, data, MODES[mode])
+    ties = _ties(structure.scorer, data.validation, MODES[mode], baseline, data)
+    return Audit(gap_max, gap_mean, ties, structure.zeroed_rows, structure.operators)
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """A file that loads and scores.
+
+    Attributes:
+        scorer: Of the file.
+        zeroed_rows: Share of the tables' non-zero rows that became zero.
+        operators: How often each kind of operator occurs.
+    """
+
+    scorer: Scorer
+    zeroed_rows: float
+    operators: dict[str, int]
+
+
+def audit_structure(content: bytes, keras_model: Any, data: Splits) -> Structure:
+    """What `audit_file` asks of any file, whether it gives probabilities or something else.
+
+    Raises:
+        AuditError: For Flex or custom operators; a file that does not load or score; ids that pass a quantizing
+            operator; a table more than 1% of whose non-zero rows became zero.
+    """
     graph = _readable(content)
     _only_builtins(graph)
     _plain_ids(graph)
     scorer = _loads_and_scores(content, data)
-    zeroed = _tables_kept_rows(graph, keras_model)
-    gap_max, gap_mean = _parity(scorer, keras_model, data, MODES[mode])
-    ties = _ties(scorer, data.validation, MODES[mode], baseline, data)
-    return Audit(gap_max, gap_mean, ties, zeroed, dict(graph.kinds))
+    return Structure(scorer, _tables_kept_rows(graph, keras_model), dict(graph.kinds))
 
 
 def _readable(content: bytes) -> Graph:

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from tfshop.layers.attention_sum import AttentionSum
+from tfshop.layers.behaviour import (
+    Dice,
+    HistoryAttention,
+    PositionScores,
+    PositionWeights,
+    RecencyCodes,
+    WeightedSum,
+)
 from tfshop.layers.bias import Bias
 from tfshop.layers.bilinear import bilinear_pairs
 from tfshop.layers.bilinear_fusion import DotProduct, bilinear_fusion
@@ -19,12 +27,14 @@ from tfshop.layers.gates import ConstantGate, Gate
 from tfshop.layers.id_crosses import IdCrosses
 from tfshop.layers.interaction_network import RowProducts, interaction_network
 from tfshop.layers.mask_block import mask_block
+from tfshop.layers.matching import ColumnSelect, RowProduct, UnitLength
 from tfshop.layers.mixture_crosses import mixture_cross_stack
 from tfshop.layers.numeric import NumericTransform
 from tfshop.layers.numeric_fields import NumericFields
 from tfshop.layers.pairs import InnerProducts, OuterProduct, PairwiseProducts
-from tfshop.layers.pooling import FieldSlice, FieldSum, MaskedMean
+from tfshop.layers.pooling import POOLINGS, FieldSlice, FieldSum, MaskedMean, PositionsAsRows, RowsAsPositions
 from tfshop.layers.ranges import OutputRange
+from tfshop.layers.recurrent import InterestEvolution, InterestGRU, NextBehaviourLoss
 from tfshop.layers.regulation import FieldRegulation
 from tfshop.layers.shapes import Reshaped
 from tfshop.layers.squeeze_excitation import FieldMean, squeeze_excitation
@@ -32,10 +42,13 @@ from tfshop.layers.tables import FieldOffsets
 from tfshop.layers.vector_crosses import vector_cross, vector_cross_stack
 
 __all__ = [
+    "POOLINGS",
     "AttentionSum",
     "BiInteraction",
     "Bias",
+    "ColumnSelect",
     "ConstantGate",
+    "Dice",
     "DotInteraction",
     "DotProduct",
     "ExpertKernels",
@@ -52,17 +65,29 @@ __all__ = [
     "FieldSum",
     "Gate",
     "GatedExperts",
+    "HistoryAttention",
     "IdCrosses",
     "InnerProducts",
+    "InterestEvolution",
+    "InterestGRU",
     "MaskedMean",
+    "NextBehaviourLoss",
     "NumericFields",
     "NumericTransform",
     "OuterProduct",
     "OutputRange",
     "PairwiseProducts",
+    "PositionScores",
+    "PositionWeights",
+    "PositionsAsRows",
+    "RecencyCodes",
     "Reshaped",
     "RowFields",
+    "RowProduct",
     "RowProducts",
+    "RowsAsPositions",
+    "UnitLength",
+    "WeightedSum",
     "attend",
     "bilinear_fusion",
     "bilinear_pairs",

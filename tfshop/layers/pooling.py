@@ -6,10 +6,20 @@ from typing import Any
 
 from tfshop._keras import keras, tf
 
+POOLINGS = ("mean", "sum", "sqrt")
+
+
+def present_positions(ids: Any, dtype: Any = "float32") -> Any:
+    """1 where an id is not padding, 0 where it is; shape of the ids."""
+    return tf.cast(tf.minimum(ids, 1), dtype)  # an integer MINIMUM: no comparison for the converter
+
 
 @keras.utils.register_keras_serializable(package="tfshop")
 class MaskedMean(keras.layers.Layer):
     """Mean of the embeddings of a sequence over its real positions; zeros for an empty one.
+
+    Args:
+        pooling: "mean"; or "sum"; or "sqrt", the sum over the root of the number of positions.
 
     Call:
         inputs: [embeddings float32 (batch, length, dimension), ids int32 (batch, length); 0 is padding].
@@ -20,12 +30,22 @@ class MaskedMean(keras.layers.Layer):
         [[[1.0, 1.0]]]
     """
 
+    def __init__(self, pooling: str = "mean", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pooling = pooling
+
     def call(self, inputs: Any) -> Any:
         """Average embeddings where ids are not 0."""
         embeddings, ids = inputs
-        present = tf.cast(tf.minimum(ids, 1), embeddings.dtype)  # an integer MINIMUM: no comparison for the converter
-        share = present / tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1.0)
+        share = present_positions(ids, embeddings.dtype)
+        if self.pooling != "sum":
+            count = tf.maximum(tf.reduce_sum(share, axis=1, keepdims=True), 1.0)
+            share = share / (count if self.pooling == "mean" else tf.sqrt(count))
         return tf.matmul(tf.expand_dims(share, axis=1), embeddings)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "pooling": self.pooling}
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """(batch, 1, dimension)."""
@@ -73,3 +93,48 @@ class FieldSum(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """(batch, dimension)."""
         return (input_shape[0], input_shape[2])
+
+
+@keras.utils.register_keras_serializable(package="tfshop")
+class PositionsAsRows(keras.layers.Layer):
+    """Positions as rows, for a Dense layer: of three axes Keras and the converter make ten operators of shapes.
+
+    Call:
+        positions: float32 (batch, length, width). Returns (batch * length, width).
+    """
+
+    def call(self, positions: Any) -> Any:
+        """Lay the positions one under the other."""
+        return tf.reshape(positions, [-1, positions.shape[-1]])
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """(any, width)."""
+        return (None, input_shape[-1])
+
+
+@keras.utils.register_keras_serializable(package="tfshop")
+class RowsAsPositions(keras.layers.Layer):
+    """Inverse of `PositionsAsRows`.
+
+    Args:
+        length: Positions of a sequence.
+
+    Call:
+        rows: float32 (batch * length, width). Returns (batch, length, width).
+
+    Example:
+        >>> RowsAsPositions(3)(tf.ones((6, 4))).shape
+        TensorShape([2, 3, 4])
+    """
+
+    def __init__(self, length: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.length = length
+
+    def call(self, rows: Any) -> Any:
+        """Put the positions of a sequence side by side."""
+        return tf.reshape(rows, [-1, self.length, rows.shape[-1]])
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "length": self.length}

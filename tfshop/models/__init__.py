@@ -12,10 +12,13 @@ from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
 from tfshop.models.afm import build_afm
 from tfshop.models.autoint import build_autoint
+from tfshop.models.bst import build_bst
 from tfshop.models.dcn import build_dcn
 from tfshop.models.dcn_mix import build_dcn_mix
 from tfshop.models.dcn_vector import build_dcn_vector
 from tfshop.models.deepfm import build_deepfm
+from tfshop.models.dien import build_dien
+from tfshop.models.din import build_din
 from tfshop.models.dlrm import build_dlrm
 from tfshop.models.edcn import build_edcn
 from tfshop.models.ffm import build_ffm
@@ -27,9 +30,11 @@ from tfshop.models.fwfm import build_fwfm
 from tfshop.models.gdcn import build_gdcn
 from tfshop.models.logistic_regression import build_logistic_regression
 from tfshop.models.masknet import build_masknet
+from tfshop.models.mean_pooling import build_mean_pooling
 from tfshop.models.mlp import build_mlp
 from tfshop.models.nfm import build_nfm
 from tfshop.models.pnn import build_pnn
+from tfshop.models.two_tower import build_two_tower
 from tfshop.models.wide_deep import build_wide_deep
 from tfshop.models.xdeepfm import build_xdeepfm
 
@@ -59,6 +64,11 @@ MODELS: Mapping[str, Builder] = MappingProxyType(
         "gdcn": build_gdcn,
         "masknet": build_masknet,
         "edcn": build_edcn,
+        "mean_pooling": build_mean_pooling,
+        "din": build_din,
+        "dien": build_dien,
+        "bst": build_bst,
+        "two_tower": build_two_tower,
     }
 )
 
@@ -113,10 +123,13 @@ __all__ = [
     "MODELS",
     "build_afm",
     "build_autoint",
+    "build_bst",
     "build_dcn",
     "build_dcn_mix",
     "build_dcn_vector",
     "build_deepfm",
+    "build_dien",
+    "build_din",
     "build_dlrm",
     "build_edcn",
     "build_ffm",
@@ -128,10 +141,12 @@ __all__ = [
     "build_gdcn",
     "build_logistic_regression",
     "build_masknet",
+    "build_mean_pooling",
     "build_mlp",
     "build_model",
     "build_nfm",
     "build_pnn",
+    "build_two_tower",
     "build_wide_deep",
     "build_xdeepfm",
     "known_hyperparameters",

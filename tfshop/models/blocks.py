@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from tfshop._keras import keras
+from tfshop.data.features import SequenceFeature
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
 from tfshop.layers import (
@@ -20,6 +22,7 @@ from tfshop.layers import (
     NumericFields,
     NumericTransform,
     Reshaped,
+    UnitLength,
 )
 from tfshop.models.checks import require_share, require_widths
 
@@ -54,21 +57,48 @@ def embed_fields(schema: Schema, inputs: Mapping[str, Any], dimension: int, *, n
     Returns:
         float32 (batch, num_fields, dimension); fields in order: ids, sequences, vectors. None without any.
     """
-    parts = [*_looked_up_fields(schema, inputs, dimension, name)]
-    for vector in schema.vector_features:
-        layer = f"{name}_{vector.input_name}"
-        projected = keras.layers.Dense(dimension, name=f"{layer}_projection")(inputs[vector.input_name])
-        parts.append(Reshaped((1, dimension), name=layer)(projected))
+    looked_up = look_up(schema, inputs, dimension, name=name)
+    parts = [] if looked_up.ids is None else [looked_up.ids]
+    parts += [pooled(inputs, looked_up, feature, name=name) for feature in schema.sequence_features]
+    parts += vector_fields(schema, inputs, dimension, name=name)
+    return join_fields(parts, name=name)
+
+
+def join_fields(parts: Sequence[Any], *, name: str = "table") -> Any:
+    """Fields (batch, n, dimension) one after the other; None for none."""
     if not parts:
         return None
-    return parts[0] if len(parts) == 1 else keras.layers.Concatenate(axis=1, name=f"{name}_fields")(parts)
+    return parts[0] if len(parts) == 1 else keras.layers.Concatenate(axis=1, name=f"{name}_fields")(list(parts))
 
 
-def _looked_up_fields(schema: Schema, inputs: Mapping[str, Any], dimension: int, name: str) -> Iterator[Any]:
-    """Ids and sequences through a single lookup: an int8 converter copies a table for each lookup it feeds."""
+@dataclass(frozen=True, eq=False)
+class LookedUp:
+    """Rows of the table.
+
+    Attributes:
+        ids: float32 (batch, num_id_features, dimension); None without id features.
+        sequences: float32 (batch, max_length, dimension) by the name of the sequence's input; padding is row 0.
+    """
+
+    ids: Any
+    sequences: Mapping[str, Any]
+
+
+def look_up(
+    schema: Schema, inputs: Mapping[str, Any], dimension: int, *, name: str = "table", table: Any = None
+) -> LookedUp:
+    """Ids and sequences through a single lookup: an int8 converter copies a table for each lookup it feeds.
+
+    Args:
+        schema: Fitted schema.
+        inputs: As `click_inputs` gives them.
+        dimension: Width of the table.
+        name: Name of the table's layer.
+        table: The table's layer, where it exists already, with the rows of `schema.tables` in their sorted order.
+    """
     if not schema.tables:
-        return
-    starts = table_starts(schema)
+        return LookedUp(None, {})
+    starts = table_starts(schema) if table is None else sorted_starts(schema.tables)
     ids, offsets = [], []
     if schema.id_features:
         ids.append(inputs["ids"])
@@ -78,28 +108,70 @@ def _looked_up_fields(schema: Schema, inputs: Mapping[str, Any], dimension: int,
         offsets += [starts[feature.table_name]] * feature.max_length
     joined = ids[0] if len(ids) == 1 else keras.layers.Concatenate(name=f"{name}_ids")(ids)
     rows = FieldOffsets(offsets, name=f"{name}_rows")(joined)
-    embedded = keras.layers.Embedding(sum(schema.tables.values()), dimension, name=name)(rows)
+    table = table or keras.layers.Embedding(sum(schema.tables.values()), dimension, name=name)
+    embedded = table(rows)
     if not schema.sequence_features:
-        yield embedded
-        return
+        return LookedUp(embedded, {})
+    return _taken_apart(schema, embedded, name)
+
+
+def _taken_apart(schema: Schema, embedded: Any, name: str) -> LookedUp:
+    """The columns of the one lookup as ids and sequences."""
     position = len(schema.id_features)
-    if position:
-        yield FieldSlice(0, position, name=f"{name}_id_fields")(embedded)
+    ids = FieldSlice(0, position, name=f"{name}_id_fields")(embedded) if position else None
+    sequences = {}
     for feature in schema.sequence_features:
-        layer = f"{name}_{feature.input_name}"
-        sequence = FieldSlice(position, feature.max_length, name=layer)(embedded)
-        yield MaskedMean(name=f"{layer}_mean")([sequence, inputs[feature.input_name]])
+        layer = FieldSlice(position, feature.max_length, name=f"{name}_{feature.input_name}")
+        sequences[feature.input_name] = layer(embedded)
         position += feature.max_length
+    return LookedUp(ids, sequences)
+
+
+def pooled(
+    inputs: Mapping[str, Any],
+    looked_up: LookedUp,
+    feature: SequenceFeature,
+    *,
+    name: str = "table",
+    pooling: str = "mean",
+) -> Any:
+    """One sequence as one field, float32 (batch, 1, dimension); zeros for an empty sequence."""
+    layer = f"{name}_{feature.input_name}_{pooling}"
+    return MaskedMean(pooling, name=layer)([looked_up.sequences[feature.input_name], inputs[feature.input_name]])
+
+
+def vector_fields(schema: Schema, inputs: Mapping[str, Any], dimension: int, *, name: str = "table") -> list[Any]:
+    """Precomputed vectors, each projected to a field float32 (batch, 1, dimension).
+
+    A vector is brought to length 1 first where its feature says so: then fields of all kinds start at one size,
+    whoever made the vectors. A missing vector is zeros, and its field the projection's bias.
+    """
+    fields = []
+    for vector in schema.vector_features:
+        layer = f"{name}_{vector.input_name}"
+        raw = inputs[vector.input_name]
+        scaled = UnitLength(name=f"{layer}_unit_length")(raw) if vector.normalize else raw
+        projected = keras.layers.Dense(dimension, name=f"{layer}_projection")(scaled)
+        fields.append(Reshaped((1, dimension), name=layer)(projected))
+    return fields
 
 
 def table_starts(schema: Schema) -> dict[str, int]:
     """First row of each table inside the merged one."""
-    sizes = list(schema.tables.values())
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    return {table: int(start) for table, start in zip(schema.tables, starts, strict=False)}
+    return _starts(schema.tables)
 
 
-def numeric_columns(schema: Schema, inputs: Mapping[str, Any]) -> Any:
+def sorted_starts(tables: Mapping[str, int]) -> dict[str, int]:
+    """First row of each table where several schemas with the same tables share the merged one: by name."""
+    return _starts({table: tables[table] for table in sorted(tables)})
+
+
+def _starts(tables: Mapping[str, int]) -> dict[str, int]:
+    starts = np.concatenate([[0], np.cumsum(list(tables.values()))])
+    return {table: int(start) for table, start in zip(tables, starts, strict=False)}
+
+
+def numeric_columns(schema: Schema, inputs: Mapping[str, Any], *, name: str = "numeric_transform") -> Any:
     """Imputed and scaled numerics, float32 (batch, num_columns); None without numeric features."""
     if not schema.numeric_features:
         return None
@@ -115,7 +187,7 @@ def numeric_columns(schema: Schema, inputs: Mapping[str, Any]) -> Any:
         fill=[0.0 if flag else s.mean for s, flag in zip(statistics, scaled, strict=True)],
         limit=[OUTLIER_LIMIT if flag else float("inf") for flag in scaled],
         indicators=[position for position, s in enumerate(statistics) if s.missing],
-        name="numeric_transform",
+        name=name,
     )
     return layer(inputs["numeric"])
 

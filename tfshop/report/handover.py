@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tfshop.data.features import IdFeature, NumericFeature, SequenceFeature, VectorFeature
 from tfshop.data.schema import Schema
 from tfshop.evaluation import Evaluation
-from tfshop.runtime import Scorer
+from tfshop.runtime import Scorer, read_graph
 
 _PAGES = Environment(
     loader=PackageLoader("tfshop.report", "."),
@@ -45,10 +45,18 @@ def handover_readme(
         inputs=inputs,
         columns=_columns(schema),
         outputs=scorer.outputs,
+        vector_width=_vector_width(model_bytes),
         evaluation=evaluation,
         num_golden=golden[0],
         tolerance=golden[1],
     )
+
+
+def _vector_width(model_bytes: bytes) -> int:
+    """Width of the only output where it is a vector, as a tower's is; 0 for scores."""
+    graph = read_graph(model_bytes)
+    widths = [graph.tensors[index].shape[-1] for index in graph.outputs.values()]
+    return int(widths[0]) if len(widths) == 1 and widths[0] > 1 else 0
 
 
 def vocabulary_file(table: str) -> str:
