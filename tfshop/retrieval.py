@@ -208,8 +208,7 @@ def tower_model(model: Any, schema: Schema, side: str) -> Any:
     copied = copy_model(model)  # cutting a graph apart changes the layers' notes on who feeds them
     specs = narrow_schema(schema, names).input_specs()
     cuts = {name: copied.get_layer(f"{side}_{name}").output for name in specs}
-    vector = keras.layers.Activation("linear", name="vector")(copied.get_layer(f"{side}_vector").output)
-    inner = keras.Model(cuts, vector)
+    inner = keras.Model(cuts, copied.get_layer(f"{side}_vector").output, name="vector")  # the output has its name
     inputs = {name: keras.Input(shape=t.shape[1:], dtype=t.dtype, name=name) for name, t in cuts.items()}
     return keras.Model(inputs, inner(inputs), name=f"{side}_tower")
 

@@ -32,3 +32,12 @@ def test_a_slice_takes_neighbouring_fields() -> None:
 def test_the_sum_runs_over_fields_and_keeps_rows_and_dimensions_apart() -> None:
     fields = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
     np.testing.assert_array_equal(FieldSum()(fields), fields.sum(axis=1))
+
+
+def test_a_sum_keeps_how_long_a_history_is_and_a_root_half_of_it() -> None:
+    embeddings, ids = tf.ones((1, 4, 1)), tf.constant([[3, 9, 1, 2]])
+    assert {name: MaskedMean(name)([embeddings, ids]).numpy().item() for name in ("mean", "sum", "sqrt")} == {
+        "mean": 1.0,
+        "sum": 4.0,
+        "sqrt": 2.0,
+    }

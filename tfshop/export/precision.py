@@ -16,24 +16,28 @@ def float_operators(graph: Graph, *, float_head: bool = True) -> tuple[str, ...]
     """Names of the operators' outputs that an int8 converter should leave in float.
 
     1. The head: from the outputs back to the nearest matrix products, those included. In int8 a probability has
-       256 levels, and candidates tie.
+       256 levels, and candidates tie. A product with a single number, such as the weight of a two-tower score, is
+       passed over: the score itself has to have more levels.
     2. Raw numbers: from the float inputs on to the first matrix product or concatenation. Logarithms of raw
        counts, and NaN, do not survive 256 levels.
     3. Masks made from ids: from the casts on to the product that applies them.
     4. Concatenations of raw numbers with tables: one scale for both would leave the table a few levels.
+    5. Normalizations: from a reciprocal root back to the nearest matrix products and on to the next ones. A variance
+       in 256 levels is off by a factor where it is small.
 
     Args:
         graph: The calibrated float graph.
         float_head: Whether the head stays in float; not where the file's output is to be int8.
     """
-    names = [*_raw_numbers(graph), *_masks(graph)]
+    names = [*_raw_numbers(graph), *_masks(graph), *_normalizations(graph)]
     if float_head:
-        names += _head(graph)
+        names += _back(graph, graph.outputs.values())
     return tuple(dict.fromkeys(names))
 
 
-def _head(graph: Graph) -> Iterable[str]:
-    waiting = list(graph.outputs.values())
+def _back(graph: Graph, ends: Iterable[int]) -> Iterable[str]:
+    """Outputs from `ends` back to the nearest matrix products, those included."""
+    waiting = list(ends)
     seen: set[int] = set()
     while waiting:
         index = waiting.pop()
@@ -42,13 +46,19 @@ def _head(graph: Graph) -> Iterable[str]:
             continue
         seen.add(index)
         yield from _output_names(graph, operator)
-        if operator.kind not in PRODUCTS:
+        if operator.kind not in PRODUCTS or graph.tensors[operator.inputs[0]].shape[-1:] == (1,):
             waiting.extend(_computed_inputs(graph, operator))
 
 
 def _raw_numbers(graph: Graph) -> Iterable[str]:
     starts = [index for index in graph.inputs.values() if graph.tensors[index].dtype == "float32"]
     yield from _forward(graph, starts, through={"CONCATENATION"}, last=set())
+
+
+def _normalizations(graph: Graph) -> Iterable[str]:
+    roots = [operator.outputs[0] for operator in graph.operators if operator.kind == "RSQRT"]
+    yield from _back(graph, roots)
+    yield from _forward(graph, roots, through=set(), last=set())
 
 
 def _masks(graph: Graph) -> Iterable[str]:

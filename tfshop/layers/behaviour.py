@@ -8,7 +8,7 @@ from tfshop._keras import keras, tf
 from tfshop.layers.pooling import present_positions
 
 NEVER = -1e9  # a score that softmax turns into 0
-LEAST_WEIGHT = 1e-6  # of a padded position in batch statistics: a batch of empty histories divides by no zero
+LEAST_WEIGHT = 1e-9  # of a padded position in batch statistics: a batch of empty histories divides by no zero
 
 
 @keras.utils.register_keras_serializable(package="tfshop")
@@ -113,7 +113,7 @@ class PositionScores(keras.layers.Layer):
 
 @keras.utils.register_keras_serializable(package="tfshop")
 class RecencyCodes(keras.layers.Layer):
-    """How long ago each token of [history, target] was, as a one-hot code: 0 the target, 1 the latest behaviour …
+    """How long ago each token of [history, target] was, as a one-hot code: 0 the target, 1 the latest behaviour.
 
     Real behaviours are counted from the end of the history, so that padding shifts none. Padding gets zeros. A Dense
     layer without bias makes position embeddings of the codes.
@@ -132,7 +132,7 @@ class RecencyCodes(keras.layers.Layer):
         present = present_positions(ids)
         since = tf.cumsum(present, axis=1, reverse=True)
         ago = since * present - (1.0 - present)
-        tokens = tf.expand_dims(tf.concat([ago, present[:, :1] * 0.0], axis=1), axis=-1)
+        tokens = tf.expand_dims(_with_target(ago, 0.0), axis=-1)
         steps = tf.constant([[[float(i) for i in range(length + 1)]]])
         return tf.nn.relu(1.0 - tf.abs(tokens - steps))  # exact for whole numbers, in floats that LiteRT multiplies
 
@@ -171,8 +171,7 @@ class HistoryAttention(keras.layers.Layer):
         query, key, value = (self._heads(tokens) for tokens in (query, key, value))
         scores = tf.matmul(query * (width // self.num_heads) ** -0.5, key, transpose_b=True)
         present = present_positions(ids, scores.dtype)
-        everyone = tf.concat([present, present[:, :1] * 0.0 + 1.0], axis=1)  # the target is never padding
-        hidden = (1.0 - everyone) * NEVER
+        hidden = (1.0 - _with_target(present, 1.0)) * NEVER
         weights = tf.nn.softmax(scores + tf.reshape(hidden, [-1, 1, 1, length]))
         attended = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])
         return tf.reshape(attended, [-1, length, width])
@@ -190,3 +189,8 @@ class HistoryAttention(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "num_heads": self.num_heads}
+
+
+def _with_target(row: Any, value: float) -> Any:
+    """One more column for the target; a concatenation would end what the exporter keeps in float."""
+    return tf.pad(row, [[0, 0], [0, 1]], constant_values=value)

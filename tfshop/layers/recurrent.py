@@ -1,4 +1,4 @@
-"""Recurrence over behaviour sequences of a fixed greatest length, unrolled: LiteRT has no GRU, and its loops are slow."""
+"""Recurrence over behaviour sequences of a fixed greatest length, unrolled: LiteRT has no GRU."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def target_positions(schema: Schema, wanted_by: str) -> dict[str, int]:
     if not found:
         described = ", ".join(f"{feature.name!r} (table {feature.table!r})" for feature in sequences)
         raise ModelError(
-            f"{wanted_by} compares a history with the id it leads to, but no id feature shares a table with {described}; "
+            f"{wanted_by} compares a history with the id it leads to, but no id feature has the table of {described}; "
             f"id features have the tables {', '.join(map(repr, tables)) or 'of none'}. Expected an IdFeature of the "
             f"same table. Fix: IdFeature({sequences[0].table!r}, …), or build_model('mean_pooling', …)."
         )
