@@ -100,7 +100,7 @@ def test_a_list_column_of_a_parquet_file_goes_the_whole_way_on_the_command_line(
     """Inferred as a vector, trained, compressed, audited; and the artifact takes raw rows, one without an image."""
     monkeypatch.chdir(tmp_path)
     pq.write_table(rows(2000), tmp_path / "shop.parquet")
-    asked = ["shop.parquet", "--target", "clicked", "--dimension", "4", "--hidden", "16", "--epochs", "3"]
+    asked = ["shop.parquet", "--target", "clicked", "--dimension", "4", "--hidden", "64", "--epochs", "12"]
     done = CliRunner().invoke(app, ["train", *asked, "--out", "trained"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     done = CliRunner().invoke(
