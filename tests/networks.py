@@ -44,6 +44,8 @@ class Needs:
 
 WITH_FIELDS = ("ids", "every kind")  # networks of products of fields
 NO_TOWER = {"dimension": 4}
+HISTORY = ("every kind",)  # networks that read the history of an id
+SIDES = {"item": ("id_1", "number_1", "image")}
 NEEDS: Mapping[str, Needs] = {
     "logistic_regression": Needs(settings={}),
     "fm": Needs(WITH_FIELDS, NO_TOWER),
@@ -55,6 +57,11 @@ NEEDS: Mapping[str, Needs] = {
     "fnn": Needs(WITH_FIELDS),
     "dlrm": Needs(WITH_FIELDS),
     "dcn_mix": Needs(settings={**TINY, "num_experts": 2, "rank": 4}),
+    "mean_pooling": Needs(HISTORY, is_pointwise=False),
+    "din": Needs(HISTORY, {**TINY, "attention_hidden": (8, 4)}, is_pointwise=False),
+    "dien": Needs(HISTORY, is_pointwise=False),
+    "bst": Needs(HISTORY, is_pointwise=False),
+    "two_tower": Needs(HISTORY, {**TINY, **SIDES, "vector_width": 6}, is_pointwise=False),
 }
 
 
@@ -101,4 +108,5 @@ def spread(model: Any) -> None:
         deviation = 0.5 if "embeddings" in weight.name else 0.2
         if "kernel" in weight.name:
             deviation = float(np.prod(weight.shape[:-1])) ** -0.5
-        weight.assign(rng.normal(0, deviation, weight.shape))
+        values = rng.normal(0, deviation, weight.shape)
+        weight.assign(1 + np.abs(values) if "variance" in weight.name else values)

@@ -113,7 +113,7 @@ def test_folders_of_others_and_altered_ones_are_refused(towers: dict[str, Towers
 
 def test_a_file_with_other_vectors_is_refused(model: Any, data: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tfshop.retrieval.LEAST_COSINE", {"float32": 1.1})
-    with pytest.raises(AuditError, match="mean cosine of 1.0000 with the Keras tower's"):
+    with pytest.raises(AuditError, match=r"mean cosine of 1\.0000 with the Keras tower's"):
         ts.export_towers(model, data, ts.Export("float32"))
 
 

@@ -9,10 +9,8 @@ from tfshop.layers import (
     Dice,
     HistoryAttention,
     PositionScores,
-    PositionsAsRows,
     PositionWeights,
     RecencyCodes,
-    RowsAsPositions,
     WeightedSum,
 )
 
@@ -82,10 +80,3 @@ def test_attention_is_that_of_the_paper_and_nobody_looks_at_padding() -> None:
         scores = query[0, :, part] @ key[0, seen, part].T / np.sqrt(3)
         weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
         np.testing.assert_allclose(found[:, part], weights @ value[0, seen, part], atol=1e-5)
-
-
-def test_positions_become_rows_and_come_back() -> None:
-    positions = RNG.normal(size=(2, 3, 4)).astype(np.float32)
-    rows = PositionsAsRows()(positions)
-    assert rows.shape == (6, 4)
-    np.testing.assert_array_equal(RowsAsPositions.from_config(RowsAsPositions(3).get_config())(rows), positions)

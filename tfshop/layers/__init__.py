@@ -32,7 +32,7 @@ from tfshop.layers.mixture_crosses import mixture_cross_stack
 from tfshop.layers.numeric import NumericTransform
 from tfshop.layers.numeric_fields import NumericFields
 from tfshop.layers.pairs import InnerProducts, OuterProduct, PairwiseProducts
-from tfshop.layers.pooling import POOLINGS, FieldSlice, FieldSum, MaskedMean, PositionsAsRows, RowsAsPositions
+from tfshop.layers.pooling import POOLINGS, FieldSlice, FieldSum, MaskedMean
 from tfshop.layers.ranges import OutputRange
 from tfshop.layers.recurrent import InterestEvolution, InterestGRU, NextBehaviourLoss
 from tfshop.layers.regulation import FieldRegulation
@@ -79,13 +79,11 @@ __all__ = [
     "PairwiseProducts",
     "PositionScores",
     "PositionWeights",
-    "PositionsAsRows",
     "RecencyCodes",
     "Reshaped",
     "RowFields",
     "RowProduct",
     "RowProducts",
-    "RowsAsPositions",
     "UnitLength",
     "WeightedSum",
     "attend",

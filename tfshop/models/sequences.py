@@ -10,7 +10,7 @@ from tfshop._keras import keras
 from tfshop.data.features import SequenceFeature
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
-from tfshop.layers import FieldSlice, PositionsAsRows, RowsAsPositions
+from tfshop.layers import FieldSlice, Reshaped
 from tfshop.models.blocks import flat_fields, join_fields, look_up, pooled, vector_fields
 
 
@@ -109,7 +109,7 @@ def all_fields(fields: Sequence[Any]) -> Any:
 
 
 def each_position(positions: Any, units: int, *, name: str, **settings: Any) -> Any:
-    """A Dense layer applied to every position.
+    """A Dense layer applied to every position, laid out as rows: of three axes Keras makes ten operators of shapes.
 
     Args:
         positions: float32 (batch, length, width).
@@ -120,6 +120,6 @@ def each_position(positions: Any, units: int, *, name: str, **settings: Any) -> 
     Returns:
         float32 (batch, length, units).
     """
-    rows = PositionsAsRows(name=f"{name}_rows")(positions)
+    rows = Reshaped((positions.shape[-1],), name=f"{name}_rows")(positions)
     made = keras.layers.Dense(units, name=name, **settings)(rows)
-    return RowsAsPositions(positions.shape[1], name=f"{name}_positions")(made)
+    return Reshaped((positions.shape[1], units), name=f"{name}_positions")(made)
