@@ -44,7 +44,9 @@ def narrow_schema(schema: Schema, names: Collection[str]) -> Schema:
 
 def columns_of(schema: Schema, names: Collection[str], kind: type[IdFeature] | type[NumericFeature]) -> list[int]:
     """Positions of features among the columns of `ids` or `numeric`."""
-    owners = schema.id_features if kind is IdFeature else schema.numeric_features
+    owners: tuple[IdFeature | NumericFeature, ...] = (
+        schema.id_features if kind is IdFeature else schema.numeric_features
+    )
     return [position for position, feature in enumerate(owners) if feature.name in names]
 
 

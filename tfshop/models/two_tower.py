@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from tfshop._keras import keras
-from tfshop.data.features import IdFeature, NumericFeature
+from tfshop.data.features import IdFeature, NumericFeature, SequenceFeature, VectorFeature
 from tfshop.data.narrowing import columns_of, narrow_schema
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
@@ -119,7 +119,7 @@ def features_of_tower(model: Any, schema: Schema, side: str) -> list[str]:
         names += [schema.id_features[column].name for column in layers[f"{side}_ids"].columns]
     if f"{side}_numeric" in layers:
         names += [schema.numeric_features[column].name for column in layers[f"{side}_numeric"].columns]
-    lists = (*schema.sequence_features, *schema.vector_features)
+    lists: tuple[SequenceFeature | VectorFeature, ...] = (*schema.sequence_features, *schema.vector_features)
     names += [feature.name for feature in lists if f"{side}_{feature.input_name}" in layers]
     if f"{side}_vector" not in layers or not names:
         raise ModelError(
@@ -153,7 +153,7 @@ def _features(
     """One side's fields, float32 (batch, n, dimension), and numerics; None for none."""
     shared, table = sharing
     fields: list[Any] = []
-    tabled = (*schema.id_features, *schema.sequence_features)
+    tabled: tuple[IdFeature | SequenceFeature, ...] = (*schema.id_features, *schema.sequence_features)
     for name, layer, names in (
         (f"{side}_table", None, [f.name for f in tabled if f.table_name not in shared]),
         (f"{side}_shared", table, [f.name for f in tabled if f.table_name in shared]),

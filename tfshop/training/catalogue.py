@@ -73,7 +73,7 @@ class Catalogue:
     def log_probability(self, split: Split) -> NDArray[np.float32]:
         """Logarithm of the chance that a positive training row is of the item of each row, float32 (rows,)."""
         share = np.maximum(self.popularity, 1) / self.popularity.sum()
-        return np.log(share[self.positions(split)]).astype(np.float32)
+        return np.asarray(np.log(share[self.positions(split)]), np.float32)
 
     def popularity_ranks(self, split: Split) -> NDArray[np.int64]:
         """Rank of each row's item when the same list, the most popular first, is shown to everybody."""
