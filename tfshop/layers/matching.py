@@ -18,8 +18,8 @@ class UnitLength(keras.layers.Layer):
         vectors: float32 (batch, width). Returns the same shape.
 
     Example:
-        >>> UnitLength()(tf.constant([[3.0, 4.0], [0.0, 0.0]])).numpy().round(4).tolist()
-        [[0.6, 0.8], [0.0, 0.0]]
+        >>> UnitLength()(tf.constant([[0.0, 4.0], [0.0, 0.0]])).numpy().tolist()
+        [[0.0, 1.0], [0.0, 0.0]]
     """
 
     def call(self, vectors: Any) -> Any:

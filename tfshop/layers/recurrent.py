@@ -29,21 +29,24 @@ class _Recurrence(keras.layers.Layer):
         )
         super().build(input_shape)
 
-    def _step(self, state: Any, gates: Any, candidate: Any, weight: Any = None) -> Any:
-        """The next state (batch, units); no state means zeros."""
+    def _step(self, state: Any, inputs: tuple[Any, Any, Any], weight: Any = None) -> Any:
+        """The next state (batch, units); no state means zeros.
+
+        The two gates have a product each: split after their sigmoid they could not be told to share a scale in int8.
+        """
+        update, reset, candidate = inputs
         if state is not None:
-            gates = gates + tf.matmul(state, self.gates_kernel)
-        update, reset = tf.split(tf.sigmoid(gates), 2, axis=1)
-        if state is not None:
+            update = update + tf.matmul(state, self.gates_kernel[:, : self.units])
+            reset = tf.sigmoid(reset + tf.matmul(state, self.gates_kernel[:, self.units :]))
             candidate = candidate + reset * tf.matmul(state, self.state_kernel)
-        update = update if weight is None else update * weight
+        update = tf.sigmoid(update) if weight is None else tf.sigmoid(update) * weight
         fresh = tf.tanh(candidate)
         return update * fresh if state is None else state + update * (fresh - state)
 
-    def _steps(self, projected: Any) -> list[tuple[Any, Any]]:
-        """Gates (batch, 2 units) and candidate (batch, units) of each position."""
-        gates, candidates = projected[:, :, : 2 * self.units], projected[:, :, 2 * self.units :]
-        return list(zip(tf.unstack(gates, axis=1), tf.unstack(candidates, axis=1), strict=True))
+    def _steps(self, projected: Any) -> list[tuple[Any, Any, Any]]:
+        """Update gate, reset gate and candidate (batch, units) of each position."""
+        thirds = (projected[:, :, part * self.units : (part + 1) * self.units] for part in range(3))
+        return list(zip(*(tf.unstack(third, axis=1) for third in thirds), strict=True))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -72,8 +75,8 @@ class InterestGRU(_Recurrence):
     def call(self, projected: Any) -> Any:
         """Run over all positions."""
         states: list[Any] = []
-        for gates, candidate in self._steps(projected):
-            states.append(self._step(states[-1] if states else None, gates, candidate))
+        for inputs in self._steps(projected):
+            states.append(self._step(states[-1] if states else None, inputs))
         return tf.stack(states, axis=1)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -105,8 +108,8 @@ class InterestEvolution(_Recurrence):
         projected, weights = inputs
         column = tf.unstack(tf.reshape(weights, [-1, projected.shape[1], 1]), axis=1)
         state = None
-        for (gates, candidate), weight in zip(self._steps(projected), column, strict=True):
-            state = self._step(state, gates, candidate, weight)
+        for step, weight in zip(self._steps(projected), column, strict=True):
+            state = self._step(state, step, weight)
         return tf.reshape(state, [-1, 1, self.units])
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -22,7 +22,7 @@ def build_dien(
 ) -> Any:
     """A GRU reads each history; a second one, its gate scaled by attention, keeps what leads to the candidate.
 
-    Both are unrolled over `max_length` positions, about 25 operators a position in the file.
+    Both are unrolled over `max_length` positions, about 27 operators a position in the file.
 
     Args:
         schema: Fitted schema with a `SequenceFeature` and an `IdFeature` of one table.
