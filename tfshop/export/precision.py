@@ -77,7 +77,8 @@ def _forward(graph: Graph, starts: list[int], *, through: set[str], last: set[st
     waiting, seen = list(starts), set(starts)
     while waiting:
         for operator in graph.consumers.get(waiting.pop(), ()):
-            ends = operator.kind in PRODUCTS or operator.kind == "CONCATENATION" or operator.kind in LOOKUPS
+            # A float is no index: a GATHER on the way picks columns.
+            ends = operator.kind in PRODUCTS or operator.kind == "CONCATENATION"
             if ends and operator.kind not in last | through:
                 continue
             yield from _output_names(graph, operator)
