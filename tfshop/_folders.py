@@ -17,6 +17,12 @@ _EXCHANGE = 2  # RENAME_EXCHANGE of Linux: two names swap what they stand for, a
 _CURRENT_FOLDER = -100  # AT_FDCWD
 
 
+def cache_folder() -> Path:
+    """Return where built data is kept: the environment's TFSHOP_CACHE, else ~/.cache/tfshop."""
+    named = os.environ.get("TFSHOP_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "tfshop"
+
+
 def require_replaceable(target: str | os.PathLike[str], marker: str) -> None:
     """Refuse to replace a file, or a folder with things in it but not the file that says we wrote it.
 

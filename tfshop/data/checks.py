@@ -9,10 +9,8 @@ from tfshop.data.columns import kind_of, number_sql, quote, require_type
 from tfshop.data.features import Feature, NumericFeature
 from tfshop.data.schema import Schema
 from tfshop.data.splits import ROW
-from tfshop.data.table import Table
+from tfshop.data.table import NUMBERED, Table
 from tfshop.errors import SchemaError
-
-NUMBERED = f"(SELECT *, row_number() OVER () - 1 AS {ROW} FROM rows)"
 
 
 def require_columns(table: Table, columns: Iterable[tuple[str, str]]) -> None:

@@ -3,7 +3,9 @@
 # ruff: noqa: S608  (names and texts in the SQL are quoted, by `quote` and `text_literal`)
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,73 +13,134 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tfshop._console import progress
-from tfshop.data.checks import NUMBERED, check_features
+from tfshop.data.checks import check_features
 from tfshop.data.columns import id_sql, kind_of, number_sql, quote, sequence_sql
 from tfshop.data.schema import Schema
 from tfshop.data.splits import ROW
-from tfshop.data.table import Table, read_table, to_arrow
+from tfshop.data.table import NUMBERED, Table, read_table, to_arrow
 from tfshop.data.vocabulary import Vocabulary
 from tfshop.errors import DataError
 
 ROWS_PER_BATCH = 1 << 17
+ROWS_PER_SHARD = 1 << 20
+_KEPT_RANKS = 8
 _VALUE, _ID = "tfshop_value", "tfshop_id"  # no names a user's column is likely to have
 
 Packed = dict[str, npt.NDArray[Any]]
 
 
-@dataclass(frozen=True, eq=False)
 class Placement:
-    """Where each row of a table goes.
+    """Where each row of a table goes: to which part, and to which row of it, the table's order kept.
+
+    Rows are looked up shard by shard, so that nothing but their parts (a byte each) lies in memory.
 
     Args:
-        parts: int8, shape (n,): which of the outputs.
-        positions: int64, shape (n,): which row of it.
-        sizes: How many rows each output has.
+        parts: int8, shape (n,): the part of each row, from 0.
+        num_parts: How many parts there are.
+        rows_per_shard: Rows of the table that make a shard.
+
+    Example:
+        >>> placement = Placement(np.array([0, 1, 0, 0], np.int8), 2)
+        >>> placement.sizes, placement.locate(np.array([3, 1]))[1].tolist()
+        ((3, 1), [2, 0])
     """
 
-    parts: npt.NDArray[np.int8]
-    positions: npt.NDArray[np.int64]
-    sizes: tuple[int, ...]
+    def __init__(self, parts: npt.NDArray[np.int8], num_parts: int, rows_per_shard: int = ROWS_PER_SHARD) -> None:
+        self.parts, self.rows_per_shard = parts, rows_per_shard
+        starts = range(0, len(parts), rows_per_shard)
+        counts = [np.bincount(parts[start : start + rows_per_shard], minlength=num_parts) for start in starts]
+        self._begins = np.cumsum([np.zeros(num_parts, np.int64), *counts], axis=0)
+        self._ranks: OrderedDict[int, npt.NDArray[np.int64]] = OrderedDict()
 
-    @classmethod
-    def of(cls, parts: npt.NDArray[np.int8], num_parts: int) -> Placement:
-        """Return the placement that keeps the table's order within each part."""
-        positions = np.empty(len(parts), np.int64)
-        sizes = []
-        for part in range(num_parts):
-            rows = np.flatnonzero(parts == part)
-            positions[rows] = np.arange(len(rows))
-            sizes.append(len(rows))
-        return cls(parts, positions, tuple(sizes))
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many rows each part has."""
+        return tuple(int(size) for size in self._begins[-1])
+
+    @property
+    def num_shards(self) -> int:
+        """How many shards there are; the last may be smaller."""
+        return len(self._begins) - 1
+
+    def rows_of(self, shard: int) -> range:
+        """Return the rows of the table that make a shard."""
+        start = shard * self.rows_per_shard
+        return range(start, min(start + self.rows_per_shard, len(self.parts)))
+
+    def slices_of(self, shard: int) -> list[slice]:
+        """Return where the rows of a shard lie in each part."""
+        begins, ends = self._begins[shard], self._begins[shard + 1]
+        return [slice(int(begin), int(end)) for begin, end in zip(begins, ends, strict=True)]
+
+    def locate(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64]]:
+        """Return the parts and the positions in them of rows, by their numbers, shape (b,)."""
+        parts = self.parts[rows]
+        shards = rows // self.rows_per_shard
+        positions = np.empty(len(rows), np.int64)
+        for shard in np.unique(shards):
+            chosen = shards == shard
+            positions[chosen] = self._rank(int(shard))[rows[chosen] - shard * self.rows_per_shard]
+        return parts, positions
+
+    def _rank(self, shard: int) -> npt.NDArray[np.int64]:
+        """Return the position of each row of a shard in its part; the latest few shards are kept."""
+        if shard not in self._ranks:
+            rows = self.rows_of(shard)
+            parts = self.parts[rows.start : rows.stop]
+            ranks = np.empty(len(rows), np.int64)
+            for part, begin in enumerate(self._begins[shard]):
+                chosen = parts == part
+                ranks[chosen] = begin + np.arange(np.count_nonzero(chosen))
+            self._ranks[shard] = ranks
+            if len(self._ranks) > _KEPT_RANKS:
+                self._ranks.popitem(last=False)
+        return self._ranks[shard]
 
 
 def encode_rows(schema: Schema, rows: object) -> Packed:
     """Return the packed arrays of raw rows, for `Schema.encode`."""
     table = rows if isinstance(rows, Table) else read_table(to_arrow(rows))
     check_features(table, schema, for_training=False)
-    placement = Placement.of(np.zeros(table.num_rows, np.int8), 1)
+    placement = Placement(np.zeros(table.num_rows, np.int8), 1)
     return encode(table, schema, placement, show=False)[0]
 
 
 def encode(table: Table, schema: Schema, placement: Placement, *, show: bool = True) -> list[Packed]:
-    """Return the packed arrays of each part, with "groups" among them where the schema has a group column in training.
+    """Return the packed arrays of each part.
 
     Raises:
         DataError: For infinite numbers, and vectors of the wrong width or with numbers that are not finite.
     """
     outputs = [_allocate(schema, size) for size in placement.sizes]
-    relations = {f"vocabulary_{i}": _relation(schema.vocabularies[name]) for i, name in enumerate(schema.table_names)}
-    query = _query(table, schema)
-    batches = table.batches(query, ROWS_PER_BATCH, relations)
-    if not show:
-        for batch in batches:
-            _write(batch, schema, placement, outputs)
-        return outputs
-    with progress("encoding rows", total=len(placement.parts)) as advance:
-        for batch in batches:
-            _write(batch, schema, placement, outputs)
-            advance(batch.num_rows)
+    bar = progress("encoding rows", total=len(placement.parts)) if show else nullcontext(lambda rows: None)
+    with bar as advance:
+        for rows in encode_into(outputs, table, schema, placement):
+            advance(len(rows))
     return outputs
+
+
+def encode_into(
+    outputs: Sequence[Packed], table: Table, schema: Schema, placement: Placement, rows: range | None = None
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Write rows into the packed arrays of their parts, and yield the numbers of those just written.
+
+    DuckDB reads and joins on all cores, so that batches may come in any order: each row goes where its number says.
+
+    Args:
+        outputs: The arrays of each part, in memory or mapped from files.
+        table: The rows.
+        schema: With vocabularies.
+        placement: Where each row belongs.
+        rows: The rows wanted; default: all.
+
+    Raises:
+        DataError: As `encode`.
+    """
+    named = {f"vocabulary_{i}": _relation(schema.vocabularies[name]) for i, name in enumerate(schema.table_names)}
+    source = table if rows is None else table.piece(rows.start, rows.stop)
+    for batch in source.batches(_query(table, schema, rows), ROWS_PER_BATCH, named):
+        _write(batch, schema, placement, outputs)
+        yield batch.column(0).to_numpy()
 
 
 def _allocate(schema: Schema, num_rows: int) -> Packed:
@@ -90,7 +153,7 @@ def _relation(vocabulary: Vocabulary) -> pa.Table:
     return pa.table({_VALUE: vocabulary.values, _ID: ids})
 
 
-def _query(table: Table, schema: Schema) -> str:
+def _query(table: Table, schema: Schema, rows: range | None) -> str:
     """Return SQL for the row's number, its ids (looked up by joins), numbers, sequences and vectors."""
     selected, joins = [ROW], []
     for i, feature in enumerate(schema.id_features):
@@ -101,10 +164,11 @@ def _query(table: Table, schema: Schema) -> str:
     selected += [sequence_sql(feature, table.columns[feature.name]) for feature in schema.sequence_features]
     selected += [f"CAST({quote(feature.name)} AS DOUBLE[])" for feature in schema.vector_features]
     columns = ", ".join(f"{expression} AS c{i}" for i, expression in enumerate(selected))
-    return f"SELECT {columns} FROM {NUMBERED} AS numbered {' '.join(joins)}"
+    wanted = NUMBERED if rows is None else f"(FROM {NUMBERED} WHERE {ROW} >= {rows.start} AND {ROW} < {rows.stop})"
+    return f"SELECT {columns} FROM {wanted} AS numbered {' '.join(joins)}"
 
 
-def _write(batch: pa.RecordBatch, schema: Schema, placement: Placement, outputs: list[Packed]) -> None:
+def _write(batch: pa.RecordBatch, schema: Schema, placement: Placement, outputs: Sequence[Packed]) -> None:
     """Encode one batch and write it to the rows it belongs to."""
     rows = batch.column(0).to_numpy()
     columns = iter(batch.columns[1:])
@@ -120,12 +184,14 @@ def _write(batch: pa.RecordBatch, schema: Schema, placement: Placement, outputs:
         encoded[sequence.input_name] = _sequences(next(columns), vocabulary, sequence.max_length)
     for vector in schema.vector_features:
         encoded[vector.input_name] = _vectors(next(columns), vector.name, vector.width, rows)
-    parts = placement.parts[rows]
+    parts, positions = placement.locate(rows)
     for part, output in enumerate(outputs):
-        chosen = parts == part
-        positions = placement.positions[rows[chosen]]
+        chosen = np.flatnonzero(parts == part)
+        if not len(chosen):
+            continue
+        everything, places = len(chosen) == len(rows), positions[chosen]
         for name, values in encoded.items():
-            output[name][positions] = values if chosen.all() else values[chosen]
+            output[name][places] = values if everything else values[chosen]
 
 
 def _numbers(column: pa.Array, name: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

@@ -3,7 +3,9 @@
 # ruff: noqa: S608  (names and texts in the SQL are quoted, by `quote` and `text_literal`)
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,15 +13,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tfshop._console import progress
-from tfshop.data.checks import NUMBERED
-from tfshop.data.columns import id_sql, sequence_sql
+from tfshop.data.columns import id_sql, quote, sequence_sql
 from tfshop.data.features import IdFeature, SequenceFeature
+from tfshop.data.mapped import release
 from tfshop.data.schema import Schema
-from tfshop.data.table import Table
+from tfshop.data.table import NUMBERED, Table
 from tfshop.data.vocabulary import NumericStatistics, Vocabulary
 from tfshop.errors import DataError
 
 _ROWS_PER_BATCH = 1 << 18
+_ROWS_PER_PIECE = 1 << 20
+_COUNT = "tfshop_count"  # no name a user's column is likely to have
 
 
 def fit_vocabularies(table: Table, schema: Schema, part_sql: str) -> dict[str, Vocabulary]:
@@ -55,7 +59,9 @@ def _count(table: Table, schema: Schema, table_name: str, part_sql: str) -> Voca
 def _counted(table: Table, feature: IdFeature | SequenceFeature, train: str) -> str:
     """Return SQL for each value of one column and how often it stands there."""
     if isinstance(feature, IdFeature):
-        return f"SELECT {id_sql(feature.name)} AS value, count(*) AS n FROM {train} GROUP BY 1"
+        # Grouped as it stands, which is several times faster for integers, and turned into text once a value.
+        grouped = f"SELECT {quote(feature.name)}, count(*) AS {_COUNT} FROM {train} GROUP BY 1"
+        return f"SELECT {id_sql(feature.name)} AS value, {_COUNT} AS n FROM ({grouped})"
     # Histories repeat from row to row: each distinct one is unpacked once, and counts as often as it stands there.
     sequence = sequence_sql(feature, table.columns[feature.name])
     histories = f"SELECT {sequence} AS history, count(*) AS n FROM {train} GROUP BY 1"
@@ -63,14 +69,70 @@ def _counted(table: Table, feature: IdFeature | SequenceFeature, train: str) -> 
 
 
 def fit_statistics(schema: Schema, train: Mapping[str, npt.NDArray[Any]]) -> dict[str, NumericStatistics]:
-    """Return the statistics of every numeric feature over the encoded training rows."""
-    found = {}
-    for position, feature in enumerate(schema.numeric_features):
-        raw = train["numeric"][:, position]
-        if np.isnan(raw).all():
+    """Return the statistics of every numeric feature over the encoded training rows, read a piece at a time."""
+    numeric = schema.numeric_features
+    moments = [Moments() for _ in numeric]
+    num_rows = len(train["numeric"]) if numeric else 0
+    for start in range(0, num_rows, _ROWS_PER_PIECE):
+        piece = np.asarray(train["numeric"][start : start + _ROWS_PER_PIECE])
+        for position, feature in enumerate(numeric):
+            moments[position] += Moments.of(piece[:, position], feature.transform)
+        release(train["numeric"])
+    for feature, found in zip(numeric, moments, strict=True):
+        if not found.count:
             raise DataError(
-                f"column {feature.name!r} is missing in all {len(raw):,} training rows. Expected at least one value. "
+                f"column {feature.name!r} is missing in all {num_rows:,} training rows. Expected at least one value. "
                 f"Fix: drop NumericFeature({feature.name!r}) from the schema, or train on more rows."
             )
-        found[feature.name] = NumericStatistics.measure(raw, feature.transform)
-    return found
+    return {feature.name: found.statistics() for feature, found in zip(numeric, moments, strict=True)}
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over some rows of a column that add up to those over all of them.
+
+    Means and squared deviations are merged rather than sums and squares, which would lose all digits on large values
+    (Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979).
+
+    Example:
+        >>> halves = (Moments.of(np.float32(half), "none") for half in ([1, 2], [6, np.nan]))
+        >>> (next(halves) + next(halves)).statistics().mean
+        3.0
+    """
+
+    count: int = 0
+    missing: int = 0
+    mean: float = 0.0
+    squared_deviations: float = 0.0
+    minimum: float = np.inf
+    maximum: float = -np.inf
+
+    @classmethod
+    def of(cls, raw: npt.NDArray[np.float32], transform: str) -> Moments:
+        """Measure raw values, shape (n,), NaN where missing."""
+        missing = int(np.isnan(raw).sum())
+        if missing == len(raw):
+            return cls(missing=missing)
+        one = NumericStatistics.measure(raw, transform)
+        squares = one.count * one.standard_deviation**2
+        return cls(one.count, missing, one.mean, squares, one.minimum, one.maximum)
+
+    def __add__(self, other: Moments) -> Moments:
+        if not self.count or not other.count:
+            some = self if self.count else other
+            return replace(some, missing=self.missing + other.missing)
+        count, difference = self.count + other.count, other.mean - self.mean
+        between = difference**2 * self.count * other.count / count
+        return Moments(
+            count,
+            self.missing + other.missing,
+            self.mean + difference * other.count / count,
+            self.squared_deviations + other.squared_deviations + between,
+            min(self.minimum, other.minimum),
+            max(self.maximum, other.maximum),
+        )
+
+    def statistics(self) -> NumericStatistics:
+        """Return what the schema keeps of it."""
+        deviation = math.sqrt(self.squared_deviations / self.count)
+        return NumericStatistics(self.count, self.missing, self.mean, deviation, self.minimum, self.maximum)

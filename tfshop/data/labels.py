@@ -6,11 +6,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tfshop.data.checks import NUMBERED, require_columns
+from tfshop.data.checks import require_columns
 from tfshop.data.columns import kind_of, label_sql, quote
 from tfshop.data.encoding import ROWS_PER_BATCH
 from tfshop.data.splits import ROW
-from tfshop.data.table import Table
+from tfshop.data.table import NUMBERED, Table
 from tfshop.errors import DataError, SchemaError
 
 

@@ -58,7 +58,7 @@ def prepare(table: object, schema: Schema, *, split: SplitRule, batch_size: int 
         parts, labels = _label(rows, schema, split)
         check_features(rows, schema, for_training=True)
         fitted = schema.replace(vocabularies=fit_vocabularies(rows, schema, split.part_sql(rows.columns)))
-        packed = encode(rows, fitted, Placement.of(parts, len(PARTS)))
+        packed = encode(rows, fitted, Placement(parts, len(PARTS)))
         groups = encode_groups(rows, schema.group) if schema.group else None
     fitted = fitted.replace(statistics=fit_statistics(fitted, packed[0]))
     return _assemble(fitted, packed, (parts, labels, groups), batch_size)

@@ -1,4 +1,4 @@
-"""What a network is trained and judged on: encoded rows in memory, handed out in batches."""
+"""What a network is trained and judged on: encoded rows, handed out in batches."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tfshop.data.binding import bind
+from tfshop.data.mapped import release
+from tfshop.data.reading import Rows
 from tfshop.data.schema import InputSpec, Schema
 from tfshop.errors import DataError
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """The encoded rows of one part of a table, in table order.
+
+    The arrays lie in memory, or are mapped from the files of a `cache_dir`, which are read as they are wanted.
 
     Args:
         name: "train", "validation" or "test".
@@ -90,6 +94,7 @@ class Split:
     def _rows(self, rows: slice | npt.NDArray[np.int64]) -> Split:
         inputs = {name: array[rows] for name, array in self.inputs.items()}
         groups = None if self.groups is None else self.groups[rows]
+        release(*self.inputs.values(), self.labels)
         return replace(self, inputs=inputs, labels=self.labels[rows], groups=groups)
 
     def batches(
@@ -106,7 +111,8 @@ class Split:
 
         Args:
             shuffle: Draw another order for every epoch, that is, every time the data set is iterated. The order depends
-                on the seed and the number of the epoch, nothing else.
+                on the seed and the number of the epoch, nothing else. Rows in large files are shuffled by blocks; see
+                `tfshop.data.reading.Rows`.
             seed: The seed.
             inputs: The inputs of a network that wants them otherwise, e.g. one a feature; see `bind`. Default: packed.
             repeat: Go on with the next epoch for ever.
@@ -122,6 +128,7 @@ class Split:
         one_row = {name: array[:1] for name, array in self.inputs.items()}
         bind(one_row, self.schema, specs)  # refuse before the first epoch, not in it
         epochs = itertools.count(first_epoch)
+        rows = Rows([*self.inputs.values(), self.labels], self.batch_size)
         signature = (
             {name: tf.TensorSpec((None, *spec.shape), spec.dtype, name) for name, spec in specs.items()},
             tf.TensorSpec((None, self.labels[:1].size), tf.float32),
@@ -129,24 +136,16 @@ class Split:
 
         def generate() -> Iterator[tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.float32]]]:
             for epoch in epochs:
-                order = np.random.default_rng([seed, epoch]).permutation(self.num_rows) if shuffle else None
-                yield from self._in_order(order, specs, skip if epoch == first_epoch else 0)
+                skipped = skip if epoch == first_epoch else 0
+                for *arrays, labels in rows.shuffled(seed, epoch, skipped) if shuffle else rows.in_order(skipped):
+                    packed = dict(zip(self.inputs, arrays, strict=True))
+                    yield bind(packed, self.schema, specs), labels.reshape(len(labels), -1)
                 if not repeat:
                     return
 
         dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
         cardinality = tf.data.INFINITE_CARDINALITY if repeat else self.num_batches - skip
         return dataset.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(2)
-
-    def _in_order(
-        self, order: npt.NDArray[np.int64] | None, specs: Mapping[str, InputSpec], skip: int
-    ) -> Iterator[tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.float32]]]:
-        for start in range(skip * self.batch_size, self.num_rows, self.batch_size):
-            stop = start + self.batch_size
-            rows = slice(start, stop) if order is None else order[start:stop]
-            packed = {name: array[rows] for name, array in self.inputs.items()}
-            labels = self.labels[rows]
-            yield bind(packed, self.schema, specs), labels.reshape(len(labels), -1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

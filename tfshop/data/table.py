@@ -7,8 +7,9 @@ import contextlib
 import glob
 import gzip
 import hashlib
+import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,13 +18,16 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tfshop.data.columns import quote, text_literal
+from tfshop.data.splits import ROW
 from tfshop.errors import DataError
 
 _CSV = (".csv", ".tsv", ".txt")
 _PARQUET = (".parquet", ".pq")
 _SNIFFED_ROWS = 200_000
+NUMBERED = "numbered_rows"
 
 
 def connect_quietly() -> duckdb.DuckDBPyConnection:
@@ -44,6 +48,9 @@ class Table:
         scan: SQL that reads it.
         files: The files behind it, empty for a frame in memory.
         memory: The Arrow table behind it, None for files.
+        beside: Further columns of the same rows, found in `numbered_rows` only.
+        first_row: The number of the first row, where the table is a piece of a longer one.
+        settings: DuckDB settings of every connection, such as its memory limit.
 
     Example:
         >>> import pyarrow as pa
@@ -56,6 +63,9 @@ class Table:
     scan: str
     files: tuple[str, ...] = ()
     memory: pa.Table | None = field(default=None, repr=False)
+    beside: pa.Table | None = field(default=None, repr=False, kw_only=True)
+    first_row: int = field(default=0, kw_only=True)
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False, kw_only=True)
 
     @property
     def is_text(self) -> bool:
@@ -80,6 +90,12 @@ class Table:
                     digest.update(block)
         return digest.hexdigest()
 
+    @cached_property
+    def _rows_before(self) -> tuple[int, ...]:
+        """How many rows stand before each Parquet file, and after the last, `first_row` included."""
+        lengths = [pq.read_metadata(file).num_rows for file in self.files]
+        return tuple(itertools.accumulate(lengths, initial=self.first_row))
+
     def renamed(self, name: str) -> Table:
         """Return the same table under another name in messages."""
         return replace(self, name=name)
@@ -99,7 +115,37 @@ class Table:
         kept = {column: kind for column, kind in self.columns.items() if column not in columns}
         if self.memory is not None:
             return replace(self, columns=kept, memory=self.memory.select(list(kept)))
-        return replace(self, columns=kept, scan=f"SELECT {', '.join(map(quote, kept))} FROM ({self.scan})")
+        return replace(self, columns=kept, scan=_projected(self.scan, kept))
+
+    def with_settings(self, settings: Mapping[str, str]) -> Table:
+        """Return the same table, read by a DuckDB with these settings."""
+        return replace(self, settings={**self.settings, **settings})
+
+    def with_column(self, name: str, values: pa.Array) -> Table:
+        """Return the same table with a further column in `numbered_rows`; values in the order of the rows."""
+        return replace(self, beside=pa.table({name: values}))
+
+    def piece(self, start: int, stop: int) -> Table:
+        """Return a part of the table that holds the rows from `start` to `stop`, under the numbers they have here.
+
+        A frame is cut there; of Parquet files those that hold some of the rows are kept whole.
+        """
+        if self.memory is not None:
+            begin = start - self.first_row
+            return replace(self, memory=self.memory.slice(begin, stop - start), first_row=start, beside=None)
+        if not self._is_parquet:
+            return self
+        before = self._rows_before
+        kept = [i for i in range(len(self.files)) if before[i] < stop and before[i + 1] > start]
+        files = tuple(self.files[i] for i in kept)
+        scan = _projected(_parquet_scan(files), self.columns)
+        return replace(self, files=files, scan=scan, first_row=before[kept[0]], beside=None)
+
+    @property
+    def _is_parquet(self) -> bool:
+        """Whether the rows are those of Parquet files, each and in their order."""
+        whole = _parquet_scan(self.files)
+        return bool(self.files) and self.scan in {whole, _projected(whole, self.columns)}
 
     def sql(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return the answer to a query in which the table is called `rows`.
@@ -135,17 +181,38 @@ class Table:
                 raise self._unreadable(error) from error
 
     def connect(self) -> duckdb.DuckDBPyConnection:
-        """Return a new connection in which the table is called `rows`; the caller closes it."""
+        """Return a new connection in which the table is called `rows`; the caller closes it.
+
+        `numbered_rows` is the same with the number of each row.
+        """
         connection = connect_quietly()
         try:
+            for name, value in self.settings.items():
+                connection.execute(f"SET {name} = {text_literal(value)}")
             if self.memory is not None:
                 connection.register("rows", self.memory)
             else:
                 connection.execute(f"CREATE VIEW rows AS {self.scan}")
-        except duckdb.Error as error:
+            numbered = self._numbered()
+            if self.beside is not None:
+                connection.register("beside_rows", self.beside)
+                numbered = f"SELECT * FROM ({numbered}) POSITIONAL JOIN beside_rows"
+            connection.execute(f"CREATE VIEW {NUMBERED} AS {numbered}")
+        except (duckdb.Error, pa.ArrowException) as error:
             connection.close()
             raise self._unreadable(error) from error
         return connection
+
+    def _numbered(self) -> str:
+        """Return SQL for the rows with their numbers: Parquet knows them, so that both cores can read at once."""
+        if not self._is_parquet or {"file_row_number", "file_index"} & {name.lower() for name in self.columns}:
+            return f"SELECT *, row_number() OVER () - 1 + {self.first_row} AS {ROW} FROM rows"
+        if len(self.files) == 1:
+            number = "file_row_number" + (f" + {self.first_row}" if self.first_row else "")
+        else:
+            number = f"file_row_number + {list(self._rows_before)}[CAST(file_index AS BIGINT) + 1]"
+        columns = ", ".join(map(quote, self.columns)) or "*"
+        return f"SELECT {columns}, {number} AS {ROW} FROM read_parquet({_list(self.files)})"
 
     def _unreadable(self, error: Exception) -> DataError:
         reason = " ".join(str(error).split())[:300]
@@ -248,7 +315,7 @@ def _from_files(source: Any, types: Mapping[str, str]) -> Table:
     name = f"'{files[0]}'" + (f" and {len(files) - 1} more" if len(files) > 1 else "") if files else "the list of files"
     stems = {Path(file.removesuffix(".gz")).suffix.lower() for file in files}
     if stems and stems <= set(_PARQUET):
-        scan = f"SELECT * FROM read_parquet({_list(files)})"
+        scan = _parquet_scan(files)
     elif stems and stems <= set(_CSV):
         scan = _csv_scan(files, name, types)
     else:
@@ -274,6 +341,14 @@ def _matches(path: str) -> list[str]:
 
 def _list(files: Sequence[str]) -> str:
     return "[" + ", ".join(text_literal(file) for file in files) + "]"
+
+
+def _parquet_scan(files: Sequence[str]) -> str:
+    return f"SELECT * FROM read_parquet({_list(files)})"
+
+
+def _projected(scan: str, columns: Iterable[str]) -> str:
+    return f"SELECT {', '.join(map(quote, columns))} FROM ({scan})"
 
 
 def _csv_scan(files: tuple[str, ...], name: str, types: Mapping[str, str]) -> str:

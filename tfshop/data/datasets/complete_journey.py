@@ -20,6 +20,7 @@ from pathlib import Path
 import duckdb
 
 from tfshop._console import progress
+from tfshop._folders import cache_folder
 from tfshop.data.columns import text_literal
 from tfshop.data.features import IdFeature, SequenceFeature
 from tfshop.data.preparation import prepare
@@ -135,12 +136,6 @@ def complete_journey_table(
     if not path.exists():
         _build(path, fraction=float(fraction), seed=int(seed))
     return read_table(path).without(*(target for target in TARGETS if target not in targets))
-
-
-def cache_folder() -> Path:
-    """Return where built data sets are kept: the environment's TFSHOP_CACHE, else ~/.cache/tfshop."""
-    named = os.environ.get("TFSHOP_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "tfshop"
 
 
 def source_folder() -> Path:
