@@ -11,7 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tfshop._console import say
 from tfshop.errors import TfshopError
+
+if sys.platform != "win32":
+    import fcntl
 
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux: two names swap what they stand for, atomically
 _CURRENT_FOLDER = -100  # AT_FDCWD
@@ -21,6 +25,32 @@ def cache_folder() -> Path:
     """Return where built data is kept: the environment's TFSHOP_CACHE, else ~/.cache/tfshop."""
     named = os.environ.get("TFSHOP_CACHE")
     return Path(named) if named else Path.home() / ".cache" / "tfshop"
+
+
+@contextmanager
+def locked(path: Path, waiting: str | None) -> Iterator[bool]:
+    """Hold the lock of a file while the block runs; whoever is killed gives it back.
+
+    Args:
+        path: Made where it is not there, and left.
+        waiting: What to say before waiting for another process; None not to wait.
+
+    Yields:
+        Whether the lock is held: False where another has it and `waiting` is None.
+    """
+    with path.open("ab") as file:
+        if sys.platform == "win32":  # no flock: whoever writes the same there writes the same bytes
+            yield True
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting is None:
+                yield False
+                return
+            say(waiting)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield True
 
 
 def require_replaceable(target: str | os.PathLike[str], marker: str) -> None:

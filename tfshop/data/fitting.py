@@ -26,7 +26,7 @@ _ROWS_PER_PIECE = 1 << 20
 _COUNT = "tfshop_count"  # no name a user's column is likely to have
 
 
-def fit_vocabularies(table: Table, schema: Schema, part_sql: str) -> dict[str, Vocabulary]:
+def fit_vocabularies(table: Table, part_sql: str, schema: Schema) -> dict[str, Vocabulary]:
     """Return the vocabulary of every table, counted over the rows where `part_sql` is 0."""
     found = {}
     with progress("counting ids", total=len(schema.table_names)) as advance:

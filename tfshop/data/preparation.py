@@ -3,40 +3,65 @@
 # ruff: noqa: S608  (names and texts in the SQL are quoted, by `quote` and `text_literal`)
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from tfshop._console import progress, say
+from tfshop._folders import cache_folder
+from tfshop.data import encoding
 from tfshop.data.checks import check_features, require_columns
 from tfshop.data.columns import quote, text_literal
-from tfshop.data.encoding import Packed, Placement, encode, encode_groups
+from tfshop.data.encoding import Packed, Placement, encode, encode_groups, encode_into
 from tfshop.data.fitting import fit_statistics, fit_vocabularies
 from tfshop.data.labels import label_rows, require_label, require_zero_or_one
 from tfshop.data.schema import Schema
+from tfshop.data.shards import ShardFolder, Survey
+from tfshop.data.sources import request_of
 from tfshop.data.split import Split, Splits, require_batch_size
-from tfshop.data.splits import PARTS, SplitRule
+from tfshop.data.splits import PARTS, SplitRule, TimeSplit
 from tfshop.data.table import Table, read_table
 from tfshop.errors import DataError
 
+MOST_BYTES_IN_MEMORY = 2 << 30
+DUCKDB_MEMORY = "2GiB"  # half of what a small machine has; what does not fit is written to the scratch folder
+_PART = "tfshop_part"
 
-def prepare(table: object, schema: Schema, *, split: SplitRule, batch_size: int = 4096) -> Splits:
+
+def prepare(
+    table: object,
+    schema: Schema,
+    *,
+    split: SplitRule,
+    batch_size: int = 4096,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Splits:
     """Return the table's rows encoded in three parts, and the schema fitted on the first alone.
 
-    Rows keep the table's order within a part. Ids are int32, and everything lies in memory: 4 bytes a value.
+    Rows keep the table's order within a part. Ids are int32: 4 bytes a value. They lie in memory; with `cache_dir`, or
+    where they would take over 2 GiB, in files of that folder, from which batches are read as they are wanted. There they
+    are found again by the next call for the same table, schema and split, and a call that was killed is gone on from. What
+    tells that a table is the same says `tfshop.data.sources.source_of`.
 
     Args:
         table: A `Table`, or anything `read_table` takes.
         schema: What the columns are.
         split: `TimeSplit`, `GroupSplit` or `RandomSplit`.
         batch_size: Rows of a batch.
+        cache_dir: Where encoded rows are kept, a folder for each table, schema and split, until you remove them. Default:
+            memory, or for large tables the folder `prepared` in the environment's TFSHOP_CACHE, else in ~/.cache/tfshop.
 
     Raises:
         SchemaError: For columns that are not in the table, not of their declared kind, or all missing.
-        DataError: For an empty part, a target that is not 0/1 or has one class only, and infinite numbers.
+        DataError: For an empty part, a target that is not 0/1 or has one class only, and infinite numbers; for a full
+            disk.
 
     Example:
         >>> import pyarrow as pa
@@ -54,14 +79,136 @@ def prepare(table: object, schema: Schema, *, split: SplitRule, batch_size: int 
             "Fix: split=TimeSplit('week', validation=43, test=45)."
         )
     _require_named(source, schema, split)
+    if cache_dir is None and encoded_bytes(source, schema) > MOST_BYTES_IN_MEMORY:
+        cache_dir = cache_folder() / "prepared"
+        say(f"{source.name} is large: its encoded rows are kept in {cache_dir} (another folder: cache_dir=…)")
+    if cache_dir is not None:
+        return _on_disk(source, schema, split, batch_size, cache_dir)
     with _parsed_once(source, _needed(schema, split)) as rows:
         parts, labels = _label(rows, schema, split)
         check_features(rows, schema, for_training=True)
-        fitted = schema.replace(vocabularies=fit_vocabularies(rows, schema, split.part_sql(rows.columns)))
+        fitted = schema.replace(vocabularies=fit_vocabularies(*_training_rows(rows, split, parts), schema))
         packed = encode(rows, fitted, Placement(parts, len(PARTS)))
         groups = encode_groups(rows, schema.group) if schema.group else None
     fitted = fitted.replace(statistics=fit_statistics(fitted, packed[0]))
     return _assemble(fitted, packed, (parts, labels, groups), batch_size)
+
+
+def encoded_bytes(table: Table, schema: Schema) -> int:
+    """Return about how many bytes the encoded rows take; of text, those it takes itself."""
+    if table.is_text:
+        return sum(Path(file).stat().st_size for file in table.files)
+    widths = [np.dtype(spec.dtype).itemsize * int(np.prod(spec.shape)) for spec in schema.input_specs().values()]
+    return table.num_rows * sum(widths)
+
+
+def _on_disk(
+    source: Table, schema: Schema, split: SplitRule, batch_size: int, cache_dir: str | os.PathLike[str]
+) -> Splits:
+    """As `prepare`, in a folder, going on from what is finished there."""
+    request = request_of(source, schema, split.part_sql(source.columns), encoding.ROWS_PER_SHARD)
+    folder = ShardFolder(cache_dir, request)
+    with folder.open(), _streamed(source, _needed(schema, split), folder.scratch) as rows:
+        survey = folder.read_survey()
+        if survey is None:
+            parts, labels = _label(rows(), schema, split)
+            check_features(rows(), schema, for_training=True)
+            folder.write_survey(parts, labels, encode_groups(rows(), schema.group) if schema.group else None)
+            del parts, labels
+            survey = _written(folder.read_survey(), folder)
+        vocabularies = folder.read_vocabularies(schema.table_names)
+        if vocabularies is None:
+            vocabularies = fit_vocabularies(*_training_rows(rows(), split, survey.parts), schema)
+            folder.write_vocabularies(vocabularies)
+        fitted = schema.replace(vocabularies=vocabularies)
+        packed = _encode_shards(folder, rows, fitted, Placement(survey.parts, len(PARTS), encoding.ROWS_PER_SHARD))
+        statistics = folder.read_statistics()
+        if statistics is None:
+            statistics = fit_statistics(fitted, packed[0])
+            folder.write_statistics(statistics)
+        folder.remove_superseded()
+        for array in (array for inputs in packed for array in inputs.values()):
+            array.flags.writeable = False  # what is written to now would damage the shard
+    fitted = fitted.replace(statistics=statistics)
+    groups = survey.groups or [None] * len(PARTS)
+    made = [
+        Split(name, *encoded, batch_size, fitted)
+        for name, *encoded in zip(PARTS, packed, survey.labels, groups, strict=True)
+    ]
+    return Splits(*made, fitted)
+
+
+def _written(survey: Survey | None, folder: ShardFolder) -> Survey:
+    if survey is None:
+        raise DataError(
+            f"{folder.path} does not hold what was just written there. Expected a disk that keeps it. "
+            "Fix: another cache_dir."
+        )
+    return survey
+
+
+def _encode_shards(
+    folder: ShardFolder, rows: Callable[[], Table], schema: Schema, placement: Placement
+) -> list[Packed]:
+    """Encode the shards that are not finished; a receipt is written for each as soon as it is."""
+    inputs = folder.new_inputs(schema, placement.sizes)
+    missing = folder.missing(placement, inputs)
+    if len(missing) < placement.num_shards:
+        say(f"{placement.num_shards - len(missing)} of {placement.num_shards} shards are encoded in {folder.path}")
+    if not missing:
+        return inputs
+    with progress("encoding rows", total=sum(len(placement.rows_of(shard)) for shard in missing)) as advance:
+        for run in _runs(missing):
+            wanted = range(placement.rows_of(run[0]).start, placement.rows_of(run[-1]).stop)
+            left = {shard: len(placement.rows_of(shard)) for shard in run}
+            for written in encode_into(inputs, rows(), schema, placement, wanted):
+                shards, counts = np.unique(written // placement.rows_per_shard, return_counts=True)
+                for shard, count in zip(shards.tolist(), counts.tolist(), strict=True):
+                    left[shard] -= count
+                    if not left[shard]:
+                        folder.finish(shard, placement, inputs)
+                advance(len(written))
+    return inputs
+
+
+def _runs(shards: Sequence[int]) -> list[list[int]]:
+    """Return the numbers in runs without gaps.
+
+    Example:
+        >>> _runs([0, 1, 5])
+        [[0, 1], [5]]
+    """
+    runs: list[list[int]] = []
+    for shard in shards:
+        if runs and shard == runs[-1][-1] + 1:
+            runs[-1].append(shard)
+        else:
+            runs.append([shard])
+    return runs
+
+
+@contextmanager
+def _streamed(table: Table, columns: list[str], scratch: Path) -> Iterator[Callable[[], Table]]:
+    """Yield what gives the table, read within bounds of memory and, where it is text, parsed once: when first wanted."""
+    with ExitStack() as stack:
+
+        @cache
+        def rows() -> Table:
+            scratch.mkdir(exist_ok=True)
+            bounded = table.with_settings({"memory_limit": DUCKDB_MEMORY, "temp_directory": str(scratch / "spill")})
+            return stack.enter_context(_parsed_once(bounded, columns, scratch))
+
+        yield rows
+
+
+def _training_rows(table: Table, split: SplitRule, parts: npt.NDArray[np.int8]) -> tuple[Table, str]:
+    """Return the table, and SQL that is 0 in the rows to train on.
+
+    A comparison of times is cheap; the hash of another rule is slower than counting, and known by now.
+    """
+    if isinstance(split, TimeSplit):
+        return table, split.part_sql(table.columns)
+    return table.with_column(_PART, pa.array(parts)), quote(_PART)
 
 
 def _require_named(table: Table, schema: Schema, split: SplitRule) -> None:
@@ -78,16 +225,16 @@ def _needed(schema: Schema, split: SplitRule) -> list[str]:
 
 
 @contextmanager
-def _parsed_once(table: Table, columns: list[str]) -> Iterator[Table]:
+def _parsed_once(table: Table, columns: list[str], scratch: Path | None = None) -> Iterator[Table]:
     """Yield the table as it is, or, where it is text, as a temporary Parquet file: each scan would parse it again."""
     if not table.is_text:
         yield table
         return
-    with tempfile.TemporaryDirectory(prefix="tfshop-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tfshop-", dir=scratch) as folder:
         path = Path(folder) / "rows.parquet"
         selected = ", ".join(quote(column) for column in columns)
         table.sql(f"COPY (SELECT {selected} FROM rows) TO {text_literal(str(path))} (FORMAT parquet)")
-        yield read_table(path).renamed(table.name)
+        yield read_table(path).renamed(table.name).with_settings(table.settings)
 
 
 def _label(table: Table, schema: Schema, split: SplitRule) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:

@@ -22,6 +22,7 @@ from tfshop.runtime.waiting import progress_if_long
 if TYPE_CHECKING:
     from tfshop.data.schema import Schema
 
+ROWS_AT_ONCE = 1 << 20  # more of a split are scored in pieces: they may lie in files larger than the memory
 
 class HasInputs(Protocol):
     """What a `Split` has that can be scored."""
@@ -126,8 +127,24 @@ class Scorer:
             ModelError: For inputs that the schema has no feature for.
         """
         packed = split.inputs
+        num_rows = len(next(iter(packed.values()), ()))
+        if num_rows <= ROWS_AT_ONCE:
+            return self(self._bound(packed, split))
+        from tfshop.data.mapped import release  # noqa: PLC0415  (a few rows are scored without the data room)
+
+        pieces = []
+        for start in range(0, num_rows, ROWS_AT_ONCE):
+            piece = {name: values[start : start + ROWS_AT_ONCE] for name, values in packed.items()}
+            pieces.append(self(self._bound(piece, split)))
+            release(*packed.values())
+        if isinstance(pieces[0], dict):
+            return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+        return np.concatenate(pieces)
+
+    def _bound(self, packed: Mapping[str, NDArray[Any]], split: HasInputs) -> Mapping[str, NDArray[Any]]:
+        """The file's own inputs of packed rows."""
         if set(self._inputs) <= set(packed):
-            return self({name: packed[name] for name in self._inputs})
+            return {name: packed[name] for name in self._inputs}
         schema = self._schema or getattr(split, "schema", None)
         if schema is None:
             raise ScoringError(
@@ -138,7 +155,7 @@ class Scorer:
         from tfshop.data.schema import InputSpec  # noqa: PLC0415
 
         specs = {name: InputSpec(spec.shape, spec.dtype) for name, spec in self._inputs.items()}
-        return self(bind(packed, schema, specs))
+        return bind(packed, schema, specs)
 
     def _score(self, arrays: Arrays, num_rows: int) -> dict[str, NDArray[Any]]:
         """Scores of prepared rows: the first batch shows what the outputs look like, the workers share the rest."""
