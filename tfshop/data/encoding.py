@@ -3,9 +3,8 @@
 # ruff: noqa: S608  (names and texts in the SQL are quoted, by `quote` and `text_literal`)
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -112,9 +111,12 @@ def encode(table: Table, schema: Schema, placement: Placement, *, show: bool = T
         DataError: For infinite numbers, and vectors of the wrong width or with numbers that are not finite.
     """
     outputs = [_allocate(schema, size) for size in placement.sizes]
-    bar = progress("encoding rows", total=len(placement.parts)) if show else nullcontext(lambda rows: None)
-    with bar as advance:
-        for rows in encode_into(outputs, table, schema, placement):
+    written = encode_into(outputs, table, schema, placement)
+    if not show:
+        deque(written, maxlen=0)
+        return outputs
+    with progress("encoding rows", total=len(placement.parts)) as advance:
+        for rows in written:
             advance(len(rows))
     return outputs
 

@@ -78,5 +78,5 @@ def checksum(array: npt.NDArray[Any]) -> int:
     flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     found = 0
     for start in range(0, len(flat), _BYTES_AT_ONCE):
-        found = zlib.crc32(flat[start : start + _BYTES_AT_ONCE], found)
+        found = zlib.crc32(flat[start : start + _BYTES_AT_ONCE].data, found)
     return found

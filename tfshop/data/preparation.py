@@ -23,7 +23,7 @@ from tfshop.data.encoding import Packed, Placement, encode, encode_groups, encod
 from tfshop.data.fitting import fit_statistics, fit_vocabularies
 from tfshop.data.labels import label_rows, require_label, require_zero_or_one
 from tfshop.data.schema import Schema
-from tfshop.data.shards import ShardFolder, Survey
+from tfshop.data.shards import ShardFolder
 from tfshop.data.sources import request_of
 from tfshop.data.split import Split, Splits, require_batch_size
 from tfshop.data.splits import PARTS, SplitRule, TimeSplit
@@ -46,17 +46,18 @@ def prepare(
     """Return the table's rows encoded in three parts, and the schema fitted on the first alone.
 
     Rows keep the table's order within a part. Ids are int32: 4 bytes a value. They lie in memory; with `cache_dir`, or
-    where they would take over 2 GiB, in files of that folder, from which batches are read as they are wanted. There they
-    are found again by the next call for the same table, schema and split, and a call that was killed is gone on from. What
-    tells that a table is the same says `tfshop.data.sources.source_of`.
+    where they would take over 2 GiB, in files of that folder, from which batches are read as they are wanted. There
+    the next call for the same table, schema and split finds them again, and goes on where a killed one stopped. What
+    makes a table the same, `tfshop.data.sources.source_of` says.
 
     Args:
         table: A `Table`, or anything `read_table` takes.
         schema: What the columns are.
         split: `TimeSplit`, `GroupSplit` or `RandomSplit`.
         batch_size: Rows of a batch.
-        cache_dir: Where encoded rows are kept, a folder for each table, schema and split, until you remove them. Default:
-            memory, or for large tables the folder `prepared` in the environment's TFSHOP_CACHE, else in ~/.cache/tfshop.
+        cache_dir: Where encoded rows are kept, a folder for each table, schema and split, until you remove them.
+            Default: memory, or for large tables the folder `prepared` in the environment's TFSHOP_CACHE, else in
+            ~/.cache/tfshop.
 
     Raises:
         SchemaError: For columns that are not in the table, not of their declared kind, or all missing.
@@ -113,38 +114,24 @@ def _on_disk(
         if survey is None:
             parts, labels = _label(rows(), schema, split)
             check_features(rows(), schema, for_training=True)
-            folder.write_survey(parts, labels, encode_groups(rows(), schema.group) if schema.group else None)
-            del parts, labels
-            survey = _written(folder.read_survey(), folder)
+            groups = encode_groups(rows(), schema.group) if schema.group else None
+            survey = folder.write_survey(parts, labels, groups)
+            del parts, labels, groups  # as large as the table is long
         vocabularies = folder.read_vocabularies(schema.table_names)
         if vocabularies is None:
             vocabularies = fit_vocabularies(*_training_rows(rows(), split, survey.parts), schema)
             folder.write_vocabularies(vocabularies)
         fitted = schema.replace(vocabularies=vocabularies)
-        packed = _encode_shards(folder, rows, fitted, Placement(survey.parts, len(PARTS), encoding.ROWS_PER_SHARD))
+        placement = Placement(survey.parts, len(PARTS), encoding.ROWS_PER_SHARD)
+        packed = _encode_shards(folder, rows, fitted, placement)
         statistics = folder.read_statistics()
         if statistics is None:
             statistics = fit_statistics(fitted, packed[0])
             folder.write_statistics(statistics)
+        folder.seal(packed)
         folder.remove_superseded()
-        for array in (array for inputs in packed for array in inputs.values()):
-            array.flags.writeable = False  # what is written to now would damage the shard
     fitted = fitted.replace(statistics=statistics)
-    groups = survey.groups or [None] * len(PARTS)
-    made = [
-        Split(name, *encoded, batch_size, fitted)
-        for name, *encoded in zip(PARTS, packed, survey.labels, groups, strict=True)
-    ]
-    return Splits(*made, fitted)
-
-
-def _written(survey: Survey | None, folder: ShardFolder) -> Survey:
-    if survey is None:
-        raise DataError(
-            f"{folder.path} does not hold what was just written there. Expected a disk that keeps it. "
-            "Fix: another cache_dir."
-        )
-    return survey
+    return _in_splits(fitted, packed, survey.labels, survey.groups, batch_size)
 
 
 def _encode_shards(
@@ -189,7 +176,7 @@ def _runs(shards: Sequence[int]) -> list[list[int]]:
 
 @contextmanager
 def _streamed(table: Table, columns: list[str], scratch: Path) -> Iterator[Callable[[], Table]]:
-    """Yield what gives the table, read within bounds of memory and, where it is text, parsed once: when first wanted."""
+    """Yield what gives the table, read within bounds of memory and, where it is text, parsed when first wanted."""
     with ExitStack() as stack:
 
         @cache
@@ -282,10 +269,20 @@ def _assemble(
     batch_size: int,
 ) -> Splits:
     parts, labels, groups = rows
-    made = []
-    for part, name in enumerate(PARTS):
-        chosen = parts == part
-        group = None if groups is None else groups[chosen]
-        made.append(Split(name, packed[part], labels[chosen], group, batch_size, schema))
-    train, validation, test = made
+    chosen = [parts == part for part in range(len(PARTS))]
+    own_groups = None if groups is None else [groups[own] for own in chosen]
+    return _in_splits(schema, packed, [labels[own] for own in chosen], own_groups, batch_size)
+
+
+def _in_splits(
+    schema: Schema,
+    packed: Sequence[Packed],
+    labels: Sequence[npt.NDArray[np.float32]],
+    groups: Sequence[npt.NDArray[np.int64]] | None,
+    batch_size: int,
+) -> Splits:
+    train, validation, test = (
+        Split(name, packed[part], labels[part], None if groups is None else groups[part], batch_size, schema)
+        for part, name in enumerate(PARTS)
+    )
     return Splits(train, validation, test, schema)

@@ -70,7 +70,7 @@ class Rows:
         release(*self.arrays)
 
     def shuffled(self, seed: int, epoch: int, skip: int = 0) -> Iterator[Arrays]:
-        """Yield the batches of an epoch without the first `skip`, which are not read; the order depends on seed and epoch."""
+        """Yield the batches of an epoch in the order of its seed, without the first `skip`, which are not read."""
         if not self.is_mapped or self.num_rows <= self.buffer_rows:
             order = np.random.default_rng([seed, epoch]).permutation(self.num_rows)
             for start in range(skip * self.batch_size, self.num_rows, self.batch_size):

@@ -1,9 +1,9 @@
 """Encoded rows in a folder: what is finished is known to be, found again, checked and gone on from.
 
-A folder holds one `.npy` file for each input of each part, its labels and groups. A shard is a range of the table's rows,
-and so a range of rows of each of those files. Once all rows of a shard are written, a receipt with their checksums is put
-beside; what has no receipt, or one that does not fit, is encoded again. So a kill costs the shards that were being written,
-and a network reads any row of any shard from one array.
+A folder holds one `.npy` file for each input of each part, its labels and groups. A shard is a range of the table's
+rows, and so a range of rows of each of those files. Once all rows of a shard are written, a receipt with their
+checksums is put beside; what has no receipt, or one that does not fit, is encoded again. So a kill costs the shards
+that were being written, and a network reads any row of any shard from one array.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from tfshop.data.vocabulary import NumericStatistics, Vocabulary
 from tfshop.errors import TfshopError
 
 _ROWS_PER_COPY = 1 << 20
-LABELS, GROUPS = "labels", "groups"
+_PARTS, _LABELS, _GROUPS = "parts", "labels", "groups"
+_LONGEST_NAME = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,32 +87,35 @@ class ShardFolder:
 
     def write_survey(
         self, parts: npt.NDArray[np.int8], labels: npt.NDArray[np.float32], groups: npt.NDArray[np.int64] | None
-    ) -> None:
-        """Keep what is known of the rows, given in the table's order."""
+    ) -> Survey:
+        """Keep what is known of the rows, given in the table's order, and return it as it is kept."""
         sizes = np.bincount(parts, minlength=len(PARTS)).tolist()
-        shapes: dict[str, tuple[list[int], str]] = {"parts": ([len(parts)], "int8")}
-        columns = {LABELS: labels} | ({} if groups is None else {GROUPS: groups})
+        columns: Packed = {_LABELS: labels} if groups is None else {_LABELS: labels, _GROUPS: groups}
+        shapes: dict[str, tuple[list[int], str]] = {_PARTS: ([len(parts)], "int8")}
         for part, size in zip(PARTS, sizes, strict=True):
-            shapes |= {_name(part, key): ([size, *values.shape[1:]], str(values.dtype)) for key, values in columns.items()}
-        written = {name: new_array(self._file(name), tuple(shape), dtype) for name, (shape, dtype) in shapes.items()}
-        _deal(parts, columns, written)
-        written["parts"][:] = parts
-        checksums = {name: checksum(array) for name, array in written.items()}
-        release(*written.values())
+            for key, values in columns.items():
+                shapes[_name(part, key)] = ([size, *values.shape[1:]], str(values.dtype))
+        arrays = {name: new_array(self._file(name), tuple(shape), dtype) for name, (shape, dtype) in shapes.items()}
+        _deal(parts, columns, arrays)
+        arrays[_PARTS][:] = parts
+        checksums = {name: checksum(array) for name, array in arrays.items()}
+        release(*arrays.values())
         _write_json(self.path / "survey.json", {"arrays": shapes, "checksums": checksums})
+        return _as_survey(arrays)
 
     def read_survey(self) -> Survey | None:
         """Return what is known of the rows; None where it is not, or damaged."""
         receipt = _read_json(self.path / "survey.json")
         if receipt is None:
             return None
-        arrays = {name: open_array(self._file(name), tuple(shape), dtype) for name, (shape, dtype) in receipt["arrays"].items()}
-        for name, array in arrays.items():
+        arrays: Packed = {}
+        for name, (shape, dtype) in receipt["arrays"].items():
+            array = open_array(self._file(name), tuple(shape), dtype)
             if array is None or checksum(array) != receipt["checksums"][name]:
                 return None
             release(array)
-        groups = [arrays.get(_name(part, GROUPS)) for part in PARTS]
-        return Survey(arrays["parts"], [arrays[_name(part, LABELS)] for part in PARTS], groups if groups[0] is not None else None)
+            arrays[name] = array
+        return _as_survey(arrays)
 
     def write_vocabularies(self, vocabularies: Mapping[str, Vocabulary]) -> None:
         """Keep the vocabularies, an Arrow file each."""
@@ -150,11 +154,11 @@ class ShardFolder:
 
     def new_inputs(self, schema: Schema, sizes: Sequence[int]) -> list[Packed]:
         """Return the arrays of each part, to be written to; what they hold is kept."""
-        return [
-            {key: new_array(self._file(_name(part, key)), (size, *spec.shape), spec.dtype) for key, spec in specs.items()}
-            for part, size in zip(PARTS, sizes, strict=True)
-            if (specs := schema.input_specs())
-        ]
+        inputs: list[Packed] = [{} for _ in PARTS]
+        for packed, part, size in zip(inputs, PARTS, sizes, strict=True):
+            for key, spec in schema.input_specs().items():
+                packed[key] = new_array(self._file(_name(part, key)), (size, *spec.shape), spec.dtype)
+        return inputs
 
     def finish(self, shard: int, placement: Placement, inputs: Sequence[Packed]) -> None:
         """Say that all rows of a shard are written."""
@@ -163,17 +167,27 @@ class ShardFolder:
 
     def missing(self, placement: Placement, inputs: Sequence[Packed]) -> list[int]:
         """Return the shards that have no receipt, or not the rows their receipt was written for."""
-        kept = {shard for shard in range(placement.num_shards) if self._receipt(shard).is_file()}
-        if kept:
-            with progress("checking encoded shards", total=len(kept)) as advance:
-                for shard in sorted(kept):
-                    receipt = _read_json(self._receipt(shard)) or {}
-                    if receipt.get("checksums") != _checksums(shard, placement, inputs):
-                        self._receipt(shard).unlink()
-                        kept.remove(shard)
-                    release(*(array for packed in inputs for array in packed.values()))
-                    advance()
-        return [shard for shard in range(placement.num_shards) if shard not in kept]
+        shards = range(placement.num_shards)
+        kept = [shard for shard in shards if self._receipt(shard).is_file()]
+        if not kept:
+            return list(shards)
+        sound = set()
+        with progress("checking encoded shards", total=len(kept)) as advance:
+            for shard in kept:
+                receipt = _read_json(self._receipt(shard)) or {}
+                if receipt.get("checksums") == _checksums(shard, placement, inputs):
+                    sound.add(shard)
+                else:
+                    self._receipt(shard).unlink()
+                release(*(array for packed in inputs for array in packed.values()))
+                advance()
+        return [shard for shard in shards if shard not in sound]
+
+    def seal(self, inputs: Sequence[Packed]) -> None:
+        """Make the arrays unwritable in this process: what is changed now would be found as damage."""
+        for packed in inputs:
+            for array in packed.values():
+                array.flags.writeable = False
 
     def remove_superseded(self) -> None:
         """Remove folders of the same request on files that have changed since; one in use by a process stays."""
@@ -194,11 +208,19 @@ class ShardFolder:
 
 def _name(part: str, key: str) -> str:
     """Return a file's name; features may be called anything."""
-    safe = key if key.replace("_", "").isalnum() and key.isascii() and len(key) < 60 else hashlib.sha256(key.encode()).hexdigest()[:16]
-    return f"{part}_{safe}"
+    is_plain = key.isascii() and key.replace("_", "").isalnum() and len(key) < _LONGEST_NAME
+    return f"{part}_{key if is_plain else hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
-def _deal(parts: npt.NDArray[np.int8], columns: Mapping[str, npt.NDArray[Any]], written: Mapping[str, npt.NDArray[Any]]) -> None:
+def _as_survey(arrays: Packed) -> Survey:
+    for array in arrays.values():
+        array.flags.writeable = False
+    labels = [arrays[_name(part, _LABELS)] for part in PARTS]
+    groups = [arrays[_name(part, _GROUPS)] for part in PARTS if _name(part, _GROUPS) in arrays]
+    return Survey(arrays[_PARTS], labels, groups or None)
+
+
+def _deal(parts: npt.NDArray[np.int8], columns: Packed, outputs: Packed) -> None:
     """Copy the columns of a table to those of its parts, a piece at a time."""
     filled = [0] * len(PARTS)
     for start in range(0, len(parts), _ROWS_PER_COPY):
@@ -207,7 +229,7 @@ def _deal(parts: npt.NDArray[np.int8], columns: Mapping[str, npt.NDArray[Any]], 
             chosen = parts[piece] == part
             stop = filled[part] + int(np.count_nonzero(chosen))
             for key, values in columns.items():
-                written[_name(name, key)][filled[part] : stop] = values[piece][chosen]
+                outputs[_name(name, key)][filled[part] : stop] = values[piece][chosen]
             filled[part] = stop
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 1 << 20  # more of a split are scored in pieces: they may lie in files larger than the memory
 
+
 class HasInputs(Protocol):
     """What a `Split` has that can be scored."""
 
