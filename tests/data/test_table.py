@@ -1,3 +1,4 @@
+# ruff: noqa: S608
 from __future__ import annotations
 
 import gzip
@@ -11,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tfshop.data import read_table
+from tfshop.data.splits import ROW
+from tfshop.data.table import NUMBERED
 from tfshop.errors import DataError
 
 ROWS = [("a", 1), ("b", 2)]
@@ -142,3 +145,66 @@ def test_columns_can_be_left_out(stored, tmp_path):
     assert table.sql("SELECT * FROM rows ORDER BY item") == [("a", 0), ("b", 1)]
     with pytest.raises(DataError, match="has no column 'paid'"):
         table.without("paid")
+
+
+NUMBERS = f"SELECT {ROW}, n FROM {NUMBERED} ORDER BY {ROW}"
+
+
+@pytest.fixture
+def pieces(tmp_path):
+    """Three Parquet files of rows that hold their own numbers, in small row groups."""
+    for i, (start, stop) in enumerate(((0, 700), (700, 701), (701, 2000))):
+        rows = pa.table({"n": list(range(start, stop))})
+        pq.write_table(rows, tmp_path / f"{i}.parquet", row_group_size=100)
+    return tmp_path
+
+
+def test_rows_are_numbered_in_the_order_of_files_and_rows(pieces):
+    (pieces / "all.csv").write_text("n\n" + "\n".join(map(str, range(2000))))
+    frame = pa.table({"n": list(range(2000))})
+    for source in (pieces / "0.parquet", str(pieces / "*.parquet"), pieces / "all.csv", frame):
+        table = read_table(source)
+        assert table.sql(NUMBERS) == [(n, n) for n in range(table.num_rows)]
+
+
+def test_columns_named_like_those_of_parquet_do_not_number_the_rows(tmp_path):
+    for name in ("file_row_number", "FILE_INDEX"):
+        pq.write_table(pa.table({name: [7, 7, 7], "n": [0, 1, 2]}), tmp_path / "odd.parquet")
+        table = read_table(tmp_path / "odd.parquet")
+        assert table.sql(NUMBERS) == [(0, 0), (1, 1), (2, 2)]
+        assert set(table.columns) == {name, "n"}
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 2000), (0, 1), (699, 702), (700, 701), (750, 760), (1999, 2000)])
+def test_a_piece_of_a_table_keeps_the_numbers_of_its_rows(pieces, start, stop):
+    frame = pa.table({"n": list(range(2000))})
+    for source in (str(pieces / "*.parquet"), frame):
+        piece = read_table(source).piece(start, stop)
+        found = piece.sql(f"SELECT {ROW}, n FROM {NUMBERED} WHERE {ROW} >= {start} AND {ROW} < {stop} ORDER BY 1")
+        assert found == [(n, n) for n in range(start, stop)]
+        inner = piece.piece(start, start + 1)
+        assert (start, start) in inner.sql(NUMBERS)
+    assert len(read_table(str(pieces / "*.parquet")).piece(699, 701).files) == 2
+
+
+def test_a_column_left_out_is_left_out_of_numbered_rows_and_pieces(tmp_path):
+    pq.write_table(pa.table({"n": [0, 1, 2], "paid": [5, 6, 7]}), tmp_path / "rows.parquet")
+    table = read_table(tmp_path / "rows.parquet").without("paid")
+    for some in (table, table.piece(1, 3)):
+        assert some.sql(f"SELECT * FROM {NUMBERED} ORDER BY n") == [(0, 0), (1, 1), (2, 2)]
+        assert some.sql("SELECT * FROM rows ORDER BY n") == [(0,), (1,), (2,)]
+
+
+def test_a_column_put_beside_goes_with_its_row(pieces):
+    beside = pa.array(np.arange(2000) * 3)
+    for source in (str(pieces / "*.parquet"), pa.table({"n": list(range(2000))})):
+        table = read_table(source).with_column("tripled", beside)
+        assert table.sql(f"SELECT count(*), count(*) FILTER (tripled = 3 * n) FROM {NUMBERED}") == [(2000, 2000)]
+        assert "tripled" not in table.columns
+
+
+def test_settings_reach_duckdb(tmp_path):
+    table = read_table(pa.table({"n": [1]})).with_settings({"memory_limit": "1GiB"})
+    limit = "SELECT current_setting('memory_limit') FROM rows"
+    assert table.sql(limit) == [("1.0 GiB",)]
+    assert table.renamed("other").sql(limit) == [("1.0 GiB",)]

@@ -199,6 +199,17 @@ def test_a_split_is_scored_whole(files: dict[str, bytes]) -> None:
     np.testing.assert_array_equal(Scorer(files["int8"]).score_split(click_split(rows)), Scorer(files["int8"])(rows))
 
 
+def test_a_long_split_is_scored_in_pieces(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = make_rows(3000)
+    whole = Scorer(files["int8"])(rows)
+    monkeypatch.setattr("tfshop.runtime.scorer.ROWS_AT_ONCE", 700)
+    scorer = Scorer(files["int8"])
+    sizes: list[int] = []
+    monkeypatch.setattr(scorer, "_score", lambda arrays, n: sizes.append(n) or Scorer._score(scorer, arrays, n))
+    np.testing.assert_array_equal(scorer.score_split(click_split(rows)), whole)
+    assert sizes == [700, 700, 700, 700, 200]
+
+
 def test_a_split_feeds_a_file_whose_inputs_are_features(swapped_file: tuple[Any, bytes]) -> None:
     model, content = swapped_file
     rows = make_rows(200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,17 @@ from helpers import same_weights
 from sklearn.metrics import log_loss, roc_auc_score
 
 from tfshop._keras import keras
-from tfshop.data import Splits
+from tfshop.data import (
+    IdFeature,
+    NumericFeature,
+    Schema,
+    SequenceFeature,
+    Splits,
+    Table,
+    TimeSplit,
+    prepare,
+)
+from tfshop.data.datasets.synthetic import synthetic_table
 from tfshop.errors import DataError, ModelError, PlanError
 from tfshop.models import build_model
 from tfshop.training import FitSettings, fit, predict, train
@@ -165,3 +176,43 @@ def test_without_keep_best_the_last_weights_stay(clicks: Splits) -> None:
     assert history.kept_epoch == len(history.epochs) == 3 and not history.stopped_early
     scores = predict(model, clicks.validation)
     assert roc_auc_score(clicks.validation.labels, scores) == pytest.approx(history.epochs[-1].validation_auc, abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def log() -> tuple[Table, Schema, TimeSplit]:
+    """A log sorted by day, its schema and split."""
+    table = synthetic_table(6000, num_id_features=3, rows_per_feature=100, num_numeric=2, history=5, seed=3)
+    ids = [IdFeature(f"id_{number}") for number in range(3)]
+    history = SequenceFeature("hist_id_0", table="id_0", max_length=5)
+    schema = Schema([*ids, NumericFeature("number_0"), NumericFeature("number_1"), history], target="clicked")
+    return table, schema, TimeSplit("day", validation=8, test=9)
+
+
+def test_rows_in_files_train_the_network_that_rows_in_memory_do(
+    log: tuple[Table, Schema, TimeSplit], tmp_path: Path
+) -> None:
+    table, schema, split = log
+    models = []
+    for cache_dir in (None, tmp_path):
+        data = prepare(table, schema, split=split, batch_size=256, cache_dir=cache_dir)
+        model = build_model("mlp", data.schema, **TINY)
+        train(model, data, epochs=2, learning_rate=5e-3)
+        models.append((model, predict(model, data.test)))
+    assert same_weights(models[0][0], models[1][0])
+    np.testing.assert_array_equal(models[0][1], models[1][1])
+
+
+def test_rows_shuffled_by_blocks_train_as_well(
+    log: tuple[Table, Schema, TimeSplit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The buffer holds an eighth of the training rows, in blocks of neighbouring ones."""
+    table, schema, split = log
+    monkeypatch.setattr("tfshop.data.reading.BUFFER_BYTES", 600 * 44)
+    monkeypatch.setattr("tfshop.data.reading.BLOCKS_PER_BUFFER", 32)
+    aucs = []
+    for cache_dir in (None, tmp_path):
+        data = prepare(table, schema, split=split, batch_size=128, cache_dir=cache_dir)
+        model = build_model("mlp", data.schema, **TINY)
+        aucs.append(max(row.validation_auc for row in train(model, data, epochs=2, learning_rate=5e-3).epochs))
+    assert aucs[0] != aucs[1], "another order"
+    assert aucs[1] == pytest.approx(aucs[0], abs=0.02)
