@@ -201,22 +201,26 @@ import os, signal, sys
 from tests.data import test_shards as this
 from tfshop.data import encoding, preparation, prepare
 encoding.ROWS_PER_SHARD, encoding.ROWS_PER_BATCH = this.SHARD, 128
+path, cache, die_after, gate = sys.argv[1:]
 finish, shards = preparation.ShardFolder.finish, []
-def killed(self, shard, *arguments):
+def watched(self, shard, *arguments):
     finish(self, shard, *arguments)
     shards.append(shard)
-    if len(shards) == int(sys.argv[3]):
+    if len(shards) == int(die_after):
         os.kill(os.getpid(), signal.SIGKILL)
-preparation.ShardFolder.finish = killed
-data = prepare(sys.argv[1], this.SCHEMA, split=this.BY_DAY, cache_dir=sys.argv[2])
+    if gate and len(shards) == 1:
+        print("first shard", flush=True)
+        open(gate).close()  # a pipe: waits until somebody opens the other end
+preparation.ShardFolder.finish = watched
+data = prepare(path, this.SCHEMA, split=this.BY_DAY, cache_dir=cache)
 print(len(shards), data.train.num_rows)
 """
 
 
-def child(path: Path, cache: Path, die_after: int) -> subprocess.Popen[str]:
+def child(path: Path, cache: Path, die_after: int = 0, gate: str = "") -> subprocess.Popen[str]:
     root = Path(__file__).parents[2]
     return subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(path), str(cache), str(die_after)],
+        [sys.executable, "-c", CHILD, str(path), str(cache), str(die_after), gate],
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(root)},
         text=True,
@@ -237,17 +241,25 @@ def test_a_kill_costs_only_the_shards_that_were_not_finished(path, cache, encode
     assert_same(again, prepare(path, SCHEMA, split=BY_DAY))
 
 
-def test_two_processes_at_once_share_the_work_of_one(path, cache):
-    processes = [child(path, cache, die_after=0) for _ in range(2)]
-    answers = [process.communicate(timeout=100) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], answers
-    assert sorted(out.split()[0] for out, _ in answers) == ["0", "5"]
+def test_of_two_processes_at_once_the_second_waits_and_takes_what_the_first_made(path, cache, tmp_path):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    first = child(path, cache, gate=str(gate))
+    assert first.stdout.readline() == "first shard\n"
+    second = child(path, cache)
+    said = second.stderr.readline()
+    gate.open("w").close()
+    answers = [process.communicate(timeout=100) for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [0, 0], answers
+    assert said.startswith("waiting for another process")
+    assert [out.split()[0] for out, _ in answers] == ["5", "0"]
     assert_same(prepare(path, SCHEMA, split=BY_DAY, cache_dir=cache), prepare(path, SCHEMA, split=BY_DAY))
 
 
-def flip(path: Path, position: int) -> None:
+def flip(path: Path, position: int | bytes) -> None:
+    """Change a bit: of the byte at a position, or behind some text."""
     content = bytearray(path.read_bytes())
-    content[position] ^= 1
+    content[content.index(position) + len(position) if isinstance(position, bytes) else position] ^= 1
     path.write_bytes(content)
 
 
@@ -262,8 +274,8 @@ def flip(path: Path, position: int) -> None:
         ("train_labels.npy", -1, 0),
         ("train_groups.npy", -8, 0),
         ("parts.npy", -1, 0),
-        ("vocabulary_0.arrow", 100, 0),
-        ("statistics.json", -20, 0),
+        ("vocabulary_0.arrow", b"nor", 0),
+        ("statistics.json", b'"count": ', 0),
     ],
 )
 def test_a_damaged_byte_is_found_and_only_its_shard_encoded_again(path, cache, encoded, file, position, shards):
