@@ -275,7 +275,7 @@ def flip(path: Path, position: int | bytes) -> None:
         ("train_groups.npy", -8, 0),
         ("parts.npy", -1, 0),
         ("vocabulary_0.arrow", b"nor", 0),
-        ("statistics.json", b'"count": ', 0),
+        ("statistics.json", b'"mean": 1.', 0),
     ],
 )
 def test_a_damaged_byte_is_found_and_only_its_shard_encoded_again(path, cache, encoded, file, position, shards):
