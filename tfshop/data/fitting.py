@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from tfshop.errors import DataError
 
 _ROWS_PER_BATCH = 1 << 18
 _ROWS_PER_PIECE = 1 << 20
+_PIECES_OF_A_BAR = 8  # fewer take no two seconds
 _COUNT = "tfshop_count"  # no name a user's column is likely to have
 
 
@@ -73,11 +74,9 @@ def fit_statistics(schema: Schema, train: Mapping[str, npt.NDArray[Any]]) -> dic
     numeric = schema.numeric_features
     moments = [Moments() for _ in numeric]
     num_rows = len(train["numeric"]) if numeric else 0
-    for start in range(0, num_rows, _ROWS_PER_PIECE):
-        piece = np.asarray(train["numeric"][start : start + _ROWS_PER_PIECE])
+    for piece in _pieces(train["numeric"]) if numeric else ():
         for position, feature in enumerate(numeric):
             moments[position] += Moments.of(piece[:, position], feature.transform)
-        release(train["numeric"])
     for feature, found in zip(numeric, moments, strict=True):
         if not found.count:
             raise DataError(
@@ -85,6 +84,19 @@ def fit_statistics(schema: Schema, train: Mapping[str, npt.NDArray[Any]]) -> dic
                 f"Fix: drop NumericFeature({feature.name!r}) from the schema, or train on more rows."
             )
     return {feature.name: found.statistics() for feature, found in zip(numeric, moments, strict=True)}
+
+
+def _pieces(array: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    starts = range(0, len(array), _ROWS_PER_PIECE)
+    if len(starts) < _PIECES_OF_A_BAR:
+        yield from (array[start : start + _ROWS_PER_PIECE] for start in starts)
+        return
+    with progress("measuring numbers", total=len(array)) as advance:
+        for start in starts:
+            piece = array[start : start + _ROWS_PER_PIECE]
+            yield piece
+            release(array)
+            advance(len(piece))
 
 
 @dataclass(frozen=True)

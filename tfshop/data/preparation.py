@@ -23,7 +23,7 @@ from tfshop.data.encoding import Packed, Placement, encode, encode_groups, encod
 from tfshop.data.fitting import fit_statistics, fit_vocabularies
 from tfshop.data.labels import label_rows, require_label, require_zero_or_one
 from tfshop.data.schema import Schema
-from tfshop.data.shards import ShardFolder
+from tfshop.data.shards import ShardFolder, Survey
 from tfshop.data.sources import request_of
 from tfshop.data.split import Split, Splits, require_batch_size
 from tfshop.data.splits import PARTS, SplitRule, TimeSplit
@@ -110,14 +110,8 @@ def _on_disk(
     request = request_of(source, schema, split.part_sql(source.columns), encoding.ROWS_PER_SHARD)
     folder = ShardFolder(cache_dir, request)
     with folder.open(), _streamed(source, _needed(schema, split), folder.scratch) as rows:
-        survey = folder.read_survey()
-        if survey is None:
-            parts, labels = _label(rows(), schema, split)
-            check_features(rows(), schema, for_training=True)
-            groups = encode_groups(rows(), schema.group) if schema.group else None
-            survey = folder.write_survey(parts, labels, groups)
-            del parts, labels, groups  # as large as the table is long
-        vocabularies = folder.read_vocabularies(schema.table_names)
+        survey = folder.read_survey() or _survey(folder, rows(), schema, split)
+        vocabularies = folder.read_vocabularies()
         if vocabularies is None:
             vocabularies = fit_vocabularies(*_training_rows(rows(), split, survey.parts), schema)
             folder.write_vocabularies(vocabularies)
@@ -132,6 +126,18 @@ def _on_disk(
         folder.remove_superseded()
     fitted = fitted.replace(statistics=statistics)
     return _in_splits(fitted, packed, survey.labels, survey.groups, batch_size)
+
+
+def _survey(folder: ShardFolder, rows: Table, schema: Schema, split: SplitRule) -> Survey:
+    """Check the table, and keep each row's part, labels and group; they are as long as it, and let go of here."""
+    with progress("surveying rows", total=3) as advance:
+        parts, labels = _label(rows, schema, split)
+        advance()
+        check_features(rows, schema, for_training=True)
+        advance()
+        groups = encode_groups(rows, schema.group) if schema.group else None
+        advance()
+    return folder.write_survey(parts, labels, groups)
 
 
 def _encode_shards(

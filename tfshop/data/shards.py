@@ -119,22 +119,22 @@ class ShardFolder:
 
     def write_vocabularies(self, vocabularies: Mapping[str, Vocabulary]) -> None:
         """Keep the vocabularies, an Arrow file each."""
-        checksums = []
-        for i, vocabulary in enumerate(vocabularies.values()):
+        checksums = {}
+        for i, (name, vocabulary) in enumerate(vocabularies.items()):
             content = pa.table({"value": vocabulary.values, "count": vocabulary.counts})
             path = self.path / f"vocabulary_{i}.arrow"
             with pa.ipc.new_file(str(path), content.schema) as writer:
                 writer.write_table(content)
-            checksums.append(checksum(np.memmap(path, np.uint8, "r")))
+            checksums[name] = checksum(np.memmap(path, np.uint8, "r"))
         _write_json(self.path / "vocabularies.json", {"checksums": checksums})
 
-    def read_vocabularies(self, names: Sequence[str]) -> dict[str, Vocabulary] | None:
-        """Return the vocabularies of these tables; None where they are not there, or damaged."""
+    def read_vocabularies(self) -> dict[str, Vocabulary] | None:
+        """Return the vocabulary of each table; None where they are not there, or damaged."""
         receipt = _read_json(self.path / "vocabularies.json")
         if receipt is None:
             return None
         found = {}
-        for i, (name, expected) in enumerate(zip(names, receipt["checksums"], strict=True)):
+        for i, (name, expected) in enumerate(receipt["checksums"].items()):
             path = self.path / f"vocabulary_{i}.arrow"
             if not path.is_file() or not path.stat().st_size or checksum(np.memmap(path, np.uint8, "r")) != expected:
                 return None
