@@ -140,9 +140,15 @@ def encode_into(
     """
     named = {f"vocabulary_{i}": _relation(schema.vocabularies[name]) for i, name in enumerate(schema.table_names)}
     source = table if rows is None else table.piece(rows.start, rows.stop)
-    for batch in source.batches(_query(table, schema, rows), ROWS_PER_BATCH, named):
+    for batch in source.batches(_query(table, schema, rows), _rows_per_batch(schema), named):
         _write(batch, schema, placement, outputs)
         yield batch.column(0).to_numpy()
+
+
+def _rows_per_batch(schema: Schema) -> int:
+    """Return more rows for sequences of a large vocabulary, whose hash table is built anew for each batch."""
+    sizes = [len(schema.vocabularies.get(sequence.table_name, ())) for sequence in schema.sequence_features]
+    return max(ROWS_PER_BATCH, min(max(sizes, default=0) // 8, ROWS_PER_SHARD))
 
 
 def _allocate(schema: Schema, num_rows: int) -> Packed:
