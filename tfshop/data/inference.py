@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tfshop.data.checks import require_columns
@@ -46,10 +46,13 @@ class _Column:
         return self.rows >= FEW_VALUES and self.distinct > HARDLY_REPEATS * self.present
 
 
-def infer_schema(table: Table, *, target: str, group: str | None, time: str | None, exclude: Collection[str]) -> Schema:
+def infer_schema(
+    table: Table, *, target: str | Sequence[str], group: str | None, time: str | None, exclude: Collection[str]
+) -> Schema:
     """Return the proposed schema; see `Schema.infer`."""
     table = read_table(table)
-    named = [(target, "the target"), (group, "the group"), (time, "the time")]
+    targets = (target,) if isinstance(target, str) else target
+    named = [*((column, "the target") for column in targets), (group, "the group"), (time, "the time")]
     named += [(name, "excluded") for name in exclude]
     require_columns(table, [(column, role) for column, role in named if column is not None])
     roles = {column: f"it is {role}" for column, role in named if column is not None and column != group}

@@ -21,7 +21,7 @@ from tfshop.data.checks import check_features, require_columns
 from tfshop.data.columns import quote, text_literal
 from tfshop.data.encoding import Packed, Placement, encode, encode_groups, encode_into
 from tfshop.data.fitting import fit_statistics, fit_vocabularies
-from tfshop.data.labels import label_rows, require_label, require_zero_or_one
+from tfshop.data.labels import label_rows, require_both_classes, require_zero_or_one
 from tfshop.data.schema import Schema
 from tfshop.data.shards import ShardFolder, Survey
 from tfshop.data.sources import request_of
@@ -205,7 +205,11 @@ def _training_rows(table: Table, split: SplitRule, parts: npt.NDArray[np.int8]) 
 
 
 def _require_named(table: Table, schema: Schema, split: SplitRule) -> None:
-    named = [(schema.target, "the target"), (schema.group, "the group"), (schema.time, "the time")]
+    named = [
+        *((target, "the target") for target in schema.targets),
+        (schema.group, "the group"),
+        (schema.time, "the time"),
+    ]
     named += [(split.column, f"the column of {type(split).__name__}")]
     named += [(feature.name, "feature") for feature in schema.features]
     require_columns(table, [(column, role) for column, role in named if column is not None])
@@ -213,7 +217,7 @@ def _require_named(table: Table, schema: Schema, split: SplitRule) -> None:
 
 def _needed(schema: Schema, split: SplitRule) -> list[str]:
     named = [feature.name for feature in schema.features]
-    named += [column for column in (schema.target, schema.group, split.column) if column is not None]
+    named += [column for column in (*schema.targets, schema.group, split.column) if column is not None]
     return list(dict.fromkeys(named))
 
 
@@ -232,16 +236,10 @@ def _parsed_once(table: Table, columns: list[str], scratch: Path | None = None) 
 
 def _label(table: Table, schema: Schema, split: SplitRule) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Return each row's part and label, both checked."""
-    parts, labels = label_rows(table, split.part_sql(table.columns), require_label(table, schema.target))
+    parts, labels = label_rows(table, split.part_sql(table.columns), schema.targets)
     _require_parts(table, split, parts)
-    require_zero_or_one(table, schema.target, labels)
-    for part, name in enumerate(PARTS):
-        found = labels[parts == part]
-        if found.min() == found.max():
-            raise DataError(
-                f"the target {schema.target!r} is {found[0]:.0f} in all {len(found):,} rows of the {name} split. "
-                "Expected both 0 and 1. Fix: choose another split, or check the target."
-            )
+    require_zero_or_one(table, schema.targets, labels)
+    require_both_classes(schema.targets, labels, parts)
     return parts, labels
 
 

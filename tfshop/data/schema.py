@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -37,11 +38,11 @@ class InputSpec:
 
 @dataclass(frozen=True, repr=False)
 class Schema:
-    """Features in order, the target, and after `prepare` the vocabularies and statistics of the training rows.
+    """Features in order, the target or targets, and after `prepare` the vocabularies and statistics of the training rows.
 
     Args:
         features: `IdFeature`, `NumericFeature`, `SequenceFeature`, `VectorFeature`, in the order of the inputs.
-        target: The column of labels, 0 or 1.
+        target: The column of labels, 0 or 1; a tuple of columns where a network learns several.
         group: The column that says whose row it is (a user, a household), for grouped metrics and splits.
         time: The column that says when it was.
         vocabularies: Table name to `Vocabulary`; filled by `prepare`.
@@ -49,7 +50,7 @@ class Schema:
         decisions: What `Schema.infer` decided, one sentence a column.
 
     Raises:
-        SchemaError: For no features, two of one name, the target among them, or features of one table that disagree on
+        SchemaError: For no features, two of one name, a target among them, or features of one table that disagree on
             how it is built.
 
     Example:
@@ -61,7 +62,7 @@ class Schema:
     """
 
     features: Sequence[Feature]
-    target: str = field(kw_only=True)
+    target: str | Sequence[str] = field(kw_only=True)
     group: str | None = field(default=None, kw_only=True)
     time: str | None = field(default=None, kw_only=True)
     vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict, kw_only=True)
@@ -71,10 +72,29 @@ class Schema:
     def __post_init__(self) -> None:
         """Keep copies nobody else can change, and check them."""
         object.__setattr__(self, "features", tuple(self.features))
+        object.__setattr__(self, "target", _one_or_several(self.target))
         object.__setattr__(self, "decisions", tuple(self.decisions))
         object.__setattr__(self, "vocabularies", dict(self.vocabularies))
         object.__setattr__(self, "statistics", dict(self.statistics))
         _require_consistent(self)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns of labels, also where there is one."""
+        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Target to the name of its output in a network: `probability`, of several targets `probability_<target>`."""
+        if len(self.targets) == 1:
+            return {self.targets[0]: "probability"}
+        return {target: f"probability_{re.sub(r'[^A-Za-z0-9_.-]', '_', target)}" for target in self.targets}
+
+    def by_target(self, values: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        """Return labels or scores, (n,) of one target and (n, targets) of several, as one array (n,) a target."""
+        if len(self.targets) == 1:
+            return {self.targets[0]: values}
+        return {target: values[:, position] for position, target in enumerate(self.targets)}
 
     @property
     def id_features(self) -> tuple[IdFeature, ...]:
@@ -166,7 +186,7 @@ class Schema:
         cls,
         table: Table,
         *,
-        target: str,
+        target: str | Sequence[str],
         group: str | None = None,
         time: str | None = None,
         exclude: Collection[str] = (),
@@ -178,7 +198,7 @@ class Schema:
 
         Args:
             table: A table from `read_table`.
-            target: The column of labels.
+            target: The column of labels, or several.
             group: The column that says whose row it is.
             time: The column that says when it was.
             exclude: Columns to leave out.
@@ -235,7 +255,7 @@ class Schema:
 
     def describe(self) -> str:
         """Return the schema as readable text: a line a feature, then the decisions of `infer`."""
-        named = {"target": self.target, "group": self.group, "time": self.time}
+        named = {"target": ", ".join(self.targets), "group": self.group, "time": self.time}
         lines = ["  ".join(f"{role}: {column}" for role, column in named.items() if column)]
         lines += [f"  {self._describe_feature(feature)}" for feature in self.features]
         if self.decisions:
@@ -276,19 +296,39 @@ def _require_consistent(schema: Schema) -> None:
             raise SchemaError(
                 f"a feature is called {name!r}, like a packed input. Expected another name. Fix: rename it."
             )
-    if not isinstance(schema.target, str) or not schema.target:
-        raise SchemaError(f"the target is {schema.target!r}. Expected the name of a column. Fix: target='bought'.")
-    if schema.target in {schema.group, schema.time}:
-        raise SchemaError(
-            f"the target {schema.target!r} is also the group or the time. Expected different columns. "
-            "Fix: name the column of outcomes as target."
-        )
-    if schema.target in names:
-        raise SchemaError(
-            f"the target {schema.target!r} is also a feature. Expected features known before the outcome. "
-            "Fix: remove it from the features."
-        )
+    _require_targets(schema, names)
     _require_table_rules(schema)
+
+
+def _one_or_several(target: Any) -> Any:
+    """A string for one target, a tuple for several; anything else as it is, to be refused by its own name."""
+    several = tuple(target) if isinstance(target, (list, tuple)) else target
+    return several[0] if isinstance(several, tuple) and len(several) == 1 else several
+
+
+def _require_targets(schema: Schema, names: Sequence[str]) -> None:
+    """Raise where a target is no column of outcomes, or two of them could not be told apart."""
+    if not schema.target or not isinstance(schema.target, (str, tuple)):
+        raise SchemaError(f"the target is {schema.target!r}. Expected the name of a column. Fix: target='bought'.")
+    for target in schema.targets:
+        if not isinstance(target, str) or not target:
+            raise SchemaError(f"the target is {target!r}. Expected the name of a column. Fix: target='bought'.")
+        if target in {schema.group, schema.time}:
+            raise SchemaError(
+                f"the target {target!r} is also the group or the time. Expected different columns. "
+                "Fix: name the column of outcomes as target."
+            )
+        if target in names:
+            raise SchemaError(
+                f"the target {target!r} is also a feature. Expected features known before the outcome. "
+                "Fix: remove it from the features."
+            )
+    outputs = list(schema.outputs.values())
+    if len(set(outputs)) < len(outputs):
+        raise SchemaError(
+            f"the targets are {', '.join(map(repr, schema.targets))}, which give outputs of one name. Expected each "
+            "column once, and names that differ in letters or digits. Fix: remove or rename one of them."
+        )
 
 
 def _require_table_rules(schema: Schema) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,8 @@ class Split:
     Args:
         name: "train", "validation" or "test".
         inputs: Input name to array, as `schema.input_specs()` says, first dimension the rows.
-        labels: float32, shape (n,), 0 or 1; (n, k) where a loss wants more than the label, such as a teacher's score.
+        labels: float32, shape (n,), 0 or 1; (n, targets) of several targets. A last axis more where a loss wants more
+            than the label, such as a teacher's score.
         groups: int64, shape (n,): equal numbers are the same user (or whatever the schema's group column is); None
             without a group column.
         batch_size: Rows of a batch.
@@ -62,12 +63,23 @@ class Split:
     def __repr__(self) -> str:
         """Show how large it is and what is in it."""
         shapes = ", ".join(f"{name} {array.shape[1:]}" for name, array in self.inputs.items())
-        return f"Split({self.name!r}, {self.num_rows:,} rows, {self.labels.mean():.2%} positive, {shapes})"
+        positive = ", ".join(f"{share:.2%}" for share in self.positive_shares.values())
+        return f"Split({self.name!r}, {self.num_rows:,} rows, {positive} positive, {shapes})"
 
     @property
     def num_rows(self) -> int:
         """How many rows there are."""
         return len(self.labels)
+
+    @property
+    def labels_by_target(self) -> dict[str, npt.NDArray[np.float32]]:
+        """The labels, one array a target."""
+        return self.schema.by_target(self.labels)
+
+    @property
+    def positive_shares(self) -> dict[str, float]:
+        """Share of positives of each target."""
+        return {target: float(labels.mean()) for target, labels in self.labels_by_target.items()}
 
     @property
     def num_batches(self) -> int:
@@ -103,11 +115,14 @@ class Split:
         shuffle: bool = False,
         seed: int = 0,
         inputs: Mapping[str, InputSpec] | None = None,
+        outputs: Sequence[str] | None = None,
         repeat: bool = False,
         first_epoch: int = 0,
         skip: int = 0,
     ) -> tf.data.Dataset:
         """Return the rows as a `tf.data.Dataset` of (inputs by name, labels of shape (b, 1)).
+
+        With several targets the labels are a dict of such arrays by the name of the network's output.
 
         Args:
             shuffle: Draw another order for every epoch, that is, every time the data set is iterated. The order depends
@@ -115,6 +130,8 @@ class Split:
                 `tfshop.data.reading.Rows`.
             seed: The seed.
             inputs: The inputs of a network that wants them otherwise, e.g. one a feature; see `bind`. Default: packed.
+            outputs: Names of a network's outputs in the order of the targets, for several targets. Default: those of
+                our own networks, `schema.outputs`.
             repeat: Go on with the next epoch for ever.
             first_epoch: Number of the first epoch, from 0: its order is the one it would have had after those before.
             skip: Batches of the first epoch to leave out, without reading them.
@@ -129,23 +146,32 @@ class Split:
         bind(one_row, self.schema, specs)  # refuse before the first epoch, not in it
         epochs = itertools.count(first_epoch)
         rows = Rows([*self.inputs.values(), self.labels], self.batch_size)
+        names = tuple(outputs or self.schema.outputs.values())
         signature = (
             {name: tf.TensorSpec((None, *spec.shape), spec.dtype, name) for name, spec in specs.items()},
-            tf.TensorSpec((None, self.labels[:1].size), tf.float32),
+            tf.nest.map_structure(
+                lambda column: tf.TensorSpec((None, column.shape[1]), tf.float32),
+                self._labelled(self.labels[:1], names),
+            ),
         )
 
-        def generate() -> Iterator[tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.float32]]]:
+        def generate() -> Iterator[tuple[dict[str, npt.NDArray[Any]], Any]]:
             for epoch in epochs:
                 skipped = skip if epoch == first_epoch else 0
                 for *arrays, labels in rows.shuffled(seed, epoch, skipped) if shuffle else rows.in_order(skipped):
                     packed = dict(zip(self.inputs, arrays, strict=True))
-                    yield bind(packed, self.schema, specs), labels.reshape(len(labels), -1)
+                    yield bind(packed, self.schema, specs), self._labelled(labels, names)
                 if not repeat:
                     return
 
         dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
         cardinality = tf.data.INFINITE_CARDINALITY if repeat else self.num_batches - skip
         return dataset.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(2)
+
+    def _labelled(self, labels: npt.NDArray[np.float32], outputs: Sequence[str]) -> Any:
+        """Labels of one batch: (b, k) of one target, a dict of these by output of several."""
+        columns = [column.reshape(len(labels), -1) for column in self.schema.by_target(labels).values()]
+        return columns[0] if len(columns) == 1 else dict(zip(outputs, columns, strict=True))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

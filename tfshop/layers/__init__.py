@@ -17,7 +17,7 @@ from tfshop.layers.bilinear_fusion import DotProduct, bilinear_fusion
 from tfshop.layers.bridge import bridge
 from tfshop.layers.crosses import cross_stack
 from tfshop.layers.dot_interaction import DotInteraction
-from tfshop.layers.experts import ExpertKernels, GatedExperts
+from tfshop.layers.experts import ExpertKernels, GatedExperts, GatedSum
 from tfshop.layers.factorization import BiInteraction, FactorizationMachine
 from tfshop.layers.field_attention import FieldAttention, attend
 from tfshop.layers.field_aware import FieldAwareProducts
@@ -65,6 +65,7 @@ __all__ = [
     "FieldSum",
     "Gate",
     "GatedExperts",
+    "GatedSum",
     "HistoryAttention",
     "IdCrosses",
     "InnerProducts",

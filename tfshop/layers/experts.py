@@ -67,3 +67,32 @@ class GatedExperts(keras.layers.Layer):
         num_experts, total = gates.shape[1], experts.shape[1]
         apart = tf.reshape(experts, (-1, num_experts, total // num_experts))
         return tf.reshape(apart * tf.reshape(gates, (-1, num_experts, 1)), (-1, total))
+
+
+@keras.utils.register_keras_serializable(package="tfshop")
+class GatedSum(keras.layers.Layer):
+    """Experts' columns added up with the weights of a gate.
+
+    Call:
+        inputs: [experts float32 (batch, num_experts * width), gates float32 (batch, num_experts)].
+        Returns float32 (batch, width).
+
+    Example:
+        >>> GatedSum()([tf.constant([[0.0, 4.0, 8.0, 0.0]]), tf.constant([[0.25, 0.75]])]).numpy().tolist()
+        [[6.0, 1.0]]
+
+    References:
+        Jacobs et al., Adaptive Mixtures of Local Experts, Neural Computation 1991.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """One matrix product a row, whatever the number of experts."""
+        experts, gates = inputs
+        num_experts, total = gates.shape[1], experts.shape[1]
+        apart = tf.reshape(experts, (-1, num_experts, total // num_experts))
+        return tf.squeeze(tf.matmul(tf.expand_dims(gates, axis=1), apart), axis=1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """(batch, width)."""
+        experts, gates = input_shape
+        return (gates[0], experts[1] // gates[1])

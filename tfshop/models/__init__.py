@@ -21,6 +21,7 @@ from tfshop.models.dien import build_dien
 from tfshop.models.din import build_din
 from tfshop.models.dlrm import build_dlrm
 from tfshop.models.edcn import build_edcn
+from tfshop.models.esmm import build_esmm
 from tfshop.models.ffm import build_ffm
 from tfshop.models.fibinet import build_fibinet
 from tfshop.models.finalmlp import build_finalmlp
@@ -32,8 +33,11 @@ from tfshop.models.logistic_regression import build_logistic_regression
 from tfshop.models.masknet import build_masknet
 from tfshop.models.mean_pooling import build_mean_pooling
 from tfshop.models.mlp import build_mlp
+from tfshop.models.mmoe import build_mmoe
 from tfshop.models.nfm import build_nfm
+from tfshop.models.ple import build_ple
 from tfshop.models.pnn import build_pnn
+from tfshop.models.shared_bottom import build_shared_bottom
 from tfshop.models.two_tower import build_two_tower
 from tfshop.models.wide_deep import build_wide_deep
 from tfshop.models.xdeepfm import build_xdeepfm
@@ -69,6 +73,10 @@ MODELS: Mapping[str, Builder] = MappingProxyType(
         "dien": build_dien,
         "bst": build_bst,
         "two_tower": build_two_tower,
+        "shared_bottom": build_shared_bottom,
+        "esmm": build_esmm,
+        "mmoe": build_mmoe,
+        "ple": build_ple,
     }
 )
 
@@ -100,7 +108,8 @@ def build_model(name: str, schema: Schema, *, seed: int = 0, **hyperparameters: 
         **hyperparameters: As the builder's own function takes them: `dimension`, `hidden`, `dropout` …
 
     Returns:
-        Functional tf_keras model; inputs as `schema.input_specs()`, output `probability` float32 (batch, 1).
+        Functional tf_keras model; inputs as `schema.input_specs()`, output `probability` float32 (batch, 1); of
+        several targets a list of outputs `probability_<target>` in their order.
 
     Raises:
         ModelError: For an unknown name or hyperparameter.
@@ -132,6 +141,7 @@ __all__ = [
     "build_din",
     "build_dlrm",
     "build_edcn",
+    "build_esmm",
     "build_ffm",
     "build_fibinet",
     "build_finalmlp",
@@ -143,9 +153,12 @@ __all__ = [
     "build_masknet",
     "build_mean_pooling",
     "build_mlp",
+    "build_mmoe",
     "build_model",
     "build_nfm",
+    "build_ple",
     "build_pnn",
+    "build_shared_bottom",
     "build_two_tower",
     "build_wide_deep",
     "build_xdeepfm",

@@ -33,8 +33,20 @@ def click_inputs(schema: Schema) -> dict[str, Any]:
     """Keras inputs of a fitted schema, by name, in the order of `schema.input_specs()`.
 
     Raises:
-        ModelError: For a schema that is not fitted: its vocabulary sizes are not known yet.
+        ModelError: For a schema that is not fitted: its vocabulary sizes are not known yet. For several targets;
+            networks that learn several begin with `several.target_inputs`.
     """
+    if len(schema.targets) > 1:
+        raise ModelError(
+            f"the schema has {len(schema.targets)} targets ({', '.join(schema.targets)}), and the network learns one. "
+            "Expected one target. Fix: build_model('mmoe', …), 'shared_bottom', 'ple' or 'esmm'; or "
+            f"Schema(…, target={schema.targets[0]!r})."
+        )
+    return packed_inputs(schema)
+
+
+def packed_inputs(schema: Schema) -> dict[str, Any]:
+    """As `click_inputs`, of a schema with any number of targets."""
     if not schema.is_fitted:
         raise ModelError(
             "the schema is not fitted, so the sizes of its tables are unknown. Expected the schema of prepared data. "
@@ -255,7 +267,7 @@ def tower(
     require_widths("hidden", hidden)
     require_share("dropout", dropout)
     parts = {"": flat, "_numeric": numerics, **{f"_{part}": tensor for part, tensor in beside.items()}}
-    x = _first_layer(parts, hidden[0], f"{name}_0")
+    x = joint_dense(parts, hidden[0], name=f"{name}_0")
     for level, width in enumerate(hidden):
         if level:
             x = keras.layers.Dense(width, activation="relu", name=f"{name}_{level}")(x)
@@ -264,17 +276,17 @@ def tower(
     return x
 
 
-def _first_layer(parts: Mapping[str, Any], width: int, name: str) -> Any:
-    """One kernel a part; the bias is that of the first."""
+def joint_dense(parts: Mapping[str, Any], width: int, *, name: str, activation: str = "relu") -> Any:
+    """A dense layer with a kernel a part, float32 (batch, width); the bias is that of the first that is not None."""
     given = {part: tensor for part, tensor in parts.items() if tensor is not None}
     if len(given) == 1:
-        return keras.layers.Dense(width, activation="relu", name=name)(next(iter(given.values())))
+        return keras.layers.Dense(width, activation=activation, name=name)(next(iter(given.values())))
     projected = [
         keras.layers.Dense(width, use_bias=not position, name=f"{name}{part}")(tensor)
         for position, (part, tensor) in enumerate(given.items())
     ]
     added = keras.layers.Add(name=f"{name}_sum")(projected)
-    return keras.layers.Activation("relu", name=f"{name}_relu")(added)
+    return keras.layers.Activation(activation, name=f"{name}_{activation}")(added)
 
 
 def click_model(inputs: Mapping[str, Any], parts: Sequence[Any], *, name: str, terms: Sequence[Any] = ()) -> Any:

@@ -9,7 +9,7 @@ from tfshop.errors import ModelError
 
 
 def require_functional(model: Any) -> None:
-    """Raise `ModelError` for anything but a functional tf_keras model with one output."""
+    """Raise `ModelError` for anything but a functional tf_keras model whose outputs are one number each."""
     if not isinstance(model, keras.Model):
         kind = f"{type(model).__module__}.{type(model).__name__}"
         raise ModelError(
@@ -22,12 +22,8 @@ def require_functional(model: Any) -> None:
             "keras.Model(inputs, model.call(inputs)) with one keras.Input for each of its inputs."
         )
     wide = [output for output in model.outputs if output.shape[1:].num_elements() != 1]
-    if wide and len(model.outputs) == 1:
+    if wide:
         raise ModelError(
             f"output {wide[0].name!r} of {model.name!r} has shape {tuple(wide[0].shape)}. Expected (batch, 1), the "
-            "probability of one target. Fix: end in Dense(1, activation='sigmoid')."
-        )
-    if len(model.outputs) != 1:
-        raise ModelError(
-            f"model {model.name!r} has {len(model.outputs)} outputs. Expected one. Fix: one model a target."
+            "probability of one target. Fix: end in Dense(1, activation='sigmoid'), one for each target."
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from tfshop.training.checks import require_functional
 from tfshop.training.history import Epoch, History
 from tfshop.training.inputs import model_specs
 from tfshop.training.lazy_adam import LazyAdam
+from tfshop.training.outputs import arrange_outputs
 from tfshop.training.progress import PredictionLine, ProgressLine
 
 SCORING_BATCH = 8192
@@ -33,7 +34,8 @@ class FitSettings:
         learning_rate: Step size of `LazyAdam`.
         seed: Seed of the order of rows.
         patience: Epochs without a better validation AUC before training stops; None for never.
-        loss: Keras loss on the model's output; binary cross-entropy by default.
+        loss: Keras loss on each of the model's outputs; binary cross-entropy by default.
+        loss_weights: Target to its weight in the sum of the losses; 1 for those not named.
         keep_best: Whether the weights of the best epoch are kept rather than the last ones.
         steps_per_execution: Steps that run in one call.
         description: What the progress line says.
@@ -48,6 +50,7 @@ class FitSettings:
     steps_per_execution: int = STEPS_PER_EXECUTION
     description: str = "training"
     callbacks: Sequence[Any] = field(default=())
+    loss_weights: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.epochs, int) or self.epochs < 1:
@@ -67,26 +70,30 @@ def train(
     patience: int = 1,
     seed: int = 0,
     callbacks: Sequence[Any] = (),
+    loss_weights: Mapping[str, float] | None = None,
 ) -> History:
     """Train a click network in place: lazy Adam, early stopping on validation AUC, the best weights kept.
+
+    Of several targets the losses are added up, and the mean of the validation AUCs decides.
 
     The same can be had from plain Keras: `model.compile(LazyAdam(), "binary_crossentropy")` and
     `model.fit(data.train.batches(shuffle=True), …)`.
 
     Args:
-        model: Functional tf_keras model with one sigmoid output, as `build_model` makes it.
+        model: Functional tf_keras model with one sigmoid output a target, as `build_model` makes it.
         data: As `prepare` returns it; the test split is not read.
         epochs: Most epochs to train.
         learning_rate: Step size.
         patience: Epochs without a better validation AUC before training stops.
         seed: Seed of the order of rows.
         callbacks: Any Keras callbacks, TensorBoard among them.
+        loss_weights: Target to its weight in the sum of the losses; 1 for those not named.
 
     Returns:
         What happened, one row an epoch.
 
     Raises:
-        ModelError: Where the model is not functional or its inputs are not those of the data.
+        ModelError: Where the model is not functional, or its inputs or outputs are not those of the data.
         PlanError: For hyperparameters out of range.
 
     Example:
@@ -100,15 +107,16 @@ def train(
         patience=patience,
         callbacks=callbacks,
         description=f"training {getattr(model, 'name', 'model')}",
+        loss_weights=loss_weights,
     )
-    return fit(model, data, settings)
+    return fit(arrange_outputs(model, data.schema), data, settings)
 
 
 def fit(model: Any, data: Splits, settings: FitSettings, *, train_split: Split | None = None) -> History:
     """Fit `model` in place along `settings`.
 
     Args:
-        model: Functional model; trained in place.
+        model: Functional model, its outputs in the order of the targets; trained in place.
         data: Splits; validation decides on early stopping.
         settings: How to fit.
         train_split: Rows to train on, where they are not `data.train` (soft targets, say).
@@ -119,21 +127,43 @@ def fit(model: Any, data: Splits, settings: FitSettings, *, train_split: Split |
     model.compile(
         optimizer=LazyAdam(settings.learning_rate),
         loss=settings.loss,
+        loss_weights=_loss_weights(settings, data.schema.targets),
         steps_per_execution=min(settings.steps_per_execution, split.num_batches),
     )
     watcher = _ValidationWatcher(data.validation, specs, settings)
     bar = ProgressLine(settings.description, settings.epochs * split.num_batches)
-    batches = split.batches(shuffle=True, seed=settings.seed, inputs=specs)
+    batches = split.batches(shuffle=True, seed=settings.seed, inputs=specs, outputs=model.output_names)
     model.fit(batches, epochs=settings.epochs, verbose=0, callbacks=[watcher, *settings.callbacks, bar])
     return watcher.finish()
 
 
 def predict(model: Any, split: Split, *, description: str | None = None) -> NDArray[np.float32]:
-    """Score a split with a Keras model, float32 (rows,), in the order of the split."""
+    """Score a split with a Keras model, float32 (rows,), in the order of the split; (rows, targets) of several."""
+    model = arrange_outputs(model, split.schema)
     batches = split.with_batch_size(SCORING_BATCH).batches(inputs=model_specs(model))
     bar = [] if description is None else [PredictionLine(description, -(-split.num_rows // SCORING_BATCH))]
-    scores: NDArray[np.float32] = np.asarray(model.predict(batches, verbose=0, callbacks=bar), dtype=np.float32)
-    return scores.ravel()
+    return _columns(model.predict(batches, verbose=0, callbacks=bar))
+
+
+def _columns(scores: Any) -> NDArray[np.float32]:
+    """What Keras predicts as (rows,) of one output, (rows, outputs) of several."""
+    if isinstance(scores, list):
+        return np.concatenate([part.reshape(-1, 1) for part in scores], axis=1).astype(np.float32)
+    return np.asarray(scores, dtype=np.float32).ravel()
+
+
+def _loss_weights(settings: FitSettings, targets: Sequence[str]) -> list[float] | None:
+    """Weights in the order of the targets."""
+    if settings.loss_weights is None:
+        return None
+    unknown = sorted(set(settings.loss_weights) - set(targets))
+    bad = {name: value for name, value in settings.loss_weights.items() if not value >= 0}
+    if unknown or bad or not any(settings.loss_weights.get(target, 1.0) for target in targets):
+        raise PlanError(
+            f"loss_weights is {dict(settings.loss_weights)}. Expected numbers of at least 0, one of them above, by "
+            f"target: {', '.join(targets)}. Fix: loss_weights={{{targets[0]!r}: 1.0}}."
+        )
+    return [float(settings.loss_weights.get(target, 1.0)) for target in targets]
 
 
 class _ValidationWatcher(keras.callbacks.Callback):
@@ -142,7 +172,8 @@ class _ValidationWatcher(keras.callbacks.Callback):
     def __init__(self, validation: Split, specs: Any, settings: FitSettings) -> None:
         super().__init__()
         self._batches = validation.with_batch_size(SCORING_BATCH).batches(inputs=specs)
-        self._labels = validation.labels
+        self._labels = validation.labels_by_target
+        self._schema = validation.schema
         self._settings = settings
         self._rows: list[Epoch] = []
         self._best_weights: list[np.ndarray] | None = None
@@ -159,12 +190,16 @@ class _ValidationWatcher(keras.callbacks.Callback):
                 f"training of {self.model.name!r} diverged: after epoch {epoch + 1} some scores are not finite. "
                 "Expected probabilities. Fix: a smaller learning_rate, or transform='standard' for raw numerics."
             )
+        by_target = self._schema.by_target(scores)
+        aucs = {target: float(roc_auc_score(labels, by_target[target])) for target, labels in self._labels.items()}
+        losses = [log_loss(labels, np.clip(by_target[t], 1e-7, 1 - 1e-7)) for t, labels in self._labels.items()]
         row = Epoch(
             epoch=epoch + 1,
             loss=float(logs["loss"]),
-            validation_auc=float(roc_auc_score(self._labels, scores)),
-            validation_log_loss=float(log_loss(self._labels, np.clip(scores, 1e-7, 1 - 1e-7))),
+            validation_auc=float(np.mean(list(aucs.values()))),
+            validation_log_loss=float(np.mean(losses)),
             seconds=time.perf_counter() - self._start,
+            target_aucs=aucs if len(aucs) > 1 else {},
         )
         logs["validation_auc"] = row.validation_auc
         self._rows.append(row)
@@ -172,8 +207,8 @@ class _ValidationWatcher(keras.callbacks.Callback):
             self._keep(row)
 
     def _probabilities(self) -> NDArray[np.float64]:
-        scores: NDArray[np.float64] = self.model.predict(self._batches, verbose=0).ravel().astype(np.float64)
-        on_logits = getattr(self._settings.loss, "name", "") == "distillation"
+        scores = _columns(self.model.predict(self._batches, verbose=0)).astype(np.float64)
+        on_logits = getattr(self._settings.loss, "name", "") == "distillation" and self._settings.loss.from_logits
         return 1.0 / (1.0 + np.exp(-scores)) if on_logits else scores
 
     def _keep(self, row: Epoch) -> None:

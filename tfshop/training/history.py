@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch: `loss` is the mean training loss, `seconds` its wall time with validation."""
+    """One epoch: `loss` is the mean training loss, `seconds` its wall time with validation.
+
+    Of several targets, `loss` is their weighted sum, `validation_auc` and `validation_log_loss` are means over them,
+    and `target_aucs` has the validation AUC of each; it is empty for one target.
+    """
 
     epoch: int
     loss: float
     validation_auc: float
     validation_log_loss: float
     seconds: float
+    target_aucs: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

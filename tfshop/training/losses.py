@@ -6,6 +6,8 @@ from typing import Any
 
 from tfshop._keras import keras, tf
 
+SMALLEST = 1e-7  # nearest to 0 and 1 that a float32 probability is taken for
+
 
 @keras.utils.register_keras_serializable(package="tfshop")
 class DistillationLoss(keras.losses.Loss):
@@ -16,24 +18,31 @@ class DistillationLoss(keras.losses.Loss):
     Args:
         weight: Share `w` of the teacher, in [0, 1]; 1 is soft targets alone, 0 labels alone.
         temperature: `T` > 0; above 1 the teacher's certainty is softened.
+        from_logits: Whether the student gives logits; else probabilities.
         **kwargs: As any Keras loss.
 
     Call:
-        y_true: float32 (batch, 2): label, teacher's logit. y_pred: float32 (batch, 1), the student's logit.
+        y_true: float32 (batch, 2): label, teacher's logit. y_pred: float32 (batch, 1), the student's.
 
     References:
         Hinton et al., Distilling the Knowledge in a Neural Network, 2015.
     """
 
-    def __init__(self, weight: float = 0.9, temperature: float = 1.0, **kwargs: Any) -> None:
+    def __init__(
+        self, weight: float = 0.9, temperature: float = 1.0, *, from_logits: bool = True, **kwargs: Any
+    ) -> None:
         kwargs.setdefault("name", "distillation")
         super().__init__(**kwargs)
         self.weight = weight
         self.temperature = temperature
+        self.from_logits = from_logits
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Loss of each example, float32 (batch,)."""
         label, teacher = y_true[:, :1], y_true[:, 1:]
+        if not self.from_logits:
+            inside = tf.clip_by_value(y_pred, SMALLEST, 1.0 - SMALLEST)
+            y_pred = tf.math.log(inside) - tf.math.log1p(-inside)
         soft = tf.nn.sigmoid_cross_entropy_with_logits(
             labels=tf.sigmoid(teacher / self.temperature), logits=y_pred / self.temperature
         )
@@ -42,4 +51,5 @@ class DistillationLoss(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "weight": self.weight, "temperature": self.temperature}
+        settings = {"weight": self.weight, "temperature": self.temperature, "from_logits": self.from_logits}
+        return {**super().get_config(), **settings}
