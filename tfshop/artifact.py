@@ -8,7 +8,7 @@ import os
 import platform
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from io import BytesIO
 from pathlib import Path
@@ -42,11 +42,11 @@ class Golden:
 
     Attributes:
         inputs: Arrays (rows, …) by input name of the file.
-        scores: float32 (rows,); (rows, width) where the file gives vectors.
+        scores: float32 (rows,), or (rows, width) of vectors; by output name where the file has several outputs.
     """
 
     inputs: Mapping[str, NDArray[Any]]
-    scores: NDArray[np.float32]
+    scores: NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
 
     @classmethod
     def of(cls, content: bytes, split: Split) -> Golden:
@@ -55,21 +55,51 @@ class Golden:
         scorer = Scorer(content, schema=rows.schema)
         specs = {name: InputSpec(spec.shape, spec.dtype) for name, spec in scorer.inputs.items()}
         inputs = bind(rows.inputs, rows.schema, specs)
-        return cls(inputs, np.asarray(scorer(inputs), dtype=np.float32))
+        return cls(inputs, scorer(inputs))
+
+    @property
+    def by_output(self) -> dict[str, NDArray[np.float32]]:
+        """The scores by the name of the output; under the name "" where there is one."""
+        return dict(self.scores) if isinstance(self.scores, Mapping) else {"": self.scores}
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are."""
+        return min(len(scores) for scores in self.by_output.values())
+
+    def gaps(self, scores: Any) -> tuple[float, float] | None:
+        """The largest difference of other scores of the same inputs, and the mean one, of the output that is worst.
+
+        None for no rows, and for other shapes or outputs.
+        """
+        other = replace(self, scores=scores).by_output
+        if {name: found.shape for name, found in other.items()} != {n: s.shape for n, s in self.by_output.items()}:
+            return None
+        if not self.num_rows:
+            return None
+        gaps = [np.abs(found - self.by_output[name]) for name, found in other.items()]
+        return float(np.max([gap.max() for gap in gaps])), float(np.max([gap.mean() for gap in gaps]))
 
     def to_bytes(self) -> bytes:
-        """A NumPy archive: one array an input, and `scores`."""
+        """A NumPy archive: one array an input, and `scores`, or of several outputs `scores_<output>`."""
         buffer = BytesIO()
         arrays: dict[str, Any] = {f"input_{name}": values for name, values in self.inputs.items()}
-        np.savez_compressed(buffer, scores=self.scores, **arrays)
+        arrays.update({f"scores_{name}" if name else "scores": values for name, values in self.by_output.items()})
+        np.savez_compressed(buffer, **arrays)
         return buffer.getvalue()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Golden:
         """Inverse of `to_bytes`; no pickled object is accepted."""
         with np.load(BytesIO(content), allow_pickle=False) as archive:
-            inputs = {name.removeprefix("input_"): archive[name] for name in archive.files if name != "scores"}
-            return cls(inputs, archive["scores"])
+            names = [name for name in archive.files if name.startswith("input_")]
+            inputs = {name.removeprefix("input_"): archive[name] for name in names}
+            if "scores" in archive.files:
+                return cls(inputs, archive["scores"])
+            outputs = [name for name in archive.files if name.startswith("scores_")]
+            if not outputs:
+                raise KeyError("scores")
+            return cls(inputs, {name.removeprefix("scores_"): archive[name] for name in outputs})
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,16 +186,17 @@ class Artifact:
             ArtifactError: Where it is over `tolerance`, or the file does not take its own golden inputs.
         """
         try:
-            scores = np.asarray(Scorer(self.model_bytes, schema=self.schema)(self.golden.inputs))
+            scores = Scorer(self.model_bytes, schema=self.schema)(self.golden.inputs)
         except ScoringError as error:
             raise ArtifactError(f"model.tflite does not take its golden inputs: {error}") from error
-        if not scores.size or scores.shape != self.golden.scores.shape:
+        gaps = self.golden.gaps(scores)
+        if gaps is None:
+            held = {name: values.shape for name, values in self.golden.by_output.items()}
             raise ArtifactError(
-                f"golden.npz holds rows for {scores.size} scores and {self.golden.scores.size} scores. Expected as "
-                "many, and at least one. Fix: get the artifact anew."
+                f"golden.npz holds scores of shapes {held}, the file gives {_shapes(scores)}. Expected as many, at "
+                "least one, for the same outputs. Fix: get the artifact anew."
             )
-        gaps = np.abs(scores - self.golden.scores)
-        gap, mean = float(gaps.max()), float(gaps.mean())
+        gap, mean = gaps
         if not (gap <= self.tolerance and mean <= MEAN_SHARE * self.tolerance):  # NaN is refused too
             raise ArtifactError(
                 f"model.tflite gives scores that differ from its golden ones by {gap:.1e}, {mean:.1e} on average. "
@@ -196,9 +227,14 @@ class Artifact:
             self.model_bytes,
             self.schema,
             name=name,
-            golden=(len(self.golden.scores), self.tolerance),
+            golden=(self.golden.num_rows, self.tolerance),
             evaluation=self.evaluation,
         )
+
+
+def _shapes(scores: Any) -> dict[str, tuple[int, ...]]:
+    given = scores if isinstance(scores, Mapping) else {"": scores}
+    return {name: values.shape for name, values in given.items()}
 
 
 def _plan(content: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tfshop.result import BASELINE, Result, as_variant, plan_name
 from tfshop.runtime import Scorer, compare_latency, count_zeros
 from tfshop.stepping import gentler, smaller
 from tfshop.training.checks import require_functional
+from tfshop.training.outputs import arrange_outputs, outputs_note
 
 MOST_ATTEMPTS = 6
 SECONDS_A_BATCH_SIZE = 0.3
@@ -74,7 +75,7 @@ def compress(
         data: Splits; limits are judged on validation, test is only reported.
         plan: From `chain(...)` or `recipes`.
         max_auc_drop: The lower end of the 95% interval of the AUC difference on validation may be at most so far
-            below zero.
+            below zero; of several targets, that of each.
         max_size_bytes: Largest size of the file.
         retry: Where a limit is missed, try gentler (or smaller) plans until one meets them all.
         seed: Of every pass.
@@ -105,6 +106,7 @@ def pursue(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
         raise DataError(f"data is {type(data).__name__}. Expected Splits. Fix: data = prepare(table, schema, split=…).")
     if not isinstance(plan, Plan):
         raise PlanError(f"plan is {plan!r}. Expected a Plan. Fix: chain(Prune(0.5), Export('int8')) or recipes.int8().")
+    arrange_outputs(model, data.schema)  # refuses outputs that fit no targets
     plan.check(model, data.schema)
     goal = replace(goal, baseline=goal.baseline or measure_baseline(model, data))
     attempts: list[str] = []
@@ -200,7 +202,7 @@ def _export(
     if candidate.unquantized is None:
         return candidate, measured
     rival = measure_file(name, exporter.to_bytes(candidate.unquantized, data), data, baseline=baseline)
-    trained, plain = measured.evaluation.validation.auc, rival.evaluation.validation.auc
+    trained, plain = measured.evaluation.mean_validation_auc, rival.evaluation.mean_validation_auc
     comparison = f"validation AUC {trained:.5f} with QAT, {plain:.5f} with post-training quantization alone"
     if trained >= plain:
         return candidate, measured.with_notes(f"QAT is the better one and is kept: {comparison}")
@@ -228,7 +230,8 @@ def measure_baseline(model: Any, data: Splits) -> Measured:
     say("exporting the float32 baseline")
     content = Export(BASELINE).to_bytes(model, data)
     audit = audit_file(content, model, data, mode=BASELINE)
-    return measure_file(BASELINE, content, data).with_notes(audit.sentence)
+    note = outputs_note(model, data.schema)
+    return measure_file(BASELINE, content, data).with_notes(audit.sentence, *([note] if note else []))
 
 
 def evaluate(
@@ -291,15 +294,15 @@ def _closer(best: Result | None, result: Result) -> Result:
     """Of two results that miss limits: the one that misses fewer, then the one that misses them by less."""
     if best is None:
         return result
-    return min(best, result, key=lambda one: (len(one.missed), _excess(one), -one.evaluation.validation.auc))
+    return min(best, result, key=lambda one: (len(one.missed), _excess(one), -one.evaluation.mean_validation_auc))
 
 
 def _excess(result: Result) -> float:
     """How many times over its limit the worst figure is."""
-    difference = result.evaluation.auc_difference_validation
+    differences = [evaluation.auc_difference_validation for evaluation in result.evaluation.each.values()]
     found = {
         "max_size_bytes": float(result.evaluation.size_bytes),
-        "max_auc_drop": 0.0 if difference is None else -difference.low,
+        "max_auc_drop": max(0.0 if difference is None else -difference.low for difference in differences),
     }
     return max((found[limit] / allowed for limit, allowed in result.limits.items()), default=0.0)
 

@@ -118,10 +118,13 @@ def as_variant(measured: Measured, data: Splits, plan: Plan | None = None) -> Va
 def describe_data(data: Splits) -> str:
     """One sentence on what was learned and how it was split."""
     parts = ", ".join(
-        f"{split.num_rows:,} {split.name} ({split.labels.mean():.1%} positive)"
+        f"{split.num_rows:,} {split.name} ({', '.join(f'{share:.1%}' for share in split.positive_shares.values())} "
+        "positive)"
         for split in (data.train, data.validation, data.test)
     )
-    return f"Target {data.schema.target!r} from {len(data.schema.features)} features; rows: {parts}."
+    targets = ", ".join(map(repr, data.schema.targets))
+    plural = "s" if len(data.schema.targets) > 1 else ""
+    return f"Target{plural} {targets} from {len(data.schema.features)} features; rows: {parts}."
 
 
 def plan_name(plan: Plan) -> str:

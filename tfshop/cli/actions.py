@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 
 from tfshop._console import say
 from tfshop._folders import new_folder, require_replaceable
 from tfshop._keras import keras
 from tfshop.artifact import MANIFEST, Artifact, require_artifact_or_nothing
 from tfshop.cli.task import Task, read_plan, schema_of_training
-from tfshop.data import read_table
+from tfshop.data import Schema, read_table
 from tfshop.data.encoding import encode_groups
 from tfshop.data.labels import read_labels
+from tfshop.data.table import Table
 from tfshop.demo import DemoSettings, run_demo
 from tfshop.errors import LimitError, TfshopError
 from tfshop.evaluation import auc_difference, best_threshold, measure
+from tfshop.evaluation.scores import by_target
 from tfshop.pipeline import Goal, pursue
 from tfshop.report import Report, rich_table
 from tfshop.report.folder import check_replaceable
@@ -116,19 +118,29 @@ def evaluate(folder: Path, table_path: str, baseline: Path | None) -> Outcome:
     """Score a table with an artifact; the threshold is the one chosen when it was made."""
     artifact = Artifact.load(folder)
     table = read_table(table_path)
-    labels = read_labels(table, artifact.schema.target)
-    inputs = artifact.schema.encode(table)
-    scores = Scorer(artifact)(inputs)
-    threshold = artifact.evaluation.test.threshold if artifact.evaluation else best_threshold(labels, scores)
+    labels = artifact.schema.by_target(read_labels(table, artifact.schema.target))
+    scores = _scores(artifact, table, artifact.schema)
+    others = {} if baseline is None else _scores(Artifact.load(baseline), table, artifact.schema)
     group = artifact.schema.group
     groups = encode_groups(table, group) if group is not None and group in table.columns else None
-    metrics = measure(labels, scores, groups, threshold=threshold)
-    data: dict[str, Any] = {name: getattr(metrics, name) for name in metrics.__dataclass_fields__}
-    if baseline is not None:
-        other = Artifact.load(baseline)
-        difference = auc_difference(labels, scores, Scorer(other)(other.schema.encode(table)))
-        data["auc_difference"] = {"difference": difference.difference, "low": difference.low, "high": difference.high}
-    return Outcome(data, lambda: _print_rows(f"{folder} on {table_path}", data))
+    measured = {} if artifact.evaluation is None else artifact.evaluation.each
+    found = {}
+    for target, truth in labels.items():
+        known = measured.get(target, measured.get(""))
+        threshold = best_threshold(truth, scores[target]) if known is None else known.test.threshold
+        found[target] = asdict(measure(truth, scores[target], groups, threshold=threshold))
+        if target in others:
+            difference = auc_difference(truth, scores[target], others[target])
+            ends = {"difference": difference.difference, "low": difference.low, "high": difference.high}
+            found[target]["auc_difference"] = ends
+    data: dict[str, Any] = {"targets": found} if len(found) > 1 else next(iter(found.values()))
+    return Outcome(data, lambda: _print_rows(f"{folder} on {table_path}", data.get("targets", data)))
+
+
+def _scores(artifact: Artifact, table: Table, schema: Schema) -> dict[str, np.ndarray]:
+    """Scores of all rows of a table, by the schema's targets."""
+    scorer = Scorer(artifact)
+    return by_target(scorer(artifact.schema.encode(table)), scorer.outputs, schema)
 
 
 def benchmark(files: Sequence[Path], batch: str, threads: int, seconds: float) -> Outcome:
@@ -154,7 +166,7 @@ def benchmark(files: Sequence[Path], batch: str, threads: int, seconds: float) -
     }
 
     def show() -> None:
-        table = Table(title=f"microseconds a call, {threads} thread(s), {cpu}")
+        table = RichTable(title=f"microseconds a call, {threads} thread(s), {cpu}")
         for heading in ("file", "batch", "p50", "p99", "calls"):
             table.add_column(heading, justify="left" if heading == "file" else "right")
         for name, latency in times.items():
@@ -216,7 +228,7 @@ def _report_data(report: Report) -> dict[str, Any]:
 
 def _print_rows(title: str, data: Mapping[str, Any]) -> None:
     """Two columns, nested values on lines of their own."""
-    table = Table(title=title, show_header=False)
+    table = RichTable(title=title, show_header=False)
     table.add_column("", style="bold")
     table.add_column("")
     for name, value in data.items():

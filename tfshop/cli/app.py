@@ -26,8 +26,12 @@ LIMIT_MISSED = 1
 INPUT_ERROR = 2
 
 Table = Annotated[str, typer.Argument(help="CSV or Parquet file, or a glob in quotes: one row an exposure.")]
-Target = Annotated[str, typer.Option(help="Column with the outcome, 0 or 1.")]
-Model = Annotated[str, typer.Option(help="Network: a key of tfshop.MODELS, such as mlp, deepfm or dcn.")]
+Target = Annotated[
+    list[str], typer.Option(help="Column with the outcome, 0 or 1. Several: give it again, or separate by commas.")
+]
+Model = Annotated[
+    str, typer.Option(help="Network: a key of tfshop.MODELS, such as mlp or deepfm; of several targets mmoe.")
+]
 Group = Annotated[str | None, typer.Option(help="Column that names the user, for AUC within users.")]
 Time = Annotated[str | None, typer.Option(help="Column with the time; rows are then split in time.")]
 Validation = Annotated[str | None, typer.Option(help="With --time: first value of validation. Default: the last 20%.")]
@@ -186,12 +190,18 @@ def _task(options: Mapping[str, Any]) -> Any:
     """The options that say what is learned from which rows."""
     from tfshop.cli.task import Task
 
-    names = ("table", "target", "model", "group", "time", "validation", "test", "schema", "dimension", "epochs", "seed")
+    names = ("table", "model", "group", "time", "validation", "test", "schema", "dimension", "epochs", "seed")
     listed: dict[str, Any] = {
-        "exclude": tuple(part.strip() for part in options["exclude"].split(",") if part.strip()),
+        "target": _names(",".join(options["target"])),
+        "exclude": _names(options["exclude"]),
         "hidden": _integers("--hidden", options["hidden"]),
     }
     return Task(**{name: options[name] for name in names}, **listed)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names of an option such as `clicked,bought`."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _integers(option: str, text: str) -> tuple[int, ...]:

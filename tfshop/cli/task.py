@@ -25,7 +25,7 @@ class Task:
     """Options of a command, as they were given."""
 
     table: str
-    target: str
+    target: tuple[str, ...]
     model: str
     group: str | None
     time: str | None

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
+from tfshop.training.outputs import arrange_outputs
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Candidate:
     """A model and what has been done to it.
 
     Attributes:
-        model: Functional tf_keras model.
+        model: Functional tf_keras model, its outputs in the order of the targets: several are put so.
         schema: Fitted schema of the data it was trained on.
         history: One record a pass, in order.
         unquantized: After QAT, the model before it: the exporter tells which of the two makes the better file.
@@ -47,6 +48,11 @@ class Candidate:
     schema: Schema
     history: tuple[StepRecord, ...] = ()
     unquantized: Any = None
+
+    def __post_init__(self) -> None:
+        """Have several outputs in the order of the targets, so that passes may rename layers."""
+        if len(self.schema.targets) > 1:
+            object.__setattr__(self, "model", arrange_outputs(self.model, self.schema))
 
     def advance(self, step: Pass, model: Any, *, unquantized: Any = None, **record: Any) -> Candidate:
         """The candidate after `step` turned its model into `model`.

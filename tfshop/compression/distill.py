@@ -85,15 +85,16 @@ class Distill:
         """Score the training rows once with the teacher, then train the student on them."""
         student = self.student_model(candidate.model, data.schema, seed=seed)
         targets = soft_targets(candidate.model, data.train)
+        one = len(data.schema.targets) == 1  # of several, an output can be a product of probabilities without a logit
         settings = FitSettings(
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             seed=seed,
-            loss=DistillationLoss(self.weight, self.temperature),
+            loss=DistillationLoss(self.weight, self.temperature, from_logits=one),
             description="distilling",
         )
-        on_logits = keras.Model(student.inputs, student.get_layer("logit").output, name=student.name)
-        history = fit(on_logits, data, settings, train_split=targets)
+        taught = keras.Model(student.inputs, student.get_layer("logit").output, name=student.name) if one else student
+        history = fit(taught, data, settings, train_split=targets)
         notes = {
             "teacher_parameters": candidate.model.count_params(),
             "student_parameters": student.count_params(),
@@ -115,7 +116,7 @@ class Distill:
 
 
 def soft_targets(teacher: Any, split: Split) -> Split:
-    """The split with labels float32 (rows, 2): label, teacher's logit."""
+    """The split with labels float32 (rows, 2): label, teacher's logit; (rows, targets, 2) of several targets."""
     scores = np.clip(predict(teacher, split, description="scoring with the teacher").astype(np.float64), 1e-7, 1 - 1e-7)
     logits = np.log(scores) - np.log1p(-scores)
-    return replace(split, labels=np.stack([split.labels, logits], axis=1).astype(np.float32))
+    return replace(split, labels=np.stack([split.labels, logits], axis=-1).astype(np.float32))

@@ -38,7 +38,7 @@ class InputSpec:
 
 @dataclass(frozen=True, repr=False)
 class Schema:
-    """Features in order, the target or targets, and after `prepare` the vocabularies and statistics of the training rows.
+    """Features in order, targets, and after `prepare` the vocabularies and statistics of the training rows.
 
     Args:
         features: `IdFeature`, `NumericFeature`, `SequenceFeature`, `VectorFeature`, in the order of the inputs.

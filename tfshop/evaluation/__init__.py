@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from tfshop.evaluation.delong import AucDifference, auc_difference
-from tfshop.evaluation.evaluation import Evaluation
+from tfshop.evaluation.evaluation import Evaluation, TargetEvaluation
 from tfshop.evaluation.metrics import Metrics, best_threshold, grouped_auc, measure, tie_rate
 
 __all__ = [
     "AucDifference",
     "Evaluation",
     "Metrics",
+    "TargetEvaluation",
     "auc_difference",
     "best_threshold",
     "grouped_auc",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tfshop.data.split import Split, Splits
 from tfshop.errors import ArtifactError, AuditError, ScoringError
 from tfshop.evaluation.metrics import tie_rate
+from tfshop.evaluation.scores import outputs_of_targets, target_scores
 from tfshop.export.modes import MODES, Mode
 from tfshop.runtime import Scorer, lookup_tables, read_graph, walk_from_input, zero_rows
 from tfshop.runtime.graph import Graph
@@ -34,7 +35,8 @@ class Audit:
     Attributes:
         parity_gap_max: Largest difference of a probability between the Keras model and the file.
         parity_gap_mean: Mean difference.
-        tie_rate: Share of (positive, negative) pairs with equal scores, on a sample of validation.
+        tie_rate: Share of (positive, negative) pairs with equal scores, on a sample of validation; the largest of the
+            targets'.
         zeroed_rows: Share of the tables' non-zero rows that became zero.
         operators: How often each kind of operator occurs.
     """
@@ -204,17 +206,20 @@ def _twin(graph: Graph, original: NDArray[np.float32]) -> tuple[str, NDArray[Any
 
 def _parity(scorer: Scorer, keras_model: Any, data: Splits, mode: Mode) -> tuple[float, float]:
     sample = data.validation.take(min(PARITY_ROWS, data.validation.num_rows), seed=0)
-    expected = predict(keras_model, sample)
-    gaps = np.abs(_scores(scorer.score_split(sample)) - expected)
-    gap_max, gap_mean = float(gaps.max()), float(gaps.mean())
-    if gap_max > mode.max_parity_gap or gap_mean > mode.mean_parity_gap:
-        output = next(iter(scorer.outputs))
-        raise AuditError(
-            f"output {output!r} of the {mode.name} file differs from the Keras model by {gap_mean:.2e} on average and "
-            f"{gap_max:.2e} at most, on {sample.num_rows:,} rows. Expected at most {mode.mean_parity_gap:.0e} on "
-            f"average and {mode.max_parity_gap:.0e}. Fix: {_parity_remedy(mode)}"
-        )
-    return gap_max, gap_mean
+    expected = data.schema.by_target(predict(keras_model, sample))
+    found = _scores(scorer, sample)
+    worst = (0.0, 0.0)
+    for target, output in outputs_of_targets(scorer.outputs, data.schema).items():
+        gaps = np.abs(found[target] - expected[target])
+        gap_max, gap_mean = float(gaps.max()), float(gaps.mean())
+        if gap_max > mode.max_parity_gap or gap_mean > mode.mean_parity_gap:
+            raise AuditError(
+                f"output {output!r} of the {mode.name} file differs from the Keras model by {gap_mean:.2e} on average "
+                f"and {gap_max:.2e} at most, on {sample.num_rows:,} rows. Expected at most {mode.mean_parity_gap:.0e} "
+                f"on average and {mode.max_parity_gap:.0e}. Fix: {_parity_remedy(mode)}"
+            )
+        worst = (max(worst[0], gap_max), max(worst[1], gap_mean))
+    return worst
 
 
 def _parity_remedy(mode: Mode) -> str:
@@ -227,21 +232,23 @@ def _parity_remedy(mode: Mode) -> str:
 
 def _ties(scorer: Scorer, validation: Split, mode: Mode, baseline: bytes | None, data: Splits) -> float:
     sample = validation.take(min(TIE_ROWS, validation.num_rows), seed=0)
-    found = tie_rate(sample.labels, _scores(scorer.score_split(sample)))
+    scores, labels = _scores(scorer, sample), sample.labels_by_target
+    found = {target: tie_rate(labels[target], scores[target]) for target in labels}
     if baseline is None:
-        return found
-    reference = _scores(Scorer(baseline, schema=data.schema).score_split(sample))
-    if mode.output_levels:  # so many levels are what was asked for; what is refused is fewer
-        reference = np.round(reference * mode.output_levels) / mode.output_levels
-    allowed = max(TIE_FACTOR * tie_rate(sample.labels, reference), _one_place(sample.labels))
-    if found > allowed:
-        output = next(iter(scorer.outputs))
-        raise AuditError(
-            f"output {output!r}: {found:.2e} of the (positive, negative) pairs have equal scores. Expected at most "
-            f"{allowed:.2e}, ten times the baseline's or one negative a positive: tied candidates cannot be ranked. "
-            "Fix: Export('int8'), which keeps the head in float, or QAT() before the export."
-        )
-    return found
+        return max(found.values())
+    references = _scores(Scorer(baseline, schema=data.schema), sample)
+    for target, output in outputs_of_targets(scorer.outputs, data.schema).items():
+        reference = references[target]
+        if mode.output_levels:  # so many levels are what was asked for; what is refused is fewer
+            reference = np.round(reference * mode.output_levels) / mode.output_levels
+        allowed = max(TIE_FACTOR * tie_rate(labels[target], reference), _one_place(labels[target]))
+        if found[target] > allowed:
+            raise AuditError(
+                f"output {output!r}: {found[target]:.2e} of the (positive, negative) pairs have equal scores. Expected "
+                f"at most {allowed:.2e}, ten times the baseline's or one negative a positive: tied candidates cannot "
+                "be ranked. Fix: Export('int8'), which keeps the head in float, or QAT() before the export."
+            )
+    return max(found.values())
 
 
 def _one_place(labels: NDArray[Any]) -> float:
@@ -249,6 +256,5 @@ def _one_place(labels: NDArray[Any]) -> float:
     return 1.0 / max(float((labels == 0).sum()), 1.0)
 
 
-def _scores(outputs: Any) -> NDArray[np.float64]:
-    values = next(iter(outputs.values())) if isinstance(outputs, dict) else outputs
-    return np.clip(np.asarray(values, dtype=np.float64).reshape(-1), 0.0, 1.0)
+def _scores(scorer: Scorer, split: Split) -> dict[str, NDArray[np.float64]]:
+    return {target: np.clip(v.astype(np.float64), 0.0, 1.0) for target, v in target_scores(scorer, split).items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from tfshop.errors import ArtifactError, TfshopError
@@ -15,8 +15,21 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
+class TargetEvaluation:
+    """What was measured of one target of several, as in `Evaluation`."""
+
+    validation: Metrics
+    test: Metrics
+    auc_difference_validation: AucDifference | None = None
+    auc_difference_test: AucDifference | None = None
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What was measured on one file.
+
+    Of several targets, `validation`, `test` and the differences are those of the first; `evaluation.of(target)` has
+    those of another.
 
     Args:
         name: Of the file, as tables and pictures show it.
@@ -28,6 +41,7 @@ class Evaluation:
         auc_difference_validation: To the baseline; None for the baseline itself.
         auc_difference_test: To the baseline; None for the baseline itself.
         notes: Remarks of the audit and of whoever measured, in sentences.
+        targets: Target to what was measured of it, in order; empty where there is one.
 
     Raises:
         TfshopError: For an empty name or a size under one byte.
@@ -42,6 +56,7 @@ class Evaluation:
     auc_difference_validation: AucDifference | None = None
     auc_difference_test: AucDifference | None = None
     notes: tuple[str, ...] = ()
+    targets: Mapping[str, TargetEvaluation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what no measurement can give."""
@@ -51,12 +66,39 @@ class Evaluation:
                 "Expected a name and sizes of at least one byte. Fix: measure the exported file."
             )
 
+    @property
+    def each(self) -> dict[str, Evaluation]:
+        """The file as seen by each target, in order; under the name "" where there is one."""
+        return {target: self.of(target) for target in self.targets} or {"": self}
+
+    def of(self, target: str) -> Evaluation:
+        """The same file with the numbers of one of several targets.
+
+        Raises:
+            TfshopError: For a target that was not measured.
+        """
+        if target not in self.targets:
+            raise TfshopError(
+                f"evaluation {self.name!r} has no target {target!r}. Expected one of "
+                f"{', '.join(self.targets) or 'none: it has a single one'}. Fix: evaluation.of(…) with one of those."
+            )
+        found = self.targets[target]
+        return replace(self, targets={}, **{item.name: getattr(found, item.name) for item in fields(found)})
+
+    @property
+    def mean_validation_auc(self) -> float:
+        """The AUC on validation, averaged over the targets."""
+        aucs = [evaluation.validation.auc for evaluation in self.each.values()]
+        return sum(aucs) / len(aucs)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `from_dict` gives back an equal value."""
         content = asdict(self)
         content["notes"] = list(self.notes)
         if self.latency is not None:
             content["latency"]["rows"] = [asdict(row) for row in self.latency.rows]
+        if not self.targets:
+            del content["targets"]
         return content
 
     @classmethod
@@ -78,13 +120,22 @@ class Evaluation:
 
 def _parts(content: Mapping[str, Any]) -> dict[str, Any]:
     """The content with its nested parts built."""
-    parts = {
+    targets = content.get("targets", {})
+    return {
         **content,
-        "validation": _read(Metrics, content.get("validation"), "validation"),
-        "test": _read(Metrics, content.get("test"), "test"),
+        **_numbers(content),
         "latency": _read_latency(content.get("latency")),
         "notes": tuple(content.get("notes", ())),
+        "targets": {
+            target: _read(TargetEvaluation, {**part, **_numbers(part)}, f"target {target!r}")
+            for target, part in targets.items()
+        },
     }
+
+
+def _numbers(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics and differences with their nested parts built."""
+    parts: dict[str, Any] = {name: _read(Metrics, content.get(name), name) for name in ("validation", "test")}
     for name in ("auc_difference_validation", "auc_difference_test"):
         if content.get(name) is not None:
             parts[name] = _read(AucDifference, content[name], name)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tfshop.data.split import Splits
+from tfshop.data.split import Split, Splits
 from tfshop.evaluation.delong import auc_difference
-from tfshop.evaluation.evaluation import Evaluation
+from tfshop.evaluation.evaluation import Evaluation, TargetEvaluation
 from tfshop.evaluation.metrics import best_threshold, measure
+from tfshop.evaluation.scores import target_scores
 from tfshop.runtime import Latency, Scorer
 from tfshop.runtime.sources import Source, model_bytes
 
@@ -24,8 +26,8 @@ class Measured:
     Attributes:
         content: Bytes of the `.tflite`.
         evaluation: The numbers.
-        validation_scores: float32 (rows,), in the order of the validation split.
-        test_scores: float32 (rows,), in the order of the test split.
+        validation_scores: float32 (rows,), in the order of the validation split; (rows, targets) of several targets.
+        test_scores: float32 (rows,), in the order of the test split; (rows, targets) of several targets.
     """
 
     content: bytes
@@ -55,38 +57,52 @@ def measure_file(name: str, source: Source, data: Splits, *, baseline: Measured 
         baseline: The uncompressed file; None for that file itself.
 
     Raises:
-        ScoringError: Where the file does not take the data, or gives something else than probabilities.
+        ScoringError: Where the file does not take the data, gives something else than probabilities, or has no output
+            for a target.
         ArtifactError: For a file that is damaged.
     """
     content = model_bytes(source)
     scorer = Scorer(content, schema=data.schema, num_threads=2)
-    scores = {part: _probabilities(scorer, getattr(data, part)) for part in ("validation", "test")}
-    threshold = best_threshold(data.validation.labels, scores["validation"])
-    metrics = {
-        part: measure(split.labels, scores[part], split.groups, threshold=threshold)
-        for part, split in (("validation", data.validation), ("test", data.test))
-    }
-    differences: dict[str, Any] = {}
+    parts = {"validation": data.validation, "test": data.test}
+    scores = {part: target_scores(scorer, split) for part, split in parts.items()}
+    before: dict[str, Any] = {}
     if baseline is not None:
-        differences = {
-            "auc_difference_validation": auc_difference(
-                data.validation.labels, scores["validation"], baseline.validation_scores
-            ),
-            "auc_difference_test": auc_difference(data.test.labels, scores["test"], baseline.test_scores),
+        before = {
+            "validation": data.schema.by_target(baseline.validation_scores),
+            "test": data.schema.by_target(baseline.test_scores),
         }
+    found = {
+        target: _measure_target(
+            parts,
+            target,
+            {part: scores[part][target] for part in parts},
+            {part: before[part][target] for part in before},
+        )
+        for target in data.schema.targets
+    }
     evaluation = Evaluation(
         name=name,
-        validation=metrics["validation"],
-        test=metrics["test"],
         size_bytes=len(content),
         gzip_bytes=len(gzip.compress(content, compresslevel=6, mtime=0)),
-        **differences,
+        **vars(found[data.schema.targets[0]]),
+        targets=found if len(found) > 1 else {},
     )
-    return Measured(content, evaluation, scores["validation"], scores["test"])
+    return Measured(content, evaluation, _columns(scores["validation"]), _columns(scores["test"]))
 
 
-def _probabilities(scorer: Scorer, split: Any) -> NDArray[np.float32]:
-    scores = scorer.score_split(split)
-    if isinstance(scores, dict):
-        scores = scores["probability"] if "probability" in scores else next(iter(scores.values()))
-    return np.asarray(scores, dtype=np.float32).reshape(-1)
+Scores = Mapping[str, NDArray[np.float32]]
+
+
+def _measure_target(parts: Mapping[str, Split], target: str, scores: Scores, before: Scores) -> TargetEvaluation:
+    """Metrics of one target on each part, and differences to the baseline's scores where there are any."""
+    labels = {part: split.labels_by_target[target] for part, split in parts.items()}
+    threshold = best_threshold(labels["validation"], scores["validation"])
+    metrics = {p: measure(labels[p], scores[p], split.groups, threshold=threshold) for p, split in parts.items()}
+    differences = {f"auc_difference_{p}": auc_difference(labels[p], scores[p], before[p]) for p in before}
+    return TargetEvaluation(metrics["validation"], metrics["test"], **differences)
+
+
+def _columns(scores: Scores) -> NDArray[np.float32]:
+    """(rows,) of one target, (rows, targets) of several."""
+    columns = list(scores.values())
+    return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)

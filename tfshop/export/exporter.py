@@ -15,6 +15,7 @@ from tfshop.errors import PlanError
 from tfshop.export.convert import Batches, convert
 from tfshop.export.modes import MODES, Mode
 from tfshop.training.inputs import model_specs
+from tfshop.training.outputs import arrange_outputs
 
 CALIBRATION_BATCH = 64
 
@@ -69,9 +70,12 @@ class Export:
     def to_bytes(self, model: Any, data: Splits, *, seed: int = 0) -> bytes:
         """Convert `model`; ranges come from training rows, never from validation or test.
 
+        Of several targets, each output is named `probability_<target>` or `<target>` in the file.
+
         Raises:
             ExportError: Where the converter fails.
         """
+        model = arrange_outputs(model, data.schema)
         return convert(model, self.mode, self._calibration(model, data, seed) if self.details.calibrates else None)
 
     def _calibration(self, model: Any, data: Splits, seed: int) -> Batches:

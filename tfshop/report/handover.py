@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tfshop.data.features import IdFeature, NumericFeature, SequenceFeature, VectorFeature
 from tfshop.data.schema import Schema
 from tfshop.evaluation import Evaluation
+from tfshop.evaluation.scores import outputs_of_targets
 from tfshop.runtime import Scorer, read_graph
 
 _PAGES = Environment(
@@ -44,7 +45,7 @@ def handover_readme(
         schema=schema,
         inputs=inputs,
         columns=_columns(schema),
-        outputs=scorer.outputs,
+        outputs=outputs_of_targets(scorer.outputs, schema),
         vector_width=_vector_width(model_bytes),
         evaluation=evaluation,
         num_golden=golden[0],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from tfshop.report.pictures import PICTURES, data_uri
+from tfshop.report.pictures import data_uri, slots
 from tfshop.report.plan_text import plan_lines
 from tfshop.report.tables import all_tables
 from tfshop.report.verdict import judge
@@ -28,7 +28,7 @@ def render_page(report: Report, pictures: Mapping[str, bytes], *, whole: bool = 
 
     Args:
         report: What to show.
-        pictures: SVG content by name, as in PICTURES.
+        pictures: SVG content by name, as `draw_pictures` gives them.
         whole: A page of its own; False gives what goes into a notebook's output.
     """
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
@@ -40,7 +40,11 @@ def render_page(report: Report, pictures: Mapping[str, bytes], *, whole: bool = 
         report=report,
         files=[(variant, judge(variant, report.baseline, report.limits)) for variant in report.variants],
         tables=all_tables(report.baseline, report.variants),
-        pictures=[(name, PICTURES[name], data_uri(content)) for name, content in pictures.items()],
+        pictures=[
+            (name, slot.heading, slot.picture, data_uri(pictures[name]))
+            for name, slot in slots(report).items()
+            if name in pictures
+        ],
         plans=[(variant.name, plan_lines(variant.plan)) for variant in (report.baseline, *report.variants)],
         remarks=[(file.name, file.evaluation.notes) for file in (report.baseline, *report.variants)],
     )

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from tfshop.report import figures
-from tfshop.report.style import house_style
+from tfshop.report.style import house_style, set_title
 
 if TYPE_CHECKING:
     from tfshop.report.report import Report
 
 DOTS_PER_INCH = 160
+MOST_TARGETS = 9
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class Picture:
     Args:
         heading: Its question, on the page.
         caption: How a data scientist reads it and what to beware of.
-        draw: The figure of a report; None where the report has nothing for it.
+        draw: The figure of a report of one target; None where the report has nothing for it.
+        of_target: Whether each of several targets has a picture of its own.
     """
 
     heading: str
     caption: str
     draw: Callable[[Report], Figure | None]
+    of_target: bool = False
 
 
 PICTURES: Mapping[str, Picture] = {
@@ -41,12 +44,14 @@ PICTURES: Mapping[str, Picture] = {
         "rows, so the interval is far narrower than that of either AUC. It covers the choice of test rows, not the "
         "seed of the training: differences between two trainings of one plan can be larger than the whisker.",
         lambda report: figures.draw_auc_size(report.baseline, report.variants, report.limits.get("max_auc_drop")),
+        of_target=True,
     ),
     "accuracy_recall": Picture(
         "Accuracy and recall",
         "Decisions at one threshold a file. The threshold is the one with the best F1 on validation, so a file can "
         "gain recall and lose accuracy by having moved its threshold, with the same AUC: read both panels together.",
         lambda report: figures.draw_accuracy_recall(report.baseline, report.variants),
+        of_target=True,
     ),
     "bytes_by_part": Picture(
         "Where the bytes are",
@@ -67,12 +72,14 @@ PICTURES: Mapping[str, Picture] = {
         "panels show where a file finds more positives than the baseline and where fewer. Ties count as if broken at "
         "random.",
         lambda report: figures.draw_roc_precision_recall(report.baseline, report.variants),
+        of_target=True,
     ),
     "calibration": Picture(
         "Calibration",
         "AUC does not see whether probabilities are right; bids, budgets and thresholds do. A file whose ratio "
         "leaves the baseline's in the upper deciles needs recalibration before its scores are used as probabilities.",
         lambda report: figures.draw_calibration(report.baseline, report.variants),
+        of_target=True,
     ),
     "training_curves": Picture(
         "Training",
@@ -85,10 +92,54 @@ PICTURES: Mapping[str, Picture] = {
 }
 
 
+@dataclass(frozen=True)
+class Slot:
+    """The place of one picture in a report: what is drawn, and of which of several targets ("" of all)."""
+
+    picture: Picture
+    target: str
+
+    @property
+    def heading(self) -> str:
+        """The picture's heading with the target."""
+        return f"{self.picture.heading}: {self.target}" if self.target else self.picture.heading
+
+
+# Every file name a report may write; targets beyond these share the tables alone.
+PICTURE_NAMES = tuple(
+    f"{name}_target_{number}" if number > 1 else name
+    for name, picture in PICTURES.items()
+    for number in range(1, MOST_TARGETS + 1 if picture.of_target else 2)
+)
+
+
+def slots(report: Report) -> dict[str, Slot]:
+    """The pictures of a report by file name, in the order of PICTURES; the first target's have the plain name."""
+    targets = list(report.baseline.evaluation.each)[:MOST_TARGETS]
+    return {
+        f"{name}_target_{number}" if number > 1 else name: Slot(picture, target if picture.of_target else "")
+        for name, picture in PICTURES.items()
+        for number, target in enumerate(targets if picture.of_target else targets[:1], 1)
+    }
+
+
 def draw_pictures(report: Report) -> dict[str, Figure]:
-    """The figures of a report by file name, in the order of PICTURES, without those it has nothing for."""
-    drawn = {name: picture.draw(report) for name, picture in PICTURES.items()}
-    return {name: figure for name, figure in drawn.items() if figure is not None}
+    """The figures of a report by file name, in the order of `slots`, without those it has nothing for."""
+    seen = report.each
+    drawn = {}
+    for name, slot in slots(report).items():
+        figure = slot.picture.draw(seen.get(slot.target, report))
+        if figure is not None:
+            drawn[name] = _titled(figure, slot.target)
+    return drawn
+
+
+def _titled(figure: Figure, target: str) -> Figure:
+    """A figure whose title begins with the target."""
+    if target:
+        title = " ".join(figure.get_suptitle().split())
+        set_title(figure, f"Target '{target}'. {title}")
+    return figure
 
 
 def picture_bytes(figure: Figure, kind: str) -> bytes:

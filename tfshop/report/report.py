@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from tfshop.errors import TfshopError
 from tfshop.report.folder import write_folder
 from tfshop.report.page import render_page
-from tfshop.report.pictures import PICTURES, draw_pictures, picture_bytes
+from tfshop.report.pictures import PICTURE_NAMES, draw_pictures, picture_bytes, slots
 from tfshop.report.tables import ResultTable, all_tables, markdown_table, summary_table
 from tfshop.report.variant import TrainingCurve, Variant
 from tfshop.report.verdict import judge
@@ -20,7 +20,7 @@ from tfshop.report.verdict import judge
 PAGE = "index.html"
 TABLES = "results.md"
 KINDS = ("png", "svg")
-KNOWN = frozenset({PAGE, TABLES, *(f"{name}.{kind}" for name in PICTURES for kind in KINDS)})
+KNOWN = frozenset({PAGE, TABLES, *(f"{name}.{kind}" for name in PICTURE_NAMES for kind in KINDS)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +64,15 @@ class Report:
                 )
 
     @property
+    def each(self) -> dict[str, Report]:
+        """The report as seen by each target, in order; under the name "" where there is one."""
+        seen = [variant.each for variant in self.variants]
+        return {
+            target: replace(self, baseline=baseline, variants=tuple(variant[target] for variant in seen))
+            for target, baseline in self.baseline.each.items()
+        }
+
+    @property
     def headlines(self) -> dict[str, str]:
         """By name: `3.9x smaller, 3.1x faster at batch 128, AUC -0.0002 [-0.0004, +0.0000]`."""
         return {variant.name: judge(variant, self.baseline, self.limits).sentence for variant in self.variants}
@@ -96,7 +105,7 @@ class Report:
             for name, figure in draw_pictures(self).items()
             for kind in KINDS
         }
-        vectors = {name: content[f"{name}.svg"] for name in PICTURES if f"{name}.svg" in content}
+        vectors = {name: content[f"{name}.svg"] for name in slots(self) if f"{name}.svg" in content}
         content[PAGE] = render_page(self, vectors).encode("utf-8")
         content[TABLES] = self.to_markdown().encode("utf-8")
         return write_folder(folder, content, KNOWN) / PAGE

@@ -27,6 +27,7 @@ LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)))
 PARTS = {"tables": ("#0072B2", ""), "dense": ("#E69F00", "///"), "rest": ("#B8BEC4", "...")}
 
 WIDTH_INCHES = 9.0
+TITLE_WIDTH = 84  # characters of a line of a figure's title
 NAME_WIDTH = 26  # characters before a name is wrapped
 LEGEND_NAME_WIDTH = 28
 LEGEND_WIDTH = 112  # characters that fit beside each other
@@ -129,12 +130,12 @@ def new_panels(
         legend: Labels of what the legend will name, in its order; they decide how much room is left for it.
     """
     legend_height = 0.05 + 0.215 * _legend_shape(legend)[1]
-    heading = textwrap.fill(title, 84)
+    heading = textwrap.fill(title, TITLE_WIDTH)
     small = textwrap.fill(note, 154)
     extra = 0.3 + 0.23 * heading.count("\n") + 0.17 * (small.count("\n") + 1)
     layout = ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.06)
     figure = Figure(figsize=(WIDTH_INCHES, height + legend_height + extra), layout=layout)
-    figure.suptitle(heading, x=0.012, ha="left", fontsize=12, fontweight="bold", color="#15191D")
+    set_title(figure, heading)
     figure.supxlabel(small, x=0.012, ha="left", fontsize=8.2, color=MUTED)
     rows, columns = grid
     cells = figure.add_gridspec(rows + 1, columns, height_ratios=[height / rows] * rows + [legend_height])
@@ -142,6 +143,12 @@ def new_panels(
     legend_axes = figure.add_subplot(cells[rows, :])
     legend_axes.set_axis_off()
     return Panels(figure, axes, legend_axes, tuple(legend))
+
+
+def set_title(figure: Figure, title: str) -> None:
+    """Write, or write again, the title above the panels."""
+    heading = textwrap.fill(title, TITLE_WIDTH)
+    figure.suptitle(heading, x=0.012, ha="left", fontsize=12, fontweight="bold", color="#15191D")
 
 
 def draw_legend(panels: Panels, *more: Artist) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from rich.console import Group
 from rich.table import Table as RichTable
@@ -72,9 +72,8 @@ SIZES = (
         lambda variant, baseline: times_text(baseline.evaluation.size_bytes / variant.evaluation.size_bytes),
     ),
 )
-SUMMARY = (
-    *SIZES,
-    Column("faster", _speedup_cell),
+COST = (*SIZES, Column("faster", _speedup_cell))
+SCORES = (
     Column("AUC", _metric("auc")),
     Column("AUC difference, 95%", lambda variant, _: difference_text(variant.evaluation.auc_difference_test)),
     Column("log loss", _metric("log_loss")),
@@ -109,25 +108,44 @@ def summary_table(baseline: Variant, variants: Sequence[Variant]) -> ResultTable
     note = (
         f"Test split, {baseline.evaluation.test.num_rows:,} rows; ratios and differences to '{baseline.name}'.{speed}"
     )
-    return _table("Summary", note, SUMMARY, baseline, variants)
+    columns = [*COST, *(column for target in baseline.evaluation.each for column in _seen_by(target, SCORES))]
+    return _table("Summary", note, columns, baseline, variants)
 
 
 def all_tables(baseline: Variant, variants: Sequence[Variant]) -> tuple[ResultTable, ...]:
-    """Summary, quality on test, quality on validation, and latency where it was timed."""
+    """Summary, quality on test and on validation of each target, and latency where it was timed."""
+    tables = [summary_table(baseline, variants)]
+    for target, seen in baseline.each.items():
+        tables += _quality_tables(target, seen, [variant.each[target] for variant in variants])
+    latency = latency_table(baseline, variants)
+    return tuple(tables if latency is None else (*tables, latency))
+
+
+def _seen_by(target: str, columns: Sequence[Column]) -> Iterator[Column]:
+    """The columns with one target's numbers, headed so where there are several."""
+    for column in columns:
+        yield _of_target(target, column) if target else column
+
+
+def _of_target(target: str, column: Column) -> Column:
+    def cell(variant: Variant, baseline: Variant) -> str:
+        return column.cell(variant.each[target], baseline.each[target])
+
+    return replace(column, heading=f"{target}: {column.heading}", cell=cell)
+
+
+def _quality_tables(target: str, baseline: Variant, variants: Sequence[Variant]) -> Iterator[ResultTable]:
+    """Quality on test and on validation, of one target."""
     test, validation = baseline.evaluation.test, baseline.evaluation.validation
+    of = f": {target}" if target else ""
     quality_note = (
         f"Test split: {test.num_rows:,} rows, {test.num_positives:,} positives. Threshold: chosen on validation for "
         "the best F1. Grouped AUC: within groups, weighted by rows. Calibration: predicted over observed, 1 is right. "
         "Tie rate: share of positive-negative pairs with equal scores."
     )
     validation_note = f"Limits are judged here: {validation.num_rows:,} rows, {validation.num_positives:,} positives."
-    tables = (
-        summary_table(baseline, variants),
-        _table("Quality on test", quality_note, QUALITY, baseline, variants),
-        _table("Quality on validation", validation_note, VALIDATION, baseline, variants),
-    )
-    latency = latency_table(baseline, variants)
-    return tables if latency is None else (*tables, latency)
+    yield _table(f"Quality on test{of}", quality_note, QUALITY, baseline, variants)
+    yield _table(f"Quality on validation{of}", validation_note, VALIDATION, baseline, variants)
 
 
 def latency_table(baseline: Variant, variants: Sequence[Variant]) -> ResultTable | None:

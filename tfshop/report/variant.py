@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,8 @@ class Variant:
     Args:
         name: Shown in every table and picture.
         evaluation: What was measured on the file.
-        labels: Of the test split, 0 or 1, shape (n,).
-        scores: The file's probabilities on the test split, shape (n,).
+        labels: Of the test split, 0 or 1, shape (n,); (n, targets) of several targets.
+        scores: The file's probabilities on the test split, of the same shape.
         bytes_by_part: Bytes of "tables", "dense" and "rest"; together the size of the file.
         plan: How the file was made, as plain data; None where nothing was done to it.
 
@@ -44,6 +44,9 @@ class Variant:
 
     def __post_init__(self) -> None:
         """Refuse what would draw a false picture."""
+        if self.evaluation.targets:
+            _ = self.each  # each target checks itself
+            return
         checked_probabilities(f"scores of {self.name!r}", self.scores, checked_labels(self.labels).size)
         parts, size = dict(self.bytes_by_part), self.evaluation.size_bytes
         if not set(parts) <= set(PARTS) or min(parts.values(), default=0) < 0 or sum(parts.values()) != size:
@@ -54,8 +57,18 @@ class Variant:
             )
 
     @property
+    def each(self) -> dict[str, Variant]:
+        """The file as seen by each target, in order; under the name "" where there is one."""
+        if not self.evaluation.targets:
+            return {"": self}
+        return {
+            target: replace(self, evaluation=seen, labels=self.labels[:, position], scores=self.scores[:, position])
+            for position, (target, seen) in enumerate(self.evaluation.each.items())
+        }
+
+    @property
     def truth(self) -> NDArray[np.bool_]:
-        """Labels as booleans, shape (n,)."""
+        """Labels as booleans, of their shape."""
         return np.asarray(self.labels).astype(bool)
 
     @property

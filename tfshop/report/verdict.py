@@ -33,30 +33,41 @@ class Verdict:
 def judge(variant: Variant, baseline: Variant, limits: Mapping[str, float]) -> Verdict:
     """Headline of a file: how much smaller and faster it is, what it lost, which limits it misses."""
     phrases = [_smaller(variant, baseline), _faster(variant, baseline)]
-    difference = variant.evaluation.auc_difference_test
-    phrases.append("" if difference is None else f"AUC {difference_text(difference)}")
+    phrases += _auc_phrases(variant)
     sentence = ", ".join(phrase for phrase in phrases if phrase)
     missed = missed_limits(variant, limits)
     if missed:
         return Verdict(sentence, "limit missed", False, missed)
-    if difference is None:
+    differences = [evaluation.auc_difference_test for evaluation in variant.evaluation.each.values()]
+    lows = [difference.low for difference in differences if difference is not None]
+    if len(lows) < len(differences):
         return Verdict(sentence, "AUC not compared", None, ())
-    if difference.low > LOST_NOTHING:
+    if min(lows) > LOST_NOTHING:
         return Verdict(sentence, "lost nothing that matters", True, ())
-    badge = "within the limits" if limits else f"may have lost {-difference.low:.4f}"
+    badge = "within the limits" if limits else f"may have lost {-min(lows):.4f}"
     return Verdict(sentence, badge, None, ())
 
 
+def _auc_phrases(variant: Variant) -> list[str]:
+    """The AUC difference on test, of each target."""
+    return [
+        f"{f'{target} ' if target else ''}AUC {difference_text(evaluation.auc_difference_test)}"
+        for target, evaluation in variant.evaluation.each.items()
+        if evaluation.auc_difference_test is not None
+    ]
+
+
 def missed_limits(variant: Variant, limits: Mapping[str, float]) -> tuple[str, ...]:
-    """Each limit that a file misses, and by how much; AUC is judged on validation."""
+    """Each limit that a file misses, and by how much; AUC is judged on validation, that of every target."""
     missed = []
     drop, size = limits.get("max_auc_drop"), limits.get("max_size_bytes")
-    difference = variant.evaluation.auc_difference_validation
-    if drop is not None and difference is not None and difference.low < -drop:
-        missed.append(
-            f"max_auc_drop {drop:g}: the lower end on validation is {difference.low:+.4f}, "
-            f"{-drop - difference.low:.4f} too low"
-        )
+    for target, evaluation in variant.evaluation.each.items():
+        difference = evaluation.auc_difference_validation
+        if drop is not None and difference is not None and difference.low < -drop:
+            missed.append(
+                f"max_auc_drop {drop:g}: the lower end on validation {f'of {target} ' if target else ''}is "
+                f"{difference.low:+.4f}, {-drop - difference.low:.4f} too low"
+            )
     if size is not None and variant.evaluation.size_bytes > size:
         missed.append(
             f"max_size_bytes {size:,.0f}: the file has {variant.evaluation.size_bytes:,}, "
