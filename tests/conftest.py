@@ -60,6 +60,42 @@ def kinds() -> dict[str, Splits]:
     }
 
 
+def two_targets_table(num_rows: int = 6000) -> pa.Table:
+    """Planted: clicks follow the item, purchases of clicks follow the shop; no purchase without a click."""
+    random = np.random.default_rng(7)
+    item, shop = random.integers(0, 40, num_rows), random.integers(0, 12, num_rows)
+    clicked = random.random(num_rows) < 1 / (1 + np.exp(-np.linspace(-2.5, 2.5, 40)[item]))
+    bought = clicked & (random.random(num_rows) < 1 / (1 + np.exp(-np.linspace(3, -3, 12)[shop])))
+    columns = {
+        "item": item.astype(str),
+        "shop": shop.astype(str),
+        "price": np.where(random.random(num_rows) < 0.05, np.nan, random.lognormal(size=num_rows)),
+        "day": np.arange(num_rows) * 10 // num_rows,
+        "clicked": clicked,
+        "bought": bought.astype(np.int8),
+    }
+    return pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()})
+
+
+@pytest.fixture(scope="session")
+def two_targets() -> Splits:
+    """Rows with two outcomes, a click and a purchase, which follow different columns."""
+    features = [IdFeature("item"), IdFeature("shop"), NumericFeature("price", transform="log1p")]
+    schema = Schema(features, target=("clicked", "bought"))
+    return prepare(read_table(two_targets_table()), schema, split=BY_DAY, batch_size=128)
+
+
+@pytest.fixture(scope="session")
+def trained_several(two_targets: Splits) -> Any:
+    """A shared bottom that has learned both targets; tests leave it as it is."""
+    from tfshop.models import build_model
+    from tfshop.training import train
+
+    model = build_model("shared_bottom", two_targets.schema, dimension=4, hidden=(32,), heads=(16,))
+    train(model, two_targets, epochs=4, learning_rate=5e-3)
+    return model
+
+
 @pytest.fixture(scope="session")
 def trained(clicks: Splits) -> Callable[[str], Any]:
     """A small network by name, trained for two epochs; tests leave it as it is."""

@@ -323,8 +323,7 @@ def _require_targets(schema: Schema, names: Sequence[str]) -> None:
                 f"the target {target!r} is also a feature. Expected features known before the outcome. "
                 "Fix: remove it from the features."
             )
-    outputs = list(schema.outputs.values())
-    if len(set(outputs)) < len(outputs):
+    if len(set(schema.outputs.values())) < len(schema.targets):
         raise SchemaError(
             f"the targets are {', '.join(map(repr, schema.targets))}, which give outputs of one name. Expected each "
             "column once, and names that differ in letters or digits. Fix: remove or rename one of them."
