@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tfshop.errors import ArtifactError, TfshopError
-from tfshop.evaluation import AucDifference, Evaluation, measure
+from tfshop.evaluation import AucDifference, Evaluation, TargetEvaluation, measure
 from tfshop.runtime.latency_types import Latency, LatencyRow
 
 
@@ -87,3 +87,47 @@ def test_latency_of_a_batch_that_was_not_timed_is_none():
     row = LatencyRow(1, 2.0, 3.0, 5)
     assert Latency("a cpu", 1, (row,)).at(1) == row
     assert Latency("a cpu", 1, (row,)).at(2) is None
+
+
+@pytest.fixture
+def of_two(evaluation: Evaluation) -> Evaluation:
+    """Of two targets; the second is worse."""
+    worse = AucDifference(-0.1, -0.2, -0.05, 0.03, 0.001)
+    second = TargetEvaluation(replace(evaluation.validation, auc=0.25), replace(evaluation.test, auc=0.5), worse, worse)
+    first = TargetEvaluation(
+        evaluation.validation, evaluation.test, evaluation.auc_difference_validation, evaluation.auc_difference_test
+    )
+    return replace(evaluation, targets={"clicked": first, "bought": second})
+
+
+def test_json_gives_every_target_back(of_two):
+    content = json.loads(json.dumps(of_two.to_dict()))
+    assert Evaluation.from_dict(content) == of_two
+    assert list(content["targets"]) == ["clicked", "bought"]
+
+
+def test_json_of_one_target_has_no_word_of_targets(evaluation):
+    """What an earlier version wrote, and can read."""
+    assert "targets" not in evaluation.to_dict()
+
+
+def test_the_numbers_of_a_target_are_an_evaluation_of_their_own(of_two, evaluation):
+    assert of_two.of("clicked") == evaluation
+    assert of_two.of("bought").test.auc == 0.5 and of_two.of("bought").latency == evaluation.latency
+    assert of_two.each == {"clicked": of_two.of("clicked"), "bought": of_two.of("bought")}
+    assert evaluation.each == {"": evaluation}
+    assert of_two.mean_validation_auc == pytest.approx((evaluation.validation.auc + 0.25) / 2)
+
+
+def test_a_target_that_was_not_measured_is_refused(of_two, evaluation):
+    with pytest.raises(TfshopError, match=r"no target 'sold'. Expected one of clicked, bought"):
+        of_two.of("sold")
+    with pytest.raises(TfshopError, match=r"no target 'clicked'.*it has a single one"):
+        evaluation.of("clicked")
+
+
+def test_a_missing_key_of_a_target_is_named(of_two):
+    content = of_two.to_dict()
+    del content["targets"]["bought"]["test"]["recall"]
+    with pytest.raises(ArtifactError, match="recall"):
+        Evaluation.from_dict(content)

@@ -65,6 +65,14 @@ def test_a_name_that_fits_no_target_beside_one_that_does_is_refused(two_targets:
         train(network(two_targets, ("bought", "other")), two_targets)
 
 
+def test_a_layer_that_has_the_name_of_an_output_is_refused(two_targets: Splits) -> None:
+    model = network(two_targets, ("a", "b"))
+    inner = keras.layers.Activation("linear", name="probability_bought")(model.outputs[0])
+    hiding = keras.Model(model.input, [keras.layers.Dense(1, name=name)(inner) for name in ("c", "d")], name="hiding")
+    with pytest.raises(ModelError, match=r"'hiding' has a layer called 'probability_bought'.*Fix: rename the layer"):
+        train(hiding, two_targets)
+
+
 def test_too_few_outputs_are_refused(two_targets: Splits, clicks: Splits, trained_mlp: Any) -> None:
     with pytest.raises(ModelError, match=r"'theirs' has 1 output, the schema has 2 targets: clicked, bought.*Fix:"):
         train(network(two_targets, ("clicked",)), two_targets)

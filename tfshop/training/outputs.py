@@ -22,7 +22,8 @@ def arrange_outputs(model: Any, schema: Schema) -> Any:
         schema: Names the targets.
 
     Raises:
-        ModelError: For another number of outputs than of targets, and where some names are targets' and others not.
+        ModelError: For another number of outputs than of targets, where some names are targets' and others not, and
+            where another layer has the name that an output is to get.
 
     Example:
         >>> schema = Schema([NumericFeature("age")], target=("clicked", "bought"))  # doctest: +SKIP
@@ -38,6 +39,7 @@ def arrange_outputs(model: Any, schema: Schema) -> Any:
         return model
     tensors = [model.outputs[position] for position in positions or range(len(names))]
     if positions is None or names != model.output_names:  # the converter names outputs after their layers
+        _require_free(model, schema)
         tensors = [
             keras.layers.Activation("linear", name=name)(tensor)
             for name, tensor in zip(schema.outputs.values(), tensors, strict=True)
@@ -75,6 +77,16 @@ def _require_as_many(model: Any, targets: Sequence[str]) -> None:
         f"{', '.join(targets)}. Expected an output for each. Fix: a network of several targets, such as "
         "build_model('mmoe', data.schema), or a schema of one target."
     )
+
+
+def _require_free(model: Any, schema: Schema) -> None:
+    """Raise where a layer has a name that an output is to get."""
+    taken = sorted({layer.name for layer in model.layers} & set(schema.outputs.values()))
+    if taken:
+        raise ModelError(
+            f"model {model.name!r} has a layer called {taken[0]!r} that is not the output of that name. Expected the "
+            f"name to be free, or outputs called {', '.join(schema.outputs.values())}. Fix: rename the layer."
+        )
 
 
 def _positions(model: Any, names: Sequence[str], schema: Schema) -> tuple[int, ...] | None:
