@@ -1,8 +1,8 @@
 """How large is the graph of each network, and how long does its conversion take?
 
 Every network of `MODELS` over 26 id fields with small vocabularies, converted to float32 without training: operators of
-the file, parameters without the tables' rows and with them, bytes, and seconds of conversion. The rows are synthetic;
-nothing here says how well a network predicts.
+the file, parameters without the tables' rows and with them, bytes, and seconds of conversion. Networks of several
+targets get two. The rows are synthetic; nothing here says how well a network predicts.
 
     python benchmarks/network_ops.py                    # under a minute on two cores
     python benchmarks/network_ops.py --networks fm ffm  # a few of them
@@ -25,7 +25,7 @@ from tfshop.data import Splits
 from tfshop.data.datasets.synthetic import synthetic
 from tfshop.errors import TfshopError
 from tfshop.export import convert
-from tfshop.models import known_hyperparameters
+from tfshop.models import SEVERAL_TARGETS, known_hyperparameters
 from tfshop.runtime import read_graph
 
 HEADINGS = ("network", "operators", "kinds", "parameters", "of them in tables", "size, kB", "to convert, s")
@@ -73,7 +73,8 @@ def _options() -> argparse.Namespace:
 
 def _convert(network: str, data: Splits, options: argparse.Namespace) -> Measured:
     settings = {"dimension": options.dimension} if "dimension" in known_hyperparameters(network) else {}
-    model = ts.build_model(network, data.schema, **settings)
+    schema = data.schema.replace(target=("clicked", "bought")) if network in SEVERAL_TARGETS else data.schema
+    model = ts.build_model(network, schema, **settings)
     start = time.perf_counter()
     content = convert(model, "float32")
     seconds = time.perf_counter() - start

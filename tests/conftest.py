@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from tfshop.data import IdFeature, NumericFeature, Schema, SequenceFeature, Splits, TimeSplit, VectorFeature, prepare
@@ -42,7 +43,7 @@ def dense_clicks() -> Splits:
 
 @pytest.fixture(scope="session")
 def kinds() -> dict[str, Splits]:
-    """The same synthetic rows seen through different features: ids alone, numerics alone, every kind."""
+    """The same synthetic rows seen through different features: ids, numerics, every kind, and with two targets."""
     rows = pa.Table.from_batches(list(synthetic_table(2000, **SIZES).batches("SELECT * FROM rows", 10_000)))
     vectors = np.random.default_rng(0).normal(size=(rows.num_rows, VECTOR_WIDTH)).astype(np.float32)
     table = read_table(rows.append_column("image", pa.array(list(vectors))))
@@ -54,10 +55,14 @@ def kinds() -> dict[str, Splits]:
         "numerics": numerics,
         "every kind": [*ids, *numerics, history, VectorFeature("image", width=VECTOR_WIDTH)],
     }
-    return {
+    prepared = {
         name: prepare(table, Schema(chosen, target="clicked"), split=BY_DAY, batch_size=256)
         for name, chosen in features.items()
     }
+    bought = pc.and_(pc.equal(rows["clicked"], 1), pa.array(np.random.default_rng(1).random(rows.num_rows) < 0.5))
+    table = read_table(rows.append_column("image", pa.array(list(vectors))).append_column("bought", bought))
+    schema = Schema(features["every kind"], target=("clicked", "bought"))
+    return {**prepared, "two targets": prepare(table, schema, split=BY_DAY, batch_size=256)}
 
 
 def two_targets_table(num_rows: int = 6000) -> pa.Table:

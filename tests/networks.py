@@ -11,7 +11,7 @@ from helpers import first_rows
 
 from tfshop._keras import tf
 from tfshop.data import Splits
-from tfshop.models import MODELS
+from tfshop.models import MODELS, SEVERAL_TARGETS
 
 TINY = {"dimension": 4, "hidden": (16, 8)}
 KINDS = ("ids", "numerics", "every kind")
@@ -46,7 +46,12 @@ WITH_FIELDS = ("ids", "every kind")  # networks of products of fields
 NO_TOWER = {"dimension": 4}
 HISTORY = ("every kind",)  # networks that read the history of an id
 SIDES = {"item": ("id_1", "number_1", "image")}
+SEVERAL = {
+    name: Needs(("two targets",), TINY, ("probability_clicked", "probability_bought"), is_pointwise=False)
+    for name in SEVERAL_TARGETS
+}
 NEEDS: Mapping[str, Needs] = {
+    **SEVERAL,
     "logistic_regression": Needs(settings={}),
     "fm": Needs(WITH_FIELDS, NO_TOWER),
     "fwfm": Needs(WITH_FIELDS, NO_TOWER),

@@ -80,6 +80,8 @@ MODELS: Mapping[str, Builder] = MappingProxyType(
     }
 )
 
+SEVERAL_TARGETS = ("shared_bottom", "esmm", "mmoe", "ple")  # these want a schema of several, the others of one
+
 
 def known_hyperparameters(name: str) -> tuple[str, ...]:
     """Names of what the builder of a network takes beside the schema.
@@ -130,6 +132,7 @@ def build_model(name: str, schema: Schema, *, seed: int = 0, **hyperparameters: 
 
 __all__ = [
     "MODELS",
+    "SEVERAL_TARGETS",
     "build_afm",
     "build_autoint",
     "build_bst",
