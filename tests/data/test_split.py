@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,19 @@ def test_repeat_goes_on_with_the_next_epoch(data):
     for _ in range(2):
         for inputs, _ in once.as_numpy_iterator():
             np.testing.assert_array_equal(next(repeated)[0]["ids"], inputs["ids"])
+
+
+def test_reading_can_begin_in_the_middle_of_a_later_epoch(data):
+    """What follows is what an uninterrupted reader would have seen from there on."""
+    whole = data.train.batches(shuffle=True, seed=3, repeat=True).as_numpy_iterator()
+    first = 2 * data.train.num_batches + 1
+    expected = list(itertools.islice(whole, first, first + data.train.num_batches))
+    late = data.train.batches(shuffle=True, seed=3, repeat=True, first_epoch=2, skip=1).as_numpy_iterator()
+    for (inputs, labels), (same_inputs, same_labels) in zip(expected, late, strict=False):
+        np.testing.assert_array_equal(inputs["ids"], same_inputs["ids"])
+        np.testing.assert_array_equal(labels, same_labels)
+    rest = data.train.batches(skip=1)
+    assert len(list(rest)) == rest.cardinality() == data.train.num_batches - 1
 
 
 def test_batches_serve_a_network_with_an_input_a_feature(data):

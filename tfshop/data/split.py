@@ -99,6 +99,8 @@ class Split:
         seed: int = 0,
         inputs: Mapping[str, InputSpec] | None = None,
         repeat: bool = False,
+        first_epoch: int = 0,
+        skip: int = 0,
     ) -> tf.data.Dataset:
         """Return the rows as a `tf.data.Dataset` of (inputs by name, labels of shape (b, 1)).
 
@@ -108,6 +110,8 @@ class Split:
             seed: The seed.
             inputs: The inputs of a network that wants them otherwise, e.g. one a feature; see `bind`. Default: packed.
             repeat: Go on with the next epoch for ever.
+            first_epoch: Number of the first epoch, from 0: its order is the one it would have had after those before.
+            skip: Batches of the first epoch to leave out, without reading them.
 
         Raises:
             ModelError: Where `inputs` asks for something the schema has not.
@@ -117,7 +121,7 @@ class Split:
         specs = self.schema.input_specs() if inputs is None else inputs
         one_row = {name: array[:1] for name, array in self.inputs.items()}
         bind(one_row, self.schema, specs)  # refuse before the first epoch, not in it
-        epochs = itertools.count()
+        epochs = itertools.count(first_epoch)
         signature = (
             {name: tf.TensorSpec((None, *spec.shape), spec.dtype, name) for name, spec in specs.items()},
             tf.TensorSpec((None, self.labels[:1].size), tf.float32),
@@ -126,18 +130,18 @@ class Split:
         def generate() -> Iterator[tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.float32]]]:
             for epoch in epochs:
                 order = np.random.default_rng([seed, epoch]).permutation(self.num_rows) if shuffle else None
-                yield from self._in_order(order, specs)
+                yield from self._in_order(order, specs, skip if epoch == first_epoch else 0)
                 if not repeat:
                     return
 
         dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-        cardinality = tf.data.INFINITE_CARDINALITY if repeat else self.num_batches
+        cardinality = tf.data.INFINITE_CARDINALITY if repeat else self.num_batches - skip
         return dataset.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(2)
 
     def _in_order(
-        self, order: npt.NDArray[np.int64] | None, specs: Mapping[str, InputSpec]
+        self, order: npt.NDArray[np.int64] | None, specs: Mapping[str, InputSpec], skip: int
     ) -> Iterator[tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.float32]]]:
-        for start in range(0, self.num_rows, self.batch_size):
+        for start in range(skip * self.batch_size, self.num_rows, self.batch_size):
             stop = start + self.batch_size
             rows = slice(start, stop) if order is None else order[start:stop]
             packed = {name: array[rows] for name, array in self.inputs.items()}
