@@ -19,7 +19,7 @@ from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.models import build_model
 from tfshop.training import History, train
-from tfshop.training.distribution import Workers, multi_worker_strategy
+from tfshop.training.distribution import Workers, multi_worker_strategy, requested_strategy
 from training import two_workers
 
 
@@ -150,6 +150,24 @@ def test_a_strategy_of_one_device_changes_nothing_but_rounding(clicks: Splits) -
 def test_addresses_that_cannot_work_are_refused(workers: list[str], index: int, message: str) -> None:
     with pytest.raises(PlanError, match=f"{message}.*Fix:"):
         multi_worker_strategy(workers, index)
+
+
+@pytest.mark.parametrize("config", [None, "", "{}", "[1]", '{"cluster": {"worker": []}, "task": {"index": 0}}'])
+def test_a_configuration_without_workers_is_refused(config: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    if config is not None:
+        monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(PlanError, match=r"TF_CONFIG is .* Expected JSON with cluster.worker"):
+        multi_worker_strategy()
+
+
+def test_what_a_command_line_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing asked, nothing distributed; half an answer is refused."""
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    assert requested_strategy(None, None) is None
+    for workers, index in (("10.0.0.1:1", None), (None, 0)):
+        with pytest.raises(PlanError, match="--workers and --worker-index belong together"):
+            requested_strategy(workers, index)
 
 
 def test_a_parameter_server_strategy_is_refused() -> None:

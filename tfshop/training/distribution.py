@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -18,6 +20,23 @@ from tfshop.training.weights import read_blocks, write_blocks
 Specs = Mapping[str, InputSpec]
 
 
+def requested_strategy(workers: str | None, index: int | None) -> Any:
+    """The strategy of a command line: over `workers`, else over `TF_CONFIG`, else None.
+
+    Args:
+        workers: Addresses separated by commas.
+        index: Which of them this process is.
+
+    Raises:
+        PlanError: For one without the other, and for a `TF_CONFIG` that names no worker.
+    """
+    if (workers is None) != (index is None):
+        raise PlanError("--workers and --worker-index belong together; one is missing. Fix: give both, or TF_CONFIG.")
+    if workers is not None and index is not None:
+        return multi_worker_strategy([part.strip() for part in workers.split(",")], index)
+    return multi_worker_strategy() if "TF_CONFIG" in os.environ else None
+
+
 def multi_worker_strategy(workers: Sequence[str] = (), index: int = 0) -> Any:
     """`MultiWorkerMirroredStrategy` over given addresses, or over those of the variable `TF_CONFIG`.
 
@@ -25,16 +44,17 @@ def multi_worker_strategy(workers: Sequence[str] = (), index: int = 0) -> Any:
     workers are there. Gradients travel as a ring of all-reduces, those of tables as their rows alone.
 
     Args:
-        workers: "host:port" of every worker, the same list everywhere; the first is the chief. None: `TF_CONFIG`.
+        workers: "host:port" of every worker, the same list everywhere; the first is the chief. Empty: `TF_CONFIG`.
         index: Which of them this process is.
 
     Raises:
-        PlanError: For an address without a port, or an index outside the list.
+        PlanError: For an address without a port, an index outside the list, or a `TF_CONFIG` that names no worker.
 
     Example:
         >>> strategy = multi_worker_strategy(["10.0.0.1:2222", "10.0.0.2:2222"], index=0)  # doctest: +SKIP
     """
     if not workers:
+        _require_cluster(os.environ.get("TF_CONFIG"))
         return tf.distribute.MultiWorkerMirroredStrategy()
     for address in workers:
         if not address.rpartition(":")[0] or not address.rpartition(":")[2].isdigit():
@@ -49,6 +69,19 @@ def multi_worker_strategy(workers: Sequence[str] = (), index: int = 0) -> Any:
         cluster, task_type="worker", task_id=index, rpc_layer="grpc"
     )
     return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+
+
+def _require_cluster(config: str | None) -> None:
+    try:
+        content = json.loads(config or "")
+        found = bool(content["cluster"]["worker"]) and int(content["task"]["index"]) >= 0
+    except (ValueError, KeyError, TypeError):
+        found = False
+    if not found:
+        raise PlanError(
+            f"TF_CONFIG is {config!r}. Expected JSON with cluster.worker, a list of host:port, and task. Fix: "
+            'TF_CONFIG=\'{"cluster": {"worker": ["10.0.0.1:2222"]}, "task": {"type": "worker", "index": 0}}\'.'
+        )
 
 
 class Workers:

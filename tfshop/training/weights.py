@@ -96,6 +96,6 @@ def _ranges(variable: Any) -> Iterator[tuple[int, int]]:
     """Runs of rows of about `BLOCK_BYTES`."""
     length = _length(variable)
     total = variable.shape.num_elements() * variable.dtype.size
-    rows = length if total <= BLOCK_BYTES else max(1, BLOCK_BYTES * length // total)
+    rows = max(1, length if total <= BLOCK_BYTES else BLOCK_BYTES * length // total)
     for start in range(0, length, rows):
         yield start, min(start + rows, length)
