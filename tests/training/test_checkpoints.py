@@ -121,6 +121,7 @@ def test_a_killed_training_resumes_to_the_same_weights_bit_for_bit(
     resumed = network(data, seed=9)  # other first weights: all of them come from the checkpoint
     history = train(resumed, data, checkpoint_dir=folder, checkpoint_every=EVERY, callbacks=[counter], **SETTINGS)
     model, expected = uninterrupted
+    assert resumed._training_state is None, "a later fit begins at the beginning"
     assert taken[0] == LAST_WRITTEN + 8 and taken[-1] == 3 * 38
     assert same_weights(everything(resumed), everything(model))
     assert figures(history) == figures(expected) and history.kept_epoch == expected.kept_epoch

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -238,12 +239,17 @@ class Beginning(keras.callbacks.Callback):
         self._position = position
         self._pending = position.step > 0
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Keras asks whatever stands here where to begin; it has no other way into an epoch's middle."""
-        self.model._training_state = self
+    @contextmanager
+    def of(self, model: Any) -> Iterator[None]:
+        """Let the next `fit` of a model begin here, and those after it at the beginning."""
+        model._training_state = self
+        try:
+            yield
+        finally:
+            model._training_state = None
 
     def maybe_load_initial_counters_from_ckpt(self, steps: Any, initial_epoch: Any, mode: Any) -> tuple[int, int]:
-        """Epoch and step."""
+        """Epoch and step; the name is Keras's, which asks the model's training state and nothing else."""
         return self._position.epoch, self._position.step
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -255,10 +261,6 @@ class Beginning(keras.callbacks.Callback):
         weights = [weight for metric in self.model.metrics for weight in metric.weights]
         for weight, value in zip(weights, self._position.metrics, strict=True):
             weight.assign(value)
-
-    def on_train_end(self, logs: Any = None) -> None:
-        """Let go of the model: its next training begins at the beginning."""
-        self.model._training_state = None
 
 
 def _require_same_training(folder: Path, found: Fingerprint, expected: Fingerprint) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -12,12 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfshop._keras import keras, tf
-from tfshop.data.schema import InputSpec
-from tfshop.data.split import Split
 from tfshop.errors import PlanError
 from tfshop.training.weights import read_blocks, write_blocks
-
-Specs = Mapping[str, InputSpec]
 
 
 def requested_strategy(workers: str | None, index: int | None) -> Any:
@@ -136,22 +132,23 @@ class Workers:
             for mine, theirs in zip(copy.weights, model.weights, strict=True):
                 write_blocks(theirs, read_blocks(mine))
 
-    def feed(self, split: Split, specs: Specs, *, seed: int, first_epoch: int, skip: int) -> Any:
-        """Endless shuffled batches; under a strategy, each replica's share of them."""
+    def feed(self, read: Callable[[], Any], batch_size: int) -> Any:
+        """Endless batches for `model.fit`; under a strategy, each replica's share of them.
 
-        def batches() -> Any:
-            return split.batches(shuffle=True, seed=seed, inputs=specs, repeat=True, first_epoch=first_epoch, skip=skip)
-
+        Args:
+            read: Gives the data set of whole batches, the same on every worker.
+            batch_size: Rows of a whole batch.
+        """
         if self._strategy is None:
-            return batches()
+            return read()
         replicas = self._strategy.num_replicas_in_sync
-        size = -(-split.batch_size // replicas)
+        size = -(-batch_size // replicas)
 
         def of_pipeline(context: Any) -> Any:
             here = replicas // context.num_input_pipelines
             first = context.input_pipeline_id * here
             mine = tf.data.Dataset.range(first, first + here, output_type=tf.int32)
-            return batches().flat_map(
+            return read().flat_map(
                 lambda inputs, labels: mine.map(
                     lambda replica: _share(inputs, labels, tf.range(size) * replicas + replica, size * replicas)
                 )
@@ -159,30 +156,31 @@ class Workers:
 
         return self._strategy.distribute_datasets_from_function(of_pipeline)
 
-    def scores(self, model: Any, batches: Any, num_rows: int) -> NDArray[Any]:
-        """Outputs of a model on all rows, in order; replicas take the batches in turns.
+    def scores(self, model: Any, batches: Any, num_rows: int) -> Any:
+        """Outputs of a model on all rows, in order, as `model.predict` gives them; replicas take batches in turns.
 
         Args:
-            model: As `place` yields it.
+            model: As `place` yields it; every output (batch, 1).
             batches: Finite data set of (inputs, labels).
             num_rows: Rows in it.
         """
         if self._strategy is None:
-            return np.asarray(model.predict(batches, verbose=0))
+            return model.predict(batches, verbose=0)
         score = self._scoring(model)
         replicas = self._strategy.num_replicas_in_sync
 
         def of_replica(context: Any) -> Any:
-            found = np.zeros((num_rows, *model.output_shape[1:]), np.float32)
+            found = np.zeros((num_rows, len(model.outputs)), np.float32)
             start = 0
             for number, (inputs, labels) in enumerate(batches):
-                stop = start + int(labels.shape[0])
+                stop = start + int(tf.nest.flatten(labels)[0].shape[0])
                 if number % replicas == context.replica_id_in_sync_group:
                     found[start:stop] = score(inputs).numpy()
                 start = stop
             return tf.constant(found)
 
-        return self._sum(of_replica)
+        found = self._sum(of_replica)
+        return found if len(model.outputs) == 1 else np.split(found, len(model.outputs), axis=1)
 
     def require_same(self, number: int, what: str) -> None:
         """Raise on every worker where they do not all have the same number.
@@ -207,7 +205,11 @@ class Workers:
 
     def _scoring(self, model: Any) -> Any:
         if self._score is None or self._score[0] is not model:
-            self._score = model, tf.function(lambda inputs: model(inputs, training=False), reduce_retracing=True)
+
+            def side_by_side(inputs: Any) -> Any:
+                return tf.concat(tf.nest.flatten(model(inputs, training=False)), axis=1)
+
+            self._score = model, tf.function(side_by_side, reduce_retracing=True)
         return self._score[1]
 
     def _from_chief(self, block: NDArray[Any]) -> NDArray[Any]:
@@ -225,6 +227,6 @@ def _share(inputs: Any, labels: Any, positions: Any, slots: int) -> Any:
     Rows of a gradient are gathered from all workers, which TensorFlow can do for one number of rows only. So a last,
     smaller batch is filled up with rows that it has, weight 0, and the others weigh so much that the mean is theirs.
     """
-    rows = tf.shape(labels)[0]
+    rows = tf.shape(tf.nest.flatten(labels)[0])[0]
     mine = tf.nest.map_structure(lambda values: tf.gather(values, positions % rows), (inputs, labels))
     return (*mine, tf.cast(positions < rows, tf.float32) * (slots / tf.cast(rows, tf.float32)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from os import PathLike
 from typing import Any, Literal
 
@@ -36,6 +37,7 @@ from tfshop.training.noise import noise_by_step
 from tfshop.training.progress import PredictionLine, ProgressLine
 
 SCORING_BATCH = 8192
+NOT_IN_FINGERPRINT = ("epochs", "steps_per_execution", "description", "callbacks")  # these change no step
 STEPS_PER_EXECUTION = 8  # fewer trips through Python; callbacks see every eighth step
 
 
@@ -166,17 +168,19 @@ def fit(
     if checkpoints is not None:
         position, writers = _go_on(model, split, data.validation, watcher, checkpoints)
     if not watcher.done:
-        feed = workers.feed(split, specs, seed=settings.seed, first_epoch=position.epoch, skip=position.step)
+        read = partial(split.batches, shuffle=True, seed=settings.seed, inputs=specs, repeat=True)
+        feed = workers.feed(partial(read, first_epoch=position.epoch, skip=position.step), split.batch_size)
         bar = ProgressLine(
             settings.description, settings.epochs * split.num_batches, done=position.epoch * split.num_batches
         )
-        with noise_by_step(model, settings.seed):
+        beginning = Beginning(position)
+        with noise_by_step(model, settings.seed), beginning.of(model):
             model.fit(
                 feed,
                 steps_per_epoch=split.num_batches,
                 epochs=settings.epochs,
                 verbose=0,
-                callbacks=[Beginning(position), watcher, *writers, *settings.callbacks, bar],
+                callbacks=[beginning, watcher, *writers, *settings.callbacks, bar],
             )
     return watcher.finish(model)
 
@@ -189,8 +193,8 @@ def _go_on(
     watcher.best = BestOnDisk(checkpoints.place, writes=workers.is_chief)
     if workers.is_chief:
         prepare_folder(checkpoints)
-    kept = ("learning_rate", "seed", "patience", "loss", "keep_best")
-    prints = fingerprint(model, split, validation, {name: getattr(settings, name) for name in kept})
+    kept = {name: value for name, value in vars(settings).items() if name not in NOT_IN_FINGERPRINT}
+    prints = fingerprint(model, split, validation, kept)
     with workers.scope():
         position = restore(checkpoints, prints, model, watcher)
     workers.require_same(int(model.optimizer.iterations.numpy()), "steps in their checkpoints")
