@@ -41,6 +41,7 @@ bench: setup
 	$(BIN)/python benchmarks/stock_route.py
 	$(BIN)/python benchmarks/distillation.py
 	$(BIN)/python benchmarks/data_scale.py
+	$(BIN)/python benchmarks/training_speed.py
 
 clean:
 	rm -rf $(VENV) report build *.egg-info .mypy_cache .ruff_cache .pytest_cache

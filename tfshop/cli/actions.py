@@ -31,6 +31,7 @@ from tfshop.report.report import KNOWN
 from tfshop.result import SAVED_MODEL, Result
 from tfshop.runtime import Scorer, bytes_by_part, compare_latency, lookup_tables, read_graph, sparsity_by_tensor
 from tfshop.runtime.sources import model_bytes
+from tfshop.training.distribution import Workers, requested_strategy
 
 SCHEMA_FILE = "tfshop_schema.json"
 
@@ -56,11 +57,19 @@ def demo(fraction: float, out: Path, seed: int) -> Outcome:
     return Outcome(_report_data(report), lambda: None)
 
 
-def train(task: Task, out: Path) -> Outcome:
-    """Train and write a SavedModel with its fitted schema."""
+def train(task: Task, out: Path, how: Mapping[str, Any]) -> Outcome:
+    """Train and write a SavedModel with its fitted schema; of several workers the first one writes."""
     require_replaceable(out, SAVED_MODEL)
+    strategy = requested_strategy(how["workers"], how["worker_index"])  # before TensorFlow has worked on anything
     data = task.prepare()
-    model = task.trained_model(data)
+    model = task.trained_model(
+        data,
+        checkpoint_dir=how["checkpoint"],
+        checkpoint_every="epoch" if how["checkpoint_every"] is None else how["checkpoint_every"],
+        strategy=strategy,
+    )
+    if not Workers(strategy).is_chief:
+        return Outcome({"folder": None}, lambda: print(f"done; the first worker writes {out}"))
     with new_folder(out) as folder:
         model.save(str(folder), save_format="tf", include_optimizer=False)
         (folder / SCHEMA_FILE).write_text(data.schema.to_json(), encoding="utf-8")

@@ -74,11 +74,23 @@ def train(
     hidden: Hidden = "400,400,400",
     epochs: Epochs = 10,
     seed: Seed = 0,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Folder for checkpoints; a training that was killed goes on from the last.")
+    ] = None,
+    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between two. Default: one an epoch.")] = None,
+    workers: Annotated[
+        str | None, typer.Option(help="host:port of every worker, separated by commas. Default: TF_CONFIG, if set.")
+    ] = None,
+    worker_index: Annotated[int | None, typer.Option(help="With --workers: which of them this is, from 0.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a network on a table and write it as a SavedModel."""
+    """Train a network on a table and write it as a SavedModel.
+
+    With --workers, or TF_CONFIG in the environment, start the same command once for every worker; the first writes.
+    """
     options = dict(locals())
-    _run(lambda actions: actions.train(_task(options), out), as_json)
+    how = {name: options[name] for name in ("checkpoint", "checkpoint_every", "workers", "worker_index")}
+    _run(lambda actions: actions.train(_task(options), out, how), as_json)
 
 
 @app.command()

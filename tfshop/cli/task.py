@@ -57,13 +57,13 @@ class Task:
         batch_size = _batch_size(table.num_rows)
         return prepare(table, schema, split=self._split(table), batch_size=batch_size)
 
-    def trained_model(self, data: Splits) -> Any:
-        """Build the network and train it."""
+    def trained_model(self, data: Splits, **how: Any) -> Any:
+        """Build the network and train it; `how` are further arguments of `train`."""
         known = known_hyperparameters(self.model)  # a factorization machine has no tower
         settings = {"dimension": self.dimension, "hidden": self.hidden}
         settings = {name: value for name, value in settings.items() if name in known}
         model = build_model(self.model, data.schema, seed=self.seed, **settings)
-        train(model, data, epochs=self.epochs, seed=self.seed)
+        train(model, data, epochs=self.epochs, seed=self.seed, **how)
         return model
 
     def _schema(self, table: Table) -> Schema:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from os import PathLike
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +16,29 @@ from sklearn.metrics import log_loss, roc_auc_score
 from tfshop._keras import keras
 from tfshop.data.split import Split, Splits
 from tfshop.errors import DataError, PlanError
+from tfshop.training.checkpoints import (
+    Beginning,
+    BestInMemory,
+    BestOnDisk,
+    BestWeights,
+    Checkpoints,
+    CheckpointWriter,
+    Position,
+    prepare_folder,
+    restore,
+)
 from tfshop.training.checks import require_functional
+from tfshop.training.distribution import Workers
+from tfshop.training.fingerprint import fingerprint
 from tfshop.training.history import Epoch, History
 from tfshop.training.inputs import model_specs
 from tfshop.training.lazy_adam import LazyAdam
+from tfshop.training.noise import noise_by_step
 from tfshop.training.outputs import arrange_outputs
 from tfshop.training.progress import PredictionLine, ProgressLine
 
 SCORING_BATCH = 8192
+NOT_IN_FINGERPRINT = ("epochs", "steps_per_execution", "description", "callbacks")  # these change no step
 STEPS_PER_EXECUTION = 8  # fewer trips through Python; callbacks see every eighth step
 
 
@@ -61,7 +78,7 @@ class FitSettings:
             )
 
 
-def train(
+def train(  # noqa: PLR0913  (the whole surface of a training, all of it by keyword)
     model: Any,
     data: Splits,
     *,
@@ -71,6 +88,10 @@ def train(
     seed: int = 0,
     callbacks: Sequence[Any] = (),
     loss_weights: Mapping[str, float] | None = None,
+    checkpoint_dir: str | PathLike[str] | None = None,
+    checkpoint_every: int | Literal["epoch"] = "epoch",
+    resume: bool = True,
+    strategy: Any = None,
 ) -> History:
     """Train a click network in place: lazy Adam, early stopping on validation AUC, the best weights kept.
 
@@ -85,19 +106,26 @@ def train(
         epochs: Most epochs to train.
         learning_rate: Step size.
         patience: Epochs without a better validation AUC before training stops.
-        seed: Seed of the order of rows.
-        callbacks: Any Keras callbacks, TensorBoard among them.
+        seed: Seed of the order of rows and of dropout.
+        callbacks: Any Keras callbacks, TensorBoard among them; what they remember is not in a checkpoint.
         loss_weights: Target to its weight in the sum of the losses; 1 for those not named.
+        checkpoint_dir: Folder for checkpoints; None for none. A training that was killed and is started again with
+            the same arguments ends with the same weights, bit for bit, on one worker with the same number of threads.
+        checkpoint_every: Optimizer steps between two checkpoints, or "epoch"; an epoch always ends with one.
+        resume: Go on from the last checkpoint; False removes those that are there.
+        strategy: A synchronous `tf.distribute` strategy. The batch is that of all replicas together: each reads its
+            share. A model built outside of `strategy.scope()` is copied into it, which takes its memory again.
 
     Returns:
         What happened, one row an epoch.
 
     Raises:
         ModelError: Where the model is not functional, or its inputs or outputs are not those of the data.
-        PlanError: For hyperparameters out of range.
+        PlanError: For hyperparameters out of range, and where the checkpoint is that of another training.
+        DataError: For a damaged checkpoint.
 
     Example:
-        >>> history = train(model, data, epochs=2)  # doctest: +SKIP
+        >>> history = train(model, data, epochs=2, checkpoint_dir="checkpoints/mlp")  # doctest: +SKIP
     """
     require_functional(model)
     settings = FitSettings(
@@ -109,10 +137,21 @@ def train(
         description=f"training {getattr(model, 'name', 'model')}",
         loss_weights=loss_weights,
     )
-    return fit(arrange_outputs(model, data.schema), data, settings)
+    checkpoints = None if checkpoint_dir is None else Checkpoints(checkpoint_dir, checkpoint_every, resume)
+    workers = Workers(strategy)
+    with workers.place(model) as placed:
+        return fit(arrange_outputs(placed, data.schema), data, settings, checkpoints=checkpoints, workers=workers)
 
 
-def fit(model: Any, data: Splits, settings: FitSettings, *, train_split: Split | None = None) -> History:
+def fit(
+    model: Any,
+    data: Splits,
+    settings: FitSettings,
+    *,
+    train_split: Split | None = None,
+    checkpoints: Checkpoints | None = None,
+    workers: Workers | None = None,
+) -> History:
     """Fit `model` in place along `settings`.
 
     Args:
@@ -120,21 +159,56 @@ def fit(model: Any, data: Splits, settings: FitSettings, *, train_split: Split |
         data: Splits; validation decides on early stopping.
         settings: How to fit.
         train_split: Rows to train on, where they are not `data.train` (soft targets, say).
+        checkpoints: Where the training is written down, and gone on with.
+        workers: Who trains together; `model` has to be one that they `place`.
     """
-    split = train_split or data.train
+    split, workers = train_split or data.train, workers or Workers()
     specs = model_specs(model)
     keras.utils.set_random_seed(settings.seed)
-    model.compile(
-        optimizer=LazyAdam(settings.learning_rate),
-        loss=settings.loss,
-        loss_weights=_loss_weights(settings, data.schema.targets),
-        steps_per_execution=min(settings.steps_per_execution, split.num_batches),
-    )
-    watcher = _ValidationWatcher(data.validation, specs, settings)
-    bar = ProgressLine(settings.description, settings.epochs * split.num_batches)
-    batches = split.batches(shuffle=True, seed=settings.seed, inputs=specs, outputs=model.output_names)
-    model.fit(batches, epochs=settings.epochs, verbose=0, callbacks=[watcher, *settings.callbacks, bar])
-    return watcher.finish()
+    with workers.scope():
+        model.compile(
+            optimizer=LazyAdam(settings.learning_rate),
+            loss=settings.loss,
+            loss_weights=_loss_weights(settings, data.schema.targets),
+            steps_per_execution=min(settings.steps_per_execution, split.num_batches),
+        )
+    watcher = _ValidationWatcher(data.validation, specs, settings, workers)
+    position, writers = Position(), list[Any]()
+    if checkpoints is not None:
+        position, writers = _go_on(model, split, data.validation, watcher, checkpoints)
+    if not watcher.done:
+        how = {"inputs": specs, "outputs": model.output_names}
+        read = partial(split.batches, shuffle=True, seed=settings.seed, repeat=True, **how)
+        feed = workers.feed(partial(read, first_epoch=position.epoch, skip=position.step), split.batch_size)
+        bar = ProgressLine(
+            settings.description, settings.epochs * split.num_batches, done=position.epoch * split.num_batches
+        )
+        beginning = Beginning(position)
+        with noise_by_step(model, settings.seed), beginning.of(model):
+            model.fit(
+                feed,
+                steps_per_epoch=split.num_batches,
+                epochs=settings.epochs,
+                verbose=0,
+                callbacks=[beginning, watcher, *writers, *settings.callbacks, bar],
+            )
+    return watcher.finish(model)
+
+
+def _go_on(
+    model: Any, split: Split, validation: Split, watcher: _ValidationWatcher, checkpoints: Checkpoints
+) -> tuple[Position, list[Any]]:
+    """Restore the last checkpoint, and say who writes the next."""
+    workers, settings = watcher.workers, watcher.settings
+    watcher.best = BestOnDisk(checkpoints.place, writes=workers.is_chief)
+    if workers.is_chief:
+        prepare_folder(checkpoints)
+    kept = {name: value for name, value in vars(settings).items() if name not in NOT_IN_FINGERPRINT}
+    prints = fingerprint(model, split, validation, kept)
+    with workers.scope():
+        position = restore(checkpoints, prints, model, watcher)
+    workers.require_same(int(model.optimizer.iterations.numpy()), "steps in their checkpoints")
+    return position, [CheckpointWriter(checkpoints, prints, watcher, writes=workers.is_chief, position=position)]
 
 
 def predict(model: Any, split: Split, *, description: str | None = None) -> NDArray[np.float32]:
@@ -169,14 +243,16 @@ def _loss_weights(settings: FitSettings, targets: Sequence[str]) -> list[float] 
 class _ValidationWatcher(keras.callbacks.Callback):
     """Score validation after each epoch, keep the best weights, stop when nothing is gained."""
 
-    def __init__(self, validation: Split, specs: Any, settings: FitSettings) -> None:
+    def __init__(self, validation: Split, specs: Any, settings: FitSettings, workers: Workers) -> None:
         super().__init__()
         self._batches = validation.with_batch_size(SCORING_BATCH).batches(inputs=specs)
         self._labels = validation.labels_by_target
         self._schema = validation.schema
-        self._settings = settings
+        self._num_rows = validation.num_rows
+        self.settings = settings
+        self.workers = workers
+        self.best: BestWeights = BestInMemory()
         self._rows: list[Epoch] = []
-        self._best_weights: list[np.ndarray] | None = None
         self._best = 0
         self._stopped = False
 
@@ -203,24 +279,39 @@ class _ValidationWatcher(keras.callbacks.Callback):
         )
         logs["validation_auc"] = row.validation_auc
         self._rows.append(row)
-        if self._settings.keep_best:
+        if self.settings.keep_best:
             self._keep(row)
 
     def _probabilities(self) -> NDArray[np.float64]:
-        scores = _columns(self.model.predict(self._batches, verbose=0)).astype(np.float64)
-        on_logits = getattr(self._settings.loss, "name", "") == "distillation" and self._settings.loss.from_logits
+        found = self.workers.scores(self.model, self._batches, self._num_rows)
+        scores = _columns(found).astype(np.float64)
+        on_logits = getattr(self.settings.loss, "name", "") == "distillation" and self.settings.loss.from_logits
         return 1.0 / (1.0 + np.exp(-scores)) if on_logits else scores
 
     def _keep(self, row: Epoch) -> None:
         if not self._best or row.validation_auc > self._rows[self._best - 1].validation_auc:
             self._best = row.epoch
-            self._best_weights = self.model.get_weights()
-        elif self._settings.patience is not None and row.epoch - self._best >= self._settings.patience:
-            self._stopped = row.epoch < self._settings.epochs
+            self.best.keep(row.epoch, self.model.weights, last=row.epoch == self.settings.epochs)
+        elif self.settings.patience is not None and row.epoch - self._best >= self.settings.patience:
+            self._stopped = row.epoch < self.settings.epochs
             self.model.stop_training = True
 
-    def finish(self) -> History:
+    @property
+    def done(self) -> bool:
+        """Whether no epoch is left to train."""
+        return self._stopped or len(self._rows) >= self.settings.epochs
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint has to hold."""
+        return {"epochs": [asdict(row) for row in self._rows], "best": self._best, "stopped": self._stopped}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state`."""
+        self._rows = [Epoch(**row) for row in state["epochs"]]
+        self._best, self._stopped = state["best"], state["stopped"]
+
+    def finish(self, model: Any) -> History:
         """Put the best weights back and tell what happened."""
-        if self._best_weights is not None and self._best != len(self._rows):
-            self.model.set_weights(self._best_weights)
+        if self._best and self._best != len(self._rows):
+            self.best.put_back(self._best, model.weights)
         return History(tuple(self._rows), kept_epoch=self._best or len(self._rows), stopped_early=self._stopped)

@@ -15,18 +15,21 @@ class ProgressLine(keras.callbacks.Callback):
     Args:
         description: What is being trained.
         steps: Steps of all epochs together.
+        done: Steps of the epochs that were trained before.
     """
 
-    def __init__(self, description: str, steps: int) -> None:
+    def __init__(self, description: str, steps: int, done: int = 0) -> None:
         super().__init__()
         self._description = description
         self._steps = steps
+        self._done = done
         self._stack = ExitStack()
         self._seen = 0
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Open the line."""
         self._advance = self._stack.enter_context(_console.progress(self._description, self._steps))
+        self._advance(self._done)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Forget the step of the epoch before."""
