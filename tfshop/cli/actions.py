@@ -15,8 +15,8 @@ from tfshop._console import say
 from tfshop._folders import new_folder, require_replaceable
 from tfshop._keras import keras
 from tfshop.artifact import MANIFEST, Artifact, require_artifact_or_nothing
+from tfshop.cli.source import Source
 from tfshop.cli.task import Task, read_plan, schema_of_training
-from tfshop.data import read_table
 from tfshop.data.encoding import encode_groups
 from tfshop.data.labels import read_labels
 from tfshop.demo import DemoSettings, run_demo
@@ -112,10 +112,10 @@ def _written(result: Result, places: Mapping[str, Path | None]) -> Outcome:
     return Outcome(data, show, limit_missed=not result.met)
 
 
-def evaluate(folder: Path, table_path: str, baseline: Path | None) -> Outcome:
+def evaluate(folder: Path, source: Source, baseline: Path | None) -> Outcome:
     """Score a table with an artifact; the threshold is the one chosen when it was made."""
     artifact = Artifact.load(folder)
-    table = read_table(table_path)
+    table = source.read()
     labels = read_labels(table, artifact.schema.target)
     inputs = artifact.schema.encode(table)
     scores = Scorer(artifact)(inputs)
@@ -128,7 +128,7 @@ def evaluate(folder: Path, table_path: str, baseline: Path | None) -> Outcome:
         other = Artifact.load(baseline)
         difference = auc_difference(labels, scores, Scorer(other)(other.schema.encode(table)))
         data["auc_difference"] = {"difference": difference.difference, "low": difference.low, "high": difference.high}
-    return Outcome(data, lambda: _print_rows(f"{folder} on {table_path}", data))
+    return Outcome(data, lambda: _print_rows(f"{folder} on {table.name}", data))
 
 
 def benchmark(files: Sequence[Path], batch: str, threads: int, seconds: float) -> Outcome:

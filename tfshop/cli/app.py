@@ -25,7 +25,19 @@ app = typer.Typer(
 LIMIT_MISSED = 1
 INPUT_ERROR = 2
 
-Table = Annotated[str, typer.Argument(help="CSV or Parquet file, or a glob in quotes: one row an exposure.")]
+Table = Annotated[
+    str,
+    typer.Argument(help="CSV or Parquet file, a glob in quotes, or a database (mysql://…): one row an exposure."),
+]
+Query = Annotated[
+    str | None,
+    typer.Option(help="For a database: the SELECT. The password is best left to the environment's TFSHOP_DB_PASSWORD."),
+]
+Parameter = Annotated[list[str] | None, typer.Option(help="NAME=VALUE for a :NAME of the query; may be repeated.")]
+ResumeKey = Annotated[
+    str | None, typer.Option(help="Unique column of the query: a read that broke off goes on after its last value.")
+]
+Cache = Annotated[Path | None, typer.Option(help="Folder that keeps the query's rows for later commands.")]
 Target = Annotated[str, typer.Option(help="Column with the outcome, 0 or 1.")]
 Model = Annotated[str, typer.Option(help="Network: a key of tfshop.MODELS, such as mlp, deepfm or dcn.")]
 Group = Annotated[str | None, typer.Option(help="Column that names the user, for AUC within users.")]
@@ -69,6 +81,10 @@ def train(
     dimension: Dimension = 16,
     hidden: Hidden = "400,400,400",
     epochs: Epochs = 10,
+    query: Query = None,
+    parameter: Parameter = None,
+    resume_key: ResumeKey = None,
+    cache: Cache = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -102,6 +118,10 @@ def compress(
     dimension: Dimension = 16,
     hidden: Hidden = "400,400,400",
     epochs: Epochs = 10,
+    query: Query = None,
+    parameter: Parameter = None,
+    resume_key: ResumeKey = None,
+    cache: Cache = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -120,10 +140,15 @@ def evaluate(
     artifact: Annotated[Path, typer.Argument(help="Folder of an artifact.")],
     table: Table,
     baseline: Annotated[Path | None, typer.Option(help="Artifact to compare with, on the same rows.")] = None,
+    query: Query = None,
+    parameter: Parameter = None,
+    resume_key: ResumeKey = None,
+    cache: Cache = None,
     as_json: AsJson = False,
 ) -> None:
     """Score all rows of a table with an artifact's file and measure the scores."""
-    _run(lambda actions: actions.evaluate(artifact, table, baseline), as_json)
+    source = _source(dict(locals()))
+    _run(lambda actions: actions.evaluate(artifact, source, baseline), as_json)
 
 
 @app.command()
@@ -186,12 +211,27 @@ def _task(options: Mapping[str, Any]) -> Any:
     """The options that say what is learned from which rows."""
     from tfshop.cli.task import Task
 
-    names = ("table", "target", "model", "group", "time", "validation", "test", "schema", "dimension", "epochs", "seed")
+    names = ("target", "model", "group", "time", "validation", "test", "schema", "dimension", "epochs", "seed")
     listed: dict[str, Any] = {
         "exclude": tuple(part.strip() for part in options["exclude"].split(",") if part.strip()),
         "hidden": _integers("--hidden", options["hidden"]),
     }
-    return Task(**{name: options[name] for name in names}, **listed)
+    return Task(source=_source(options), **{name: options[name] for name in names}, **listed)
+
+
+def _source(options: Mapping[str, Any]) -> Any:
+    """The options that say where the rows are."""
+    from tfshop.cli.source import Source
+
+    named = tuple(_name_and_value(text) for text in options["parameter"] or ())
+    return Source(options["table"], options["query"], named, options["resume_key"], options["cache"])
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise typer.BadParameter(f"--parameter is {text!r}. Expected NAME=VALUE, as day=2024-01-31.")
+    return name, value
 
 
 def _integers(option: str, text: str) -> tuple[int, ...]:

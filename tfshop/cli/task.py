@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tfshop._console import say
-from tfshop.data import GroupSplit, RandomSplit, Schema, TimeSplit, prepare, read_table
+from tfshop.cli.source import Source
+from tfshop.data import GroupSplit, RandomSplit, Schema, TimeSplit, prepare
 from tfshop.data.split import Splits
 from tfshop.data.table import Table
 from tfshop.errors import DataError, ModelError, SchemaError, TfshopError
@@ -24,7 +25,7 @@ BATCHES_AN_EPOCH = 100  # a small table in large batches would see a handful of 
 class Task:
     """Options of a command, as they were given."""
 
-    table: str
+    source: Source
     target: str
     model: str
     group: str | None
@@ -50,7 +51,7 @@ class Task:
 
     def prepare(self) -> Splits:
         """Read, infer or read the schema, split and encode."""
-        table = read_table(self.table)
+        table = self.source.read()
         schema = self._schema(table)
         for line in schema.describe().splitlines():
             say(f"  {line}")

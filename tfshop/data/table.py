@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from tfshop.data.columns import quote, text_literal
 from tfshop.data.splits import ROW
+from tfshop.data.databases import DatabaseRead, is_address, read_database
 from tfshop.errors import DataError
 
 _CSV = (".csv", ".tsv", ".txt")
@@ -51,6 +52,7 @@ class Table:
         beside: Further columns of the same rows, found in `numbered_rows` only.
         first_row: The number of the first row, where the table is a piece of a longer one.
         settings: DuckDB settings of every connection, such as its memory limit.
+        owner: What has to live as long as the files are wanted, None where they stay.
 
     Example:
         >>> import pyarrow as pa
@@ -66,6 +68,7 @@ class Table:
     beside: pa.Table | None = field(default=None, repr=False, kw_only=True)
     first_row: int = field(default=0, kw_only=True)
     settings: Mapping[str, str] = field(default_factory=dict, repr=False, kw_only=True)
+    owner: object = field(default=None, repr=False, kw_only=True)
 
     @property
     def is_text(self) -> bool:
@@ -239,20 +242,41 @@ class _Hashed:
     def close(self) -> None: ...
 
 
-def read_table(source: object, *, types: Mapping[str, str] | None = None) -> Table:
-    """Return a lazy table over files or a frame.
+def read_table(
+    source: object,
+    *,
+    types: Mapping[str, str] | None = None,
+    query: str | None = None,
+    parameters: Mapping[str, object] | None = None,
+    resume_key: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    chunk_rows: int = 100_000,
+) -> Table:
+    """Return a lazy table over files, a frame, or the rows of a database's query.
 
     A CSV file has a header line; its column types are read off the first 200,000 rows. Integers written with leading
     zeros ('00123') stay text where those rows show them; to be sure of any column, name its type:
     `types={"item_code": "VARCHAR"}`. Row numbers in messages count from 0.
 
+    A query's rows are streamed into Parquet files, never into memory as a whole. With `resume_key` they are read in
+    order of that column, up to the largest value it had at the start, and a read that broke off goes on after the last
+    row kept when it is asked for again; without it, it starts over. The password may stand in the address or in the
+    environment's TFSHOP_DB_PASSWORD; it is not logged, shown or stored. See docs/databases.md.
+
     Args:
-        source: A CSV, TSV (also .gz) or Parquet path or glob, a list of such paths, a pandas DataFrame, or a pyarrow
-            Table.
+        source: A CSV, TSV (also .gz) or Parquet path or glob, a list of such paths, a pandas DataFrame, a pyarrow
+            Table, or the address of a database: `mysql://user@host/shop`, `postgresql://…`, `sqlite:///shop.db`.
         types: Column name to DuckDB type, for CSV files.
+        query: For a database: a SELECT, in which `:name` stands for a parameter.
+        parameters: The parameters' values.
+        resume_key: A unique, indexed column of the query's answer.
+        cache: A folder that keeps the rows, which are then not read again until it is removed. Default: they are read
+            anew each time, and removed with the table.
+        chunk_rows: Rows read at a time.
 
     Raises:
-        DataError: For a missing or unreadable file, columns of mixed types, or a table without rows.
+        DataError: For a missing or unreadable file, columns of mixed types, a table without rows, or a database that
+            cannot be read or breaks off.
 
     Example:
         >>> import pyarrow as pa
@@ -261,6 +285,19 @@ def read_table(source: object, *, types: Mapping[str, str] | None = None) -> Tab
     """
     if isinstance(source, Table):
         return source
+    if isinstance(source, str) and is_address(source):
+        if types:
+            raise DataError(
+                "types= is for CSV files, and the source is a database. Expected casts in the query. "
+                "Fix: query='SELECT CAST(code AS CHAR) AS code, … FROM …'."
+            )
+        read = DatabaseRead(query or "", dict(parameters or {}), resume_key, chunk_rows)
+        return _from_database(source, read, None if cache is None else Path(cache))
+    if query is not None or parameters or resume_key is not None or cache is not None:
+        raise DataError(
+            "query=, parameters=, resume_key= and cache= are for databases, and the source is none. Expected an "
+            "address such as mysql://user@host/shop. Fix: leave them out, or correct the address."
+        )
     table = _from_files(source, types or {}) if _is_path(source) else _from_memory(source)
     if not table.sql("SELECT 1 FROM rows LIMIT 1"):
         raise DataError(
@@ -268,6 +305,13 @@ def read_table(source: object, *, types: Mapping[str, str] | None = None) -> Tab
             "Fix: check how it was written."
         )
     return table
+
+
+def _from_database(source: str, read: DatabaseRead, cache: Path | None) -> Table:
+    from tfshop.data.datasets.complete_journey import cache_folder  # noqa: PLC0415  (it imports this file)
+
+    spill, name, owner = read_database(source, read, cache, cache_folder() / "databases")
+    return replace(_from_files(list(spill.files), {}), name=name, owner=owner)
 
 
 def _is_path(source: object) -> bool:
