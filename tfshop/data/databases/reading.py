@@ -167,7 +167,8 @@ class _KeyedRead:
                 f"resume_key {self._name!r} is NULL in some rows, which no key would reach. Expected a value in every "
                 f"row. Fix: add WHERE {self._name} IS NOT NULL, or name the primary key."
             )
-        upper = self._scalar(f"SELECT max({self._key}) FROM {self._rows}")
+        # PostgreSQL has no max() of UUIDs, but an order of them.
+        upper = self._scalar(f"SELECT {self._key} FROM {self._rows} ORDER BY {self._key} DESC LIMIT 1")
         if upper is not None and type(upper).__name__ not in KEY_TYPES:
             raise DataError(
                 f"resume_key {self._name!r} holds {type(upper).__name__} values ({upper!r}). Expected integers, text, "
@@ -188,10 +189,11 @@ class _KeyedRead:
         since = "" if last is None else f"{self._key} > :{_LAST} AND "
         text = f"SELECT * FROM {self._rows} WHERE {since}{self._key} <= :{_UPPER} ORDER BY {self._key} LIMIT :{_LIMIT}"
         bounds = {_UPPER: self._spill.upper, _LIMIT: self._read.chunk_rows, **({_LAST: last} if since else {})}
-        found = next(_parts(self._connection, text, {**self._read.parameters, **bounds}, self._read), None)
-        if found is not None:
-            self._require_unique(*found)
-        return found
+        found = list(_parts(self._connection, text, {**self._read.parameters, **bounds}, self._read))
+        if not found:
+            return None
+        self._require_unique(*found[0])
+        return found[0]  # there is no second: the limit is the size of a part
 
     def _require_unique(self, part: pa.Table, last: Any) -> None:
         """Raise where two rows of a part have one key, or rows after it have its last: they would be skipped."""
