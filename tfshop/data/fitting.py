@@ -29,8 +29,8 @@ _COUNT = "tfshop_count"  # no name a user's column is likely to have
 def fit_vocabularies(table: Table, part_sql: str, schema: Schema) -> dict[str, Vocabulary]:
     """Return the vocabulary of every table, counted over the rows where `part_sql` is 0."""
     found = {}
-    with progress("counting ids", total=len(schema.table_names)) as advance:
-        for name in schema.table_names:
+    with progress("counting ids", total=len(schema.vocabulary_names)) as advance:
+        for name in schema.vocabulary_names:
             found[name] = _count(table, schema, name, part_sql)
             advance()
     return found

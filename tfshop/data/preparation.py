@@ -117,7 +117,7 @@ def _on_disk(
             groups = encode_groups(rows(), schema.group) if schema.group else None
             survey = folder.write_survey(parts, labels, groups)
             del parts, labels, groups  # as large as the table is long
-        vocabularies = folder.read_vocabularies(schema.table_names)
+        vocabularies = folder.read_vocabularies(schema.vocabulary_names)
         if vocabularies is None:
             vocabularies = fit_vocabularies(*_training_rows(rows(), split, survey.parts), schema)
             folder.write_vocabularies(vocabularies)

@@ -18,6 +18,7 @@ from tfshop.layers import (
     FieldOffsets,
     FieldSlice,
     FieldSum,
+    HashSum,
     MaskedMean,
     NumericFields,
     NumericTransform,
@@ -102,7 +103,7 @@ def look_up(
     ids, offsets = [], []
     if schema.id_features:
         ids.append(inputs["ids"])
-        offsets += [starts[feature.table_name] for feature in schema.id_features]
+        offsets += [starts[feature.table_name] for feature in schema.id_columns]
     for feature in schema.sequence_features:
         ids.append(inputs[feature.input_name])
         offsets += [starts[feature.table_name]] * feature.max_length
@@ -111,14 +112,14 @@ def look_up(
     table = table or keras.layers.Embedding(sum(schema.tables.values()), dimension, name=name)
     embedded = table(rows)
     if not schema.sequence_features:
-        return LookedUp(embedded, {})
+        return LookedUp(_id_fields(schema, embedded, name), {})
     return _taken_apart(schema, embedded, name)
 
 
 def _taken_apart(schema: Schema, embedded: Any, name: str) -> LookedUp:
     """The columns of the one lookup as ids and sequences."""
-    position = len(schema.id_features)
-    ids = FieldSlice(0, position, name=f"{name}_id_fields")(embedded) if position else None
+    position = len(schema.id_columns)
+    ids = _id_fields(schema, FieldSlice(0, position, name=f"{name}_id_fields")(embedded), name) if position else None
     sequences = {}
     for feature in schema.sequence_features:
         layer = FieldSlice(position, feature.max_length, name=f"{name}_{feature.input_name}")
@@ -154,6 +155,12 @@ def vector_fields(schema: Schema, inputs: Mapping[str, Any], dimension: int, *, 
         projected = keras.layers.Dense(dimension, name=f"{layer}_projection")(scaled)
         fields.append(Reshaped((1, dimension), name=layer)(projected))
     return fields
+
+
+def _id_fields(schema: Schema, columns: Any, name: str) -> Any:
+    """One field a feature: the rows of an id that has several hashes are added up."""
+    hashes = [feature.hashes for feature in schema.id_features]
+    return columns if max(hashes) == 1 else HashSum(hashes, name=f"{name}_hash_sum")(columns)
 
 
 def table_starts(schema: Schema) -> dict[str, int]:
