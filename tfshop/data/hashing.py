@@ -15,6 +15,8 @@ _F1, _F2 = 0x85EBCA6B, 0xC2B2AE35
 _MASK = 0xFFFFFFFF
 _LONG = 512  # bytes; the few longer texts are hashed one by one
 
+_TAIL_MASKS = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF], np.uint32)  # of the bytes after the last whole word
+
 Words = npt.NDArray[np.uint32]
 
 
@@ -89,14 +91,12 @@ def _hash_all(words: Words, starts: npt.NDArray[np.int64], lengths: npt.NDArray[
         mixed = hashed[:active] ^ _scramble(words[starts[:active] + 4 * block])
         hashed[:active] = _rotate(mixed, 13) * np.uint32(5) + np.uint32(_C3)
     rest = lengths % 4
-    tails = words[starts + 4 * blocks] & ((np.uint64(1) << (8 * rest).astype(np.uint64)) - np.uint64(1)).astype(
-        np.uint32
-    )
+    tails = words[starts + 4 * blocks] & _TAIL_MASKS[rest]
     hashed ^= _scramble(tails) ^ lengths.astype(np.uint32)
     hashed = (hashed ^ hashed >> np.uint32(16)) * np.uint32(_F1)
     hashed = (hashed ^ hashed >> np.uint32(13)) * np.uint32(_F2)
-    mixed: Words = hashed ^ hashed >> np.uint32(16)
-    return mixed
+    finished: Words = hashed ^ hashed >> np.uint32(16)
+    return finished
 
 
 def _scramble(words: Words) -> Words:
@@ -154,7 +154,8 @@ class HashTable:
             hashed = murmur3_array(known, (self.seed + number) & _MASK)
             rows[:-1, number] = np.where(empty, 0, 1 + hashed % np.uint32(self.buckets))
         places = coded.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)
-        return rows[places]
+        found: npt.NDArray[np.int32] = rows[places]
+        return found
 
     def ids(self, values: Sequence[str | None] | pa.Array) -> npt.NDArray[np.int32]:
         """Return the first row of each value, shape (n,)."""
