@@ -45,6 +45,8 @@ Time = Annotated[str | None, typer.Option(help="Column with the time; rows are t
 Validation = Annotated[str | None, typer.Option(help="With --time: first value of validation. Default: the last 20%.")]
 Test = Annotated[str | None, typer.Option(help="With --time: first value of test. Default: the last 10%.")]
 Exclude = Annotated[str, typer.Option(help="Columns to leave out, separated by commas.")]
+Ids = Annotated[str, typer.Option(help="Columns that are ids, separated by commas, whatever they look like.")]
+Numeric = Annotated[str, typer.Option(help="Columns that are numbers, separated by commas, whatever they look like.")]
 SchemaFile = Annotated[
     Path | None, typer.Option("--schema", help="Schema as JSON. Default: inferred from the columns.")
 ]
@@ -76,6 +78,8 @@ def train(
     time: Time = None,
     validation: Validation = None,
     test: Test = None,
+    ids: Ids = "",
+    numeric: Numeric = "",
     exclude: Exclude = "",
     schema: SchemaFile = None,
     dimension: Dimension = 16,
@@ -113,6 +117,8 @@ def compress(
     time: Time = None,
     validation: Validation = None,
     test: Test = None,
+    ids: Ids = "",
+    numeric: Numeric = "",
     exclude: Exclude = "",
     schema: SchemaFile = None,
     dimension: Dimension = 16,
@@ -213,7 +219,7 @@ def _task(options: Mapping[str, Any]) -> Any:
 
     names = ("target", "model", "group", "time", "validation", "test", "schema", "dimension", "epochs", "seed")
     listed: dict[str, Any] = {
-        "exclude": tuple(part.strip() for part in options["exclude"].split(",") if part.strip()),
+        **{name: _names(options[name]) for name in ("exclude", "ids", "numeric")},
         "hidden": _integers("--hidden", options["hidden"]),
     }
     return Task(source=_source(options), **{name: options[name] for name in names}, **listed)
@@ -232,6 +238,11 @@ def _name_and_value(text: str) -> tuple[str, str]:
     if not name or not equals:
         raise typer.BadParameter(f"--parameter is {text!r}. Expected NAME=VALUE, as day=2024-01-31.")
     return name, value
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names separated by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _integers(option: str, text: str) -> tuple[int, ...]:

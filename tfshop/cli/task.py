@@ -37,6 +37,8 @@ class Task:
     epochs: int
     seed: int
     exclude: tuple[str, ...]
+    ids: tuple[str, ...]
+    numeric: tuple[str, ...]
     hidden: tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -69,7 +71,20 @@ class Task:
 
     def _schema(self, table: Table) -> Schema:
         if self.schema is None:
-            return Schema.infer(table, target=self.target, group=self.group, time=self.time, exclude=self.exclude)
+            return Schema.infer(
+                table,
+                target=self.target,
+                group=self.group,
+                time=self.time,
+                exclude=self.exclude,
+                ids=self.ids,
+                numeric=self.numeric,
+            )
+        if self.ids or self.numeric or self.exclude:
+            raise SchemaError(
+                "--ids, --numeric and --exclude say how columns are taken where the schema is inferred, and --schema "
+                "gives one. Expected either. Fix: change the schema's JSON, or leave --schema out."
+            )
         try:
             schema = Schema.from_json(self.schema.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:

@@ -27,6 +27,18 @@ def _require_positive(feature: str, argument: str, value: object) -> None:
         )
 
 
+def _quantiles(feature: str, clip: object) -> tuple[float, float]:
+    """Return two quantiles, or raise."""
+    if isinstance(clip, (tuple, list)) and len(clip) == 2:  # noqa: PLR2004  (a pair)
+        low, high = clip
+        if all(isinstance(q, (int, float)) and not isinstance(q, bool) for q in clip) and 0 <= low < high <= 1:
+            return float(low), float(high)
+    raise SchemaError(
+        f"feature {feature!r} has clip={clip!r}. Expected two quantiles, 0 <= low < high <= 1. "
+        "Fix: clip=(0.001, 0.999)."
+    )
+
+
 def _require_hashing(feature: IdFeature) -> None:
     """Raise unless the fields that say how an id is hashed fit together."""
     if feature.hash_buckets is None:
@@ -120,9 +132,11 @@ class NumericFeature:
         name: The column.
         transform: What the network does to the raw number: "none", "log1p" (sign(x) * log(1 + |x|), then standard
             scaling) or "standard" (minus the training mean, over the training standard deviation).
+        clip: Two quantiles of the training rows' values, such as (0.001, 0.999): what lies outside is moved to them,
+            inside the network, before the transform. None leaves outliers as they are.
 
     Raises:
-        SchemaError: For an empty name or an unknown transform.
+        SchemaError: For an empty name, an unknown transform, or quantiles out of order.
 
     Example:
         >>> NumericFeature("price", transform="log1p").transform
@@ -131,6 +145,7 @@ class NumericFeature:
 
     name: str
     transform: str = "none"
+    clip: tuple[float, float] | None = None
     kind: ClassVar[str] = "numeric"
 
     def __post_init__(self) -> None:
@@ -141,6 +156,8 @@ class NumericFeature:
                 f"feature {self.name!r} has transform={self.transform!r}. Expected one of {TRANSFORMS}. "
                 "Fix: choose one of them."
             )
+        if self.clip is not None:
+            object.__setattr__(self, "clip", _quantiles(self.name, self.clip))
 
 
 @dataclass(frozen=True)

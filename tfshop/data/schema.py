@@ -196,11 +196,15 @@ class Schema:
         group: str | None = None,
         time: str | None = None,
         exclude: Collection[str] = (),
+        ids: Collection[str] = (),
+        numeric: Collection[str] = (),
     ) -> Schema:
         """Return a schema proposed from the columns' types and values; `schema.decisions` says why.
 
-        Text and few-valued integers become ids, other numbers numeric features, lists of ids sequences, float lists of
-        one width vectors. The time column, constants, dates and long texts that hardly repeat are left out.
+        Text becomes ids, and so do integers that have few values, are named like somebody or something (user, item,
+        sku, store_id ...), or count through from 0 or 1 with many repeats. Other numbers become numeric features, lists
+        of ids sequences, float lists of one width vectors. The time column, constants, dates (as text too) and long
+        texts that hardly repeat are left out.
 
         Args:
             table: A table from `read_table`.
@@ -208,13 +212,15 @@ class Schema:
             group: The column that says whose row it is.
             time: The column that says when it was.
             exclude: Columns to leave out.
+            ids: Columns that are ids, whatever they look like.
+            numeric: Columns that are numbers, whatever they look like.
 
         Raises:
-            SchemaError: Where a named column is not in the table, or no column is left.
+            SchemaError: Where a named column is not in the table or named for two things, or no column is left.
         """
-        from tfshop.data.inference import infer_schema  # noqa: PLC0415  (it imports this file)
+        from tfshop.data.inference import Wishes, infer_schema  # noqa: PLC0415  (it imports this file)
 
-        return infer_schema(table, target=target, group=group, time=time, exclude=exclude)
+        return infer_schema(table, Wishes(target, group, time, exclude, ids, numeric))
 
     def to_json(self) -> str:
         """Return the schema as JSON, fitted state included; `from_json` gives an equal one."""
@@ -272,12 +278,19 @@ class Schema:
 
     def _describe_feature(self, feature: Feature) -> str:
         if isinstance(feature, NumericFeature):
-            return f"{feature.name:<24} numeric   {feature.transform}"
+            return f"{feature.name:<24} numeric   {feature.transform}{self._describe_clip(feature)}"
         if isinstance(feature, VectorFeature):
             return f"{feature.name:<24} vector    width {feature.width}"
         known = self._describe_table(feature.table_name)
         length = f", last {feature.max_length}" if isinstance(feature, SequenceFeature) else ""
         return f"{feature.name:<24} {feature.kind:<9} table {feature.table_name}{known}{length}"
+
+    def _describe_clip(self, feature: NumericFeature) -> str:
+        if feature.clip is None:
+            return ""
+        found = self.statistics.get(feature.name)
+        limits = "" if found is None else f": {found.low:.6g} to {found.high:.6g}"
+        return f", clipped to the quantiles {feature.clip[0]:g} to {feature.clip[1]:g}{limits}"
 
     def _describe_table(self, name: str) -> str:
         hashed = self.hash_table(name)

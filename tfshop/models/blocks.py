@@ -12,6 +12,7 @@ import numpy as np
 from tfshop._keras import keras
 from tfshop.data.features import SequenceFeature
 from tfshop.data.schema import Schema
+from tfshop.data.vocabulary import NumericStatistics
 from tfshop.errors import ModelError
 from tfshop.layers import (
     Bias,
@@ -194,6 +195,7 @@ def numeric_columns(schema: Schema, inputs: Mapping[str, Any], *, name: str = "n
         fill=[0.0 if flag else s.mean for s, flag in zip(statistics, scaled, strict=True)],
         limit=[OUTLIER_LIMIT if flag else float("inf") for flag in scaled],
         indicators=[position for position, s in enumerate(statistics) if s.missing],
+        **_clip_limits(statistics),
         name=name,
     )
     return layer(inputs["numeric"])
@@ -220,6 +222,16 @@ def first_order_terms(schema: Schema, inputs: Mapping[str, Any], numerics: Any) 
     if numerics is not None:
         terms.append(keras.layers.Dense(1, use_bias=False, name="first_order_numeric")(numerics))
     return terms
+
+
+def _clip_limits(statistics: Sequence[NumericStatistics]) -> dict[str, list[float]]:
+    """What `NumericTransform` clips raw values to; nothing where no feature asks for it."""
+    if all(s.low is None for s in statistics):
+        return {}
+    return {
+        "low": [-float("inf") if s.low is None else s.low for s in statistics],
+        "high": [float("inf") if s.high is None else s.high for s in statistics],
+    }
 
 
 def flat_fields(fields: Any) -> Any:
