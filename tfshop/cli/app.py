@@ -29,6 +29,7 @@ Table = Annotated[
     str,
     typer.Argument(help="CSV or Parquet file, a glob in quotes, or a database (mysql://…): one row an exposure."),
 ]
+Missing = Annotated[list[str] | None, typer.Option(help="Text of a CSV file for no value, as N/A; may be repeated.")]
 Query = Annotated[
     str | None,
     typer.Option(help="For a database: the SELECT. The password is best left to the environment's TFSHOP_DB_PASSWORD."),
@@ -44,6 +45,7 @@ Group = Annotated[str | None, typer.Option(help="Column that names the user, for
 Time = Annotated[str | None, typer.Option(help="Column with the time; rows are then split in time.")]
 Validation = Annotated[str | None, typer.Option(help="With --time: first value of validation. Default: the last 20%.")]
 Test = Annotated[str | None, typer.Option(help="With --time: first value of test. Default: the last 10%.")]
+DropDuplicates = Annotated[bool, typer.Option(help="Keep the first of rows that are equal in every column.")]
 Exclude = Annotated[str, typer.Option(help="Columns to leave out, separated by commas.")]
 Ids = Annotated[str, typer.Option(help="Columns that are ids, separated by commas, whatever they look like.")]
 Numeric = Annotated[str, typer.Option(help="Columns that are numbers, separated by commas, whatever they look like.")]
@@ -81,10 +83,12 @@ def train(
     ids: Ids = "",
     numeric: Numeric = "",
     exclude: Exclude = "",
+    drop_duplicates: DropDuplicates = False,
     schema: SchemaFile = None,
     dimension: Dimension = 16,
     hidden: Hidden = "400,400,400",
     epochs: Epochs = 10,
+    missing: Missing = None,
     query: Query = None,
     parameter: Parameter = None,
     resume_key: ResumeKey = None,
@@ -120,10 +124,12 @@ def compress(
     ids: Ids = "",
     numeric: Numeric = "",
     exclude: Exclude = "",
+    drop_duplicates: DropDuplicates = False,
     schema: SchemaFile = None,
     dimension: Dimension = 16,
     hidden: Hidden = "400,400,400",
     epochs: Epochs = 10,
+    missing: Missing = None,
     query: Query = None,
     parameter: Parameter = None,
     resume_key: ResumeKey = None,
@@ -146,6 +152,7 @@ def evaluate(
     artifact: Annotated[Path, typer.Argument(help="Folder of an artifact.")],
     table: Table,
     baseline: Annotated[Path | None, typer.Option(help="Artifact to compare with, on the same rows.")] = None,
+    missing: Missing = None,
     query: Query = None,
     parameter: Parameter = None,
     resume_key: ResumeKey = None,
@@ -217,7 +224,19 @@ def _task(options: Mapping[str, Any]) -> Any:
     """The options that say what is learned from which rows."""
     from tfshop.cli.task import Task
 
-    names = ("target", "model", "group", "time", "validation", "test", "schema", "dimension", "epochs", "seed")
+    names = (
+        "target",
+        "model",
+        "group",
+        "time",
+        "validation",
+        "test",
+        "schema",
+        "dimension",
+        "epochs",
+        "seed",
+        "drop_duplicates",
+    )
     listed: dict[str, Any] = {
         **{name: _names(options[name]) for name in ("exclude", "ids", "numeric")},
         "hidden": _integers("--hidden", options["hidden"]),
@@ -230,7 +249,8 @@ def _source(options: Mapping[str, Any]) -> Any:
     from tfshop.cli.source import Source
 
     named = tuple(_name_and_value(text) for text in options["parameter"] or ())
-    return Source(options["table"], options["query"], named, options["resume_key"], options["cache"])
+    missing = tuple(options["missing"] or ())
+    return Source(options["table"], options["query"], named, options["resume_key"], options["cache"], missing)
 
 
 def _name_and_value(text: str) -> tuple[str, str]:

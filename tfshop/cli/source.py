@@ -18,11 +18,13 @@ class Source:
     parameters: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     resume_key: str | None = None
     cache: Path | None = None
+    missing: tuple[str, ...] = ()
 
     def read(self) -> Table:
         """Read the table they mean."""
         return read_table(
             self.table,
+            missing=self.missing,
             query=self.query,
             parameters=dict(self.parameters),
             resume_key=self.resume_key,

@@ -155,7 +155,7 @@ def _measure(table: Table) -> list[_Column]:
 
 
 def _measures(column: str, kind: str) -> list[str]:
-    """Return SQL: present, distinct, low, high, skewness, mean length, joined by '|', dates, numbers, a text that is none."""
+    """Return SQL, in the order of `_Column`, from `present` on."""
     # Exact where a limit decides: an estimate may change with DuckDB's version, and with it the schema.
     distinct = f"approx_count_distinct({column})" if kind == "list" else f"count(DISTINCT {column})"
     measures = [f"count({column})", distinct]
