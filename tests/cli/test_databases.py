@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from tests.cli.test_commands import SMALL, planted_table, run
+from cli.test_commands import SMALL, planted_table, run
 from tfshop.artifact import Artifact
 
 QUERY = "SELECT id, item, price, bought FROM log WHERE price > :least"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.test_commands import SMALL, planted_table, run
+from cli.test_commands import SMALL, planted_table, run
 from tfshop.cli.task import schema_of_training
 from tfshop.data import IdFeature, NumericFeature
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import keras_scores
 
-from tests.helpers import keras_scores
 from tfshop.data import NumericFeature, Schema, TimeSplit, prepare
 from tfshop.errors import SchemaError
 from tfshop.export import Export

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import first_rows, keras_scores
 
-from tests.helpers import first_rows, keras_scores
 from tfshop._keras import keras
 from tfshop.artifact import Artifact
 from tfshop.data import IdFeature, InputSpec, NumericFeature, Schema, SequenceFeature, TimeSplit, bind, prepare
@@ -38,9 +38,22 @@ def hashed():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_network_takes_hashed_tables(hashed, name):
-    model = build_model(name, hashed.schema, dimension=4)
-    rows = hashed.test.inputs
+    rows = first_rows(hashed.test.inputs, 7)
     assert rows["ids"].shape[1] == 4
+    scores = keras_scores(build_model(name, hashed.schema), rows)
+    assert scores.shape == (7,) and np.isfinite(scores).all()
+
+
+def test_a_cross_takes_the_first_hash_of_an_id(hashed):
+    model = build_model("wide_deep", hashed.schema, crosses=[("id_1", "id_2")], **SMALL)
+    layer = model.get_layer("cross_rows")
+    assert (layer.left, layer.right) == ([1], [2])
+    assert layer.sizes == [(hashed.schema.tables["id_1"], 41)]
+
+
+@pytest.mark.parametrize("name", ["mlp", "ffm"])
+def test_exported_files_score_as_the_network_does_at_any_batch(hashed, name):
+    model, rows = build_model(name, hashed.schema, dimension=4), hashed.test.inputs
     content = Export("float32").to_bytes(model, hashed)
     for num_rows in (1, 7, 512):
         some = first_rows(rows, num_rows)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.databases.server import ENCODED, PASSWORD, missing_program, running_server
+from data.databases.server import ENCODED, PASSWORD, missing_program, running_server
 from tfshop.data import RandomSplit, Schema, prepare, read_table
 from tfshop.errors import DataError
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from tests.data.databases.conftest import NUM_ROWS, QUERY
+from data.databases.conftest import NUM_ROWS, QUERY
 from tfshop.data import read_table
 from tfshop.data.databases import reading
 from tfshop.errors import DataError
