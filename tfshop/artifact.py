@@ -23,7 +23,7 @@ from tfshop.data.schema import InputSpec, Schema
 from tfshop.data.split import Split
 from tfshop.errors import ArtifactError, SchemaError, ScoringError
 from tfshop.evaluation.evaluation import Evaluation
-from tfshop.report.handover import handover_readme, vocabulary_file
+from tfshop.report.handover import handover_readme, hashing_page, vocabulary_file
 from tfshop.runtime import Scorer
 
 FORMAT = 1
@@ -214,6 +214,7 @@ class Artifact:
             "model.tflite": self.model_bytes,
             "schema.json": self.schema.to_json().encode(),
             **vocabularies,
+            **({"hashing.md": hashing_page()} if any(f.is_hashed for f in self.schema.id_features) else {}),
             "golden.npz": self.golden.to_bytes(),
             "plan.json": _json(self.plan),
             "history.json": _json(list(self.history)),

@@ -110,3 +110,65 @@ def test_an_inferred_schema_comes_back_from_json_with_its_decisions(table):
     schema = Schema.infer(table, target="bought")
     assert Schema.from_json(schema.to_json()) == schema
     assert Schema.from_json(schema.to_json()).decisions == schema.decisions
+
+
+@pytest.mark.parametrize("name", ["user", "item", "sku", "seen_product", "targetItem", "STORE", "shop_id", "brandCode"])
+def test_integers_named_after_somebody_or_something_are_ids_however_many(name):
+    frame = pd.DataFrame({name: np.arange(NUM_ROWS) % 200 * 37 + 5, "y": [0, 1] * (NUM_ROWS // 2)})
+    assert Schema.infer(read_table(frame), target="y").features == (IdFeature(name),)
+
+
+@pytest.mark.parametrize("name", ["user_age", "item_count", "items", "clicks", "price_cents", "storey", "x"])
+def test_other_integers_are_numbers(name):
+    frame = pd.DataFrame({name: np.arange(NUM_ROWS) % 200 * 37 + 5, "y": [0, 1] * (NUM_ROWS // 2)})
+    (feature,) = Schema.infer(read_table(frame), target="y").features
+    assert isinstance(feature, NumericFeature)
+
+
+def test_integers_that_count_through_and_repeat_are_ids():
+    codes = np.arange(20_000)
+    frame = pd.DataFrame({"x": codes % 2000 + 1, "gaps": codes % 2000 * 2, "once": codes % 7000, "y": codes % 2})
+    schema = Schema.infer(read_table(frame), target="y")
+    assert [type(feature) for feature in schema.features] == [IdFeature, NumericFeature, NumericFeature]
+    assert "as ids do that were numbered" in schema.describe()
+
+
+def test_ids_and_numeric_overrule_what_columns_look_like(table):
+    schema = Schema.infer(table, target="bought", ids=["clicks", "order_id"], numeric=["rating"], exclude=["secret"])
+    assert {IdFeature("clicks"), IdFeature("order_id"), NumericFeature("rating", transform="standard")} <= set(
+        schema.features
+    )
+    assert "clicks: IdFeature, because ids names it." in schema.decisions
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ({"time": "bought"}, "'bought' is named twice: it is the target and the time"),
+        ({"group": "bought"}, "it is the target and the group"),
+        ({"ids": ["price"], "numeric": ["price"]}, "it is in ids and in numeric"),
+        ({"ids": ["bought"]}, "it is the target and in ids"),
+        ({"numeric": ["week"], "time": "week"}, "it is the time and in numeric"),
+        ({"ids": ["no"]}, "in ids 'no' is not a column"),
+    ],
+)
+def test_a_column_named_for_two_things_is_refused(table, arguments, found):
+    with pytest.raises(SchemaError, match=found) as raised:
+        Schema.infer(table, target="bought", **arguments)
+    assert "Fix:" in str(raised.value)
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%Y-%m-%dT%H:%M:%S", "%d-%m-%y"])
+def test_dates_as_text_are_left_out(form):
+    days = [(datetime.datetime(2024, 1, 1) + datetime.timedelta(days=i % 50)).strftime(form) for i in range(NUM_ROWS)]
+    frame = pd.DataFrame({"when": days, "item": ["1-2", "1.2.x"] * (NUM_ROWS // 2), "y": [0, 1] * (NUM_ROWS // 2)})
+    schema = Schema.infer(read_table(frame), target="y")
+    assert schema.features == (IdFeature("item"),)
+    assert "reads as dates" in schema.describe()
+
+
+def test_numbers_with_a_few_words_among_them_are_ids_and_the_reason_says_how_to_make_numbers():
+    frame = pd.DataFrame({"price": ["1.5", "2", "3.25", "4"] * 30 + ["N/A"], "y": [0, 1] * 60 + [1]})
+    schema = Schema.infer(read_table(frame), target="y")
+    assert schema.features == (IdFeature("price"),)
+    assert "1 of 121 are no numbers, such as 'N/A'" in schema.decisions[0] and "missing=['N/A']" in schema.decisions[0]

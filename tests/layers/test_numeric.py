@@ -58,3 +58,20 @@ def test_the_transform_is_made_again_from_its_configuration() -> None:
     values = np.float32([[3.0, np.nan], [np.nan, 80.0]])
     again = NumericTransform.from_config(transform.get_config())
     np.testing.assert_array_equal(transform(values), again(values))
+
+
+def test_outliers_are_moved_to_the_limits_before_the_transform():
+    layer = NumericTransform(
+        [True, False], [0.0, 0.0], [1.0, 1.0], [7.0, 8.0], [np.inf] * 2, low=[-np.inf, -1.0], high=[10.0, np.inf]
+    )
+    values = np.array([[1000.0, -5.0], [np.nan, 1e30], [-3.0, 0.5]], np.float32)
+    expected = [[np.log(11.0), -1.0], [7.0, 1e30], [-np.log(4.0), 0.5]]
+    np.testing.assert_allclose(layer(values), expected, rtol=1e-5)
+    again = NumericTransform.from_config(layer.get_config())
+    np.testing.assert_array_equal(again(values), layer(values))
+
+
+def test_a_layer_saved_before_there_were_limits_still_loads():
+    config = NumericTransform([False], [0.0], [1.0], [0.0], [np.inf]).get_config()
+    del config["low"], config["high"]
+    assert NumericTransform.from_config(config)(np.array([[1e6]], np.float32)).numpy().tolist() == [[1e6]]

@@ -15,8 +15,9 @@ from tfshop._console import say
 from tfshop._folders import new_folder, require_replaceable
 from tfshop._keras import keras
 from tfshop.artifact import MANIFEST, Artifact, require_artifact_or_nothing
+from tfshop.cli.source import Source
 from tfshop.cli.task import Task, read_plan, schema_of_training
-from tfshop.data import Schema, read_table
+from tfshop.data import Schema
 from tfshop.data.encoding import encode_groups
 from tfshop.data.labels import read_labels
 from tfshop.data.table import Table
@@ -123,10 +124,10 @@ def _written(result: Result, places: Mapping[str, Path | None]) -> Outcome:
     return Outcome(data, show, limit_missed=not result.met)
 
 
-def evaluate(folder: Path, table_path: str, baseline: Path | None) -> Outcome:
+def evaluate(folder: Path, source: Source, baseline: Path | None) -> Outcome:
     """Score a table with an artifact; the threshold is the one chosen when it was made."""
     artifact = Artifact.load(folder)
-    table = read_table(table_path)
+    table = source.read()
     labels = artifact.schema.by_target(read_labels(table, artifact.schema.target))
     scores = _scores(artifact, table, artifact.schema)
     others = {} if baseline is None else _scores(Artifact.load(baseline), table, artifact.schema)
@@ -143,7 +144,7 @@ def evaluate(folder: Path, table_path: str, baseline: Path | None) -> Outcome:
             ends = {"difference": difference.difference, "low": difference.low, "high": difference.high}
             found[target]["auc_difference"] = ends
     data: dict[str, Any] = {"targets": found} if len(found) > 1 else next(iter(found.values()))
-    return Outcome(data, lambda: _print_rows(f"{folder} on {table_path}", data.get("targets", data)))
+    return Outcome(data, lambda: _print_rows(f"{folder} on {table.name}", data.get("targets", data)))
 
 
 def _scores(artifact: Artifact, table: Table, schema: Schema) -> dict[str, np.ndarray]:

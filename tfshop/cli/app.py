@@ -25,7 +25,20 @@ app = typer.Typer(
 LIMIT_MISSED = 1
 INPUT_ERROR = 2
 
-Table = Annotated[str, typer.Argument(help="CSV or Parquet file, or a glob in quotes: one row an exposure.")]
+Table = Annotated[
+    str,
+    typer.Argument(help="CSV or Parquet file, a glob in quotes, or a database (mysql://…): one row an exposure."),
+]
+Missing = Annotated[list[str] | None, typer.Option(help="Text of a CSV file for no value, as N/A; may be repeated.")]
+Query = Annotated[
+    str | None,
+    typer.Option(help="For a database: the SELECT. The password is best left to the environment's TFSHOP_DB_PASSWORD."),
+]
+Parameter = Annotated[list[str] | None, typer.Option(help="NAME=VALUE for a :NAME of the query; may be repeated.")]
+ResumeKey = Annotated[
+    str | None, typer.Option(help="Unique column of the query: a read that broke off goes on after its last value.")
+]
+Cache = Annotated[Path | None, typer.Option(help="Folder that keeps the query's rows for later commands.")]
 Target = Annotated[
     list[str], typer.Option(help="Column with the outcome, 0 or 1. Several: give it again, or separate by commas.")
 ]
@@ -36,7 +49,10 @@ Group = Annotated[str | None, typer.Option(help="Column that names the user, for
 Time = Annotated[str | None, typer.Option(help="Column with the time; rows are then split in time.")]
 Validation = Annotated[str | None, typer.Option(help="With --time: first value of validation. Default: the last 20%.")]
 Test = Annotated[str | None, typer.Option(help="With --time: first value of test. Default: the last 10%.")]
+DropDuplicates = Annotated[bool, typer.Option(help="Keep the first of rows that are equal in every column.")]
 Exclude = Annotated[str, typer.Option(help="Columns to leave out, separated by commas.")]
+Ids = Annotated[str, typer.Option(help="Columns that are ids, separated by commas, whatever they look like.")]
+Numeric = Annotated[str, typer.Option(help="Columns that are numbers, separated by commas, whatever they look like.")]
 SchemaFile = Annotated[
     Path | None, typer.Option("--schema", help="Schema as JSON. Default: inferred from the columns.")
 ]
@@ -68,11 +84,19 @@ def train(
     time: Time = None,
     validation: Validation = None,
     test: Test = None,
+    ids: Ids = "",
+    numeric: Numeric = "",
     exclude: Exclude = "",
+    drop_duplicates: DropDuplicates = False,
     schema: SchemaFile = None,
     dimension: Dimension = 16,
     hidden: Hidden = "400,400,400",
     epochs: Epochs = 10,
+    missing: Missing = None,
+    query: Query = None,
+    parameter: Parameter = None,
+    resume_key: ResumeKey = None,
+    cache: Cache = None,
     seed: Seed = 0,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Folder for checkpoints; a training that was killed goes on from the last.")
@@ -113,11 +137,19 @@ def compress(
     time: Time = None,
     validation: Validation = None,
     test: Test = None,
+    ids: Ids = "",
+    numeric: Numeric = "",
     exclude: Exclude = "",
+    drop_duplicates: DropDuplicates = False,
     schema: SchemaFile = None,
     dimension: Dimension = 16,
     hidden: Hidden = "400,400,400",
     epochs: Epochs = 10,
+    missing: Missing = None,
+    query: Query = None,
+    parameter: Parameter = None,
+    resume_key: ResumeKey = None,
+    cache: Cache = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -136,10 +168,16 @@ def evaluate(
     artifact: Annotated[Path, typer.Argument(help="Folder of an artifact.")],
     table: Table,
     baseline: Annotated[Path | None, typer.Option(help="Artifact to compare with, on the same rows.")] = None,
+    missing: Missing = None,
+    query: Query = None,
+    parameter: Parameter = None,
+    resume_key: ResumeKey = None,
+    cache: Cache = None,
     as_json: AsJson = False,
 ) -> None:
     """Score all rows of a table with an artifact's file and measure the scores."""
-    _run(lambda actions: actions.evaluate(artifact, table, baseline), as_json)
+    source = _source(dict(locals()))
+    _run(lambda actions: actions.evaluate(artifact, source, baseline), as_json)
 
 
 @app.command()
@@ -202,17 +240,44 @@ def _task(options: Mapping[str, Any]) -> Any:
     """The options that say what is learned from which rows."""
     from tfshop.cli.task import Task
 
-    names = ("table", "model", "group", "time", "validation", "test", "schema", "dimension", "epochs", "seed")
+    names = (
+        "model",
+        "group",
+        "time",
+        "validation",
+        "test",
+        "schema",
+        "dimension",
+        "epochs",
+        "seed",
+        "drop_duplicates",
+    )
     listed: dict[str, Any] = {
         "target": _names(",".join(options["target"])),
-        "exclude": _names(options["exclude"]),
+        **{name: _names(options[name]) for name in ("exclude", "ids", "numeric")},
         "hidden": _integers("--hidden", options["hidden"]),
     }
-    return Task(**{name: options[name] for name in names}, **listed)
+    return Task(source=_source(options), **{name: options[name] for name in names}, **listed)
+
+
+def _source(options: Mapping[str, Any]) -> Any:
+    """The options that say where the rows are."""
+    from tfshop.cli.source import Source
+
+    named = tuple(_name_and_value(text) for text in options["parameter"] or ())
+    missing = tuple(options["missing"] or ())
+    return Source(options["table"], options["query"], named, options["resume_key"], options["cache"], missing)
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise typer.BadParameter(f"--parameter is {text!r}. Expected NAME=VALUE, as day=2024-01-31.")
+    return name, value
 
 
 def _names(text: str) -> tuple[str, ...]:
-    """Names of an option such as `clicked,bought`."""
+    """Names separated by commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tfshop._console import say
-from tfshop.data import GroupSplit, RandomSplit, Schema, TimeSplit, prepare, read_table
+from tfshop.cli.source import Source
+from tfshop.data import GroupSplit, RandomSplit, Schema, TimeSplit, count_duplicates, drop_duplicates, prepare
 from tfshop.data.split import Splits
 from tfshop.data.table import Table
 from tfshop.errors import DataError, ModelError, SchemaError, TfshopError
@@ -16,6 +17,7 @@ from tfshop.models import MODELS, build_model, known_hyperparameters
 from tfshop.training import train
 
 VALIDATION_FROM, TEST_FROM = 0.8, 0.9  # of the rows in order of time
+MOST_ROWS_COMPARED = 5_000_000  # beyond, counting duplicates would take longer than it is worth unasked
 SMALLEST_BATCH, LARGEST_BATCH = 64, 4096
 BATCHES_AN_EPOCH = 100  # a small table in large batches would see a handful of steps
 
@@ -24,7 +26,7 @@ BATCHES_AN_EPOCH = 100  # a small table in large batches would see a handful of 
 class Task:
     """Options of a command, as they were given."""
 
-    table: str
+    source: Source
     target: tuple[str, ...]
     model: str
     group: str | None
@@ -35,7 +37,10 @@ class Task:
     dimension: int
     epochs: int
     seed: int
+    drop_duplicates: bool
     exclude: tuple[str, ...]
+    ids: tuple[str, ...]
+    numeric: tuple[str, ...]
     hidden: tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -50,7 +55,7 @@ class Task:
 
     def prepare(self) -> Splits:
         """Read, infer or read the schema, split and encode."""
-        table = read_table(self.table)
+        table = self._without_duplicates(self.source.read())
         schema = self._schema(table)
         for line in schema.describe().splitlines():
             say(f"  {line}")
@@ -66,9 +71,38 @@ class Task:
         train(model, data, epochs=self.epochs, seed=self.seed, **how)
         return model
 
+    def _without_duplicates(self, table: Table) -> Table:
+        """Say how many rows repeat earlier ones, and drop them where that was asked for."""
+        if self.drop_duplicates:
+            kept = drop_duplicates(table)
+            say(
+                f"  {table.num_rows - kept.num_rows:,} of {table.num_rows:,} rows repeat an earlier one and are dropped"
+            )
+            return kept
+        repeated = count_duplicates(table) if table.num_rows <= MOST_ROWS_COMPARED else 0
+        if repeated:
+            say(
+                f"  {repeated:,} of {table.num_rows:,} rows repeat an earlier one and are kept; "
+                "--drop-duplicates drops them"
+            )
+        return table
+
     def _schema(self, table: Table) -> Schema:
         if self.schema is None:
-            return Schema.infer(table, target=self.target, group=self.group, time=self.time, exclude=self.exclude)
+            return Schema.infer(
+                table,
+                target=self.target,
+                group=self.group,
+                time=self.time,
+                exclude=self.exclude,
+                ids=self.ids,
+                numeric=self.numeric,
+            )
+        if self.ids or self.numeric or self.exclude:
+            raise SchemaError(
+                "--ids, --numeric and --exclude say how columns are taken where the schema is inferred, and --schema "
+                "gives one. Expected either. Fix: change the schema's JSON, or leave --schema out."
+            )
         try:
             schema = Schema.from_json(self.schema.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tfshop.data.binding import bind
+from tfshop.data.duplicates import count_duplicates, drop_duplicates
 from tfshop.data.features import Feature, IdFeature, NumericFeature, SequenceFeature, VectorFeature
 from tfshop.data.preparation import prepare
 from tfshop.data.schema import InputSpec, Schema
@@ -29,6 +30,8 @@ __all__ = [
     "VectorFeature",
     "Vocabulary",
     "bind",
+    "count_duplicates",
+    "drop_duplicates",
     "prepare",
     "read_table",
 ]

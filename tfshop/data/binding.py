@@ -19,7 +19,8 @@ def bind(
     """Return what a network's inputs hold, by name.
 
     An input may be packed (`ids`, `numeric`, `hist_<feature>`, `vector_<feature>`), or named after one feature: an id
-    or a number of shape (b,) or (b, 1), a sequence of shape (b, max_length), a vector of shape (b, width). Both mix.
+    or a number of shape (b,) or (b, 1), an id of several hashes of shape (b, hashes), a sequence of shape
+    (b, max_length), a vector of shape (b, width). Both mix.
 
     Args:
         packed: Arrays as `schema.input_specs()` says, first dimension the batch.
@@ -57,11 +58,11 @@ def _find(packed: Mapping[str, npt.NDArray[Any]], schema: Schema, name: str) -> 
     """Return the columns an input is named after, shape (b, width)."""
     if name in packed:
         return packed[name]
-    for key, features in (("ids", schema.id_features), ("numeric", schema.numeric_features)):
+    for key, features in (("ids", schema.id_columns), ("numeric", schema.numeric_features)):
         names = [feature.name for feature in features]
         if name in names:
             position = names.index(name)
-            return packed[key][:, position : position + 1]
+            return packed[key][:, position : position + names.count(name)]
     owners: list[SequenceFeature | VectorFeature] = [*schema.sequence_features, *schema.vector_features]
     for feature in owners:
         if name == feature.name:

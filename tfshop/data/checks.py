@@ -69,8 +69,11 @@ def _measures(table: Table, feature: Feature) -> tuple[str, str, str, str]:
 
 def _require_numbers(feature: Feature, present: int, bad: int, row: int, value: object) -> None:
     if bad:
+        word = (
+            f"read_table(..., missing=[{value!r}]) if it is CSV, " if not any(c.isdigit() for c in str(value)) else ""
+        )
         raise SchemaError(
             f"column {feature.name!r} is declared NumericFeature, but {bad:,} of {present:,} values are not numbers "
             f"(first: row {row}, {value!r}). Expected numbers or missing values. "
-            f"Fix: clean the column, or declare IdFeature({feature.name!r})."
+            f"Fix: {word}clean the column, or declare IdFeature({feature.name!r})."
         )

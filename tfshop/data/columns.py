@@ -20,9 +20,14 @@ def text_literal(text: str) -> str:
 
 
 def kind_of(column_type: str) -> str:
-    """Return what a DuckDB type is: text, integer, decimal, float, boolean, date, list, null or other."""
+    """Return what a DuckDB type is: text, integer, decimal, float, boolean, date, list, null or other.
+
+    Decimals without decimal places are integers: databases keep unsigned 64-bit ids so.
+    """
     if column_type.endswith("]"):
         return "list"
+    if column_type.startswith("DECIMAL(") and column_type.endswith(",0)"):
+        return "integer"
     base = column_type.split("(", maxsplit=1)[0].strip('"')
     if base in _INTEGERS:
         return "integer"

@@ -14,6 +14,8 @@ import pyarrow as pa
 from tfshop._console import progress
 from tfshop.data.checks import check_features
 from tfshop.data.columns import id_sql, kind_of, number_sql, quote, sequence_sql
+from tfshop.data.features import IdFeature
+from tfshop.data.hashing import HashTable
 from tfshop.data.schema import Schema
 from tfshop.data.splits import ROW
 from tfshop.data.table import NUMBERED, Table, read_table, to_arrow
@@ -138,7 +140,8 @@ def encode_into(
     Raises:
         DataError: As `encode`.
     """
-    named = {f"vocabulary_{i}": _relation(schema.vocabularies[name]) for i, name in enumerate(schema.table_names)}
+    known = [schema.vocabularies[name] for name in schema.vocabulary_names]
+    named = {f"vocabulary_{i}": _relation(vocabulary) for i, vocabulary in enumerate(known)}
     source = table if rows is None else table.piece(rows.start, rows.stop)
     for batch in source.batches(_query(table, schema, rows), _rows_per_batch(schema), named):
         _write(batch, schema, placement, outputs)
@@ -165,7 +168,10 @@ def _query(table: Table, schema: Schema, rows: range | None) -> str:
     """Return SQL for the row's number, its ids (looked up by joins), numbers, sequences and vectors."""
     selected, joins = [ROW], []
     for i, feature in enumerate(schema.id_features):
-        relation = f"vocabulary_{schema.table_names.index(feature.table_name)}"
+        if feature.is_hashed:
+            selected.append(id_sql(feature.name))
+            continue
+        relation = f"vocabulary_{schema.vocabulary_names.index(feature.table_name)}"
         joins.append(f"LEFT JOIN {relation} AS joined_{i} ON {id_sql(feature.name)} = joined_{i}.{_VALUE}")
         selected.append(f"coalesce(joined_{i}.{_ID}, 0)")
     selected += [number_sql(feature.name, table.columns[feature.name]) for feature in schema.numeric_features]
@@ -182,14 +188,13 @@ def _write(batch: pa.RecordBatch, schema: Schema, placement: Placement, outputs:
     columns = iter(batch.columns[1:])
     encoded: Packed = {}
     if schema.id_features:
-        ids = [next(columns).to_numpy(zero_copy_only=False) for _ in schema.id_features]
-        encoded["ids"] = np.stack(ids, axis=1)
+        encoded["ids"] = np.column_stack([_ids(next(columns), schema, feature) for feature in schema.id_features])
     if schema.numeric_features:
         numbers = [_numbers(next(columns), feature.name, rows) for feature in schema.numeric_features]
         encoded["numeric"] = np.stack(numbers, axis=1)
     for sequence in schema.sequence_features:
-        vocabulary = schema.vocabularies[sequence.table_name]
-        encoded[sequence.input_name] = _sequences(next(columns), vocabulary, sequence.max_length)
+        lookup = schema.lookup(sequence.table_name)
+        encoded[sequence.input_name] = _sequences(next(columns), lookup, sequence.max_length)
     for vector in schema.vector_features:
         encoded[vector.input_name] = _vectors(next(columns), vector.name, vector.width, rows)
     parts, positions = placement.locate(rows)
@@ -217,10 +222,17 @@ def _numbers(column: pa.Array, name: str, rows: npt.NDArray[np.int64]) -> npt.ND
     return numbers
 
 
-def _sequences(column: pa.Array, vocabulary: Vocabulary, max_length: int) -> npt.NDArray[np.int32]:
+def _ids(column: pa.Array, schema: Schema, feature: IdFeature) -> npt.NDArray[np.int32]:
+    """Return the columns of one feature: hashed here, or joined by the query already."""
+    hashed = schema.hash_table(feature.table_name)
+    joined: npt.NDArray[np.int32] = column.to_numpy(zero_copy_only=False) if hashed is None else hashed.columns(column)
+    return joined
+
+
+def _sequences(column: pa.Array, lookup: Vocabulary | HashTable, max_length: int) -> npt.NDArray[np.int32]:
     encoded = np.zeros((len(column), max_length), np.int32)
     lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-    encoded[np.arange(max_length) < lengths[:, None]] = vocabulary.ids(column.flatten())
+    encoded[np.arange(max_length) < lengths[:, None]] = lookup.ids(column.flatten())
     return encoded
 
 

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from tfshop.errors import SchemaError
 
+MOST_BUCKETS = 2**31 - 2  # ids are int32, and row 0 is taken
+LARGEST_SEED = 2**32 - 1
 TRANSFORMS = ("none", "log1p", "standard")
 
 
@@ -25,6 +27,43 @@ def _require_positive(feature: str, argument: str, value: object) -> None:
         )
 
 
+def _quantiles(feature: str, clip: object) -> tuple[float, float]:
+    """Return two quantiles, or raise."""
+    if isinstance(clip, (tuple, list)) and len(clip) == 2:  # noqa: PLR2004  (a pair)
+        low, high = clip
+        if all(isinstance(q, (int, float)) and not isinstance(q, bool) for q in clip) and 0 <= low < high <= 1:
+            return float(low), float(high)
+    raise SchemaError(
+        f"feature {feature!r} has clip={clip!r}. Expected two quantiles, 0 <= low < high <= 1. "
+        "Fix: clip=(0.001, 0.999)."
+    )
+
+
+def _require_hashing(feature: IdFeature) -> None:
+    """Raise unless the fields that say how an id is hashed fit together."""
+    if feature.hash_buckets is None:
+        if (feature.hashes, feature.hash_seed) != (1, 0):
+            raise SchemaError(
+                f"feature {feature.name!r} has hashes={feature.hashes} and hash_seed={feature.hash_seed}, but no "
+                "hash_buckets. Expected them with hash_buckets only. Fix: hash_buckets=100_000, or leave them out."
+            )
+        return
+    _require_positive(feature.name, "hash_buckets", feature.hash_buckets)
+    seeds = LARGEST_SEED + 1 - feature.hashes
+    is_seed = isinstance(feature.hash_seed, int) and not isinstance(feature.hash_seed, bool)
+    if feature.hash_buckets > MOST_BUCKETS or not is_seed or not 0 <= feature.hash_seed <= seeds:
+        raise SchemaError(
+            f"feature {feature.name!r} has hash_buckets={feature.hash_buckets!r} and hash_seed={feature.hash_seed!r}. "
+            f"Expected at most {MOST_BUCKETS:,} buckets and a seed from 0 to {seeds}. Fix: choose smaller ones."
+        )
+    if feature.min_count != 1 or feature.max_size is not None:
+        raise SchemaError(
+            f"feature {feature.name!r} has hash_buckets={feature.hash_buckets} together with min_count="
+            f"{feature.min_count} and max_size={feature.max_size}. Expected either a hash or a vocabulary, which alone "
+            "can count ids. Fix: leave out hash_buckets, or min_count and max_size."
+        )
+
+
 @dataclass(frozen=True)
 class IdFeature:
     """A column of ids (text, integers, booleans, dates), looked up in an embedding table.
@@ -34,19 +73,28 @@ class IdFeature:
         table: The table its ids live in; features that name the same table share one vocabulary. Default: its own.
         min_count: Ids seen fewer times in the training rows become 0, "unknown or rare".
         max_size: At most so many ids are kept, the most frequent ones.
+        hash_buckets: Instead of a vocabulary: a hash of the id's text picks one of so many rows; see docs/hashing.md.
+        hashes: With hash_buckets: an id has so many rows, by hashes of different seeds, and they are added up. Two ids
+            then rarely share all of them. Each takes a column of the input `ids`.
+        hash_seed: With hash_buckets: the first hash's seed, in [0, 2^32 - hashes].
 
     Raises:
-        SchemaError: For an empty name or a count below 1.
+        SchemaError: For an empty name, a count below 1, and hash_buckets together with min_count or max_size.
 
     Example:
         >>> IdFeature("item_id", min_count=2).table_name
         'item_id'
+        >>> IdFeature("query", hash_buckets=100_000, hashes=2).is_hashed
+        True
     """
 
     name: str
     table: str | None = None
     min_count: int = 1
     max_size: int | None = None
+    hash_buckets: int | None = None
+    hashes: int = 1
+    hash_seed: int = 0
     kind: ClassVar[str] = "id"
 
     def __post_init__(self) -> None:
@@ -57,6 +105,18 @@ class IdFeature:
         _require_positive(self.name, "min_count", self.min_count)
         if self.max_size is not None:
             _require_positive(self.name, "max_size", self.max_size)
+        _require_positive(self.name, "hashes", self.hashes)
+        _require_hashing(self)
+
+    @property
+    def is_hashed(self) -> bool:
+        """Whether its rows are hashed rather than looked up in a vocabulary."""
+        return self.hash_buckets is not None
+
+    @property
+    def table_rule(self) -> tuple[Any, ...]:
+        """How its table is built: features of one table have the same."""
+        return (self.min_count, self.max_size, self.hash_buckets, self.hashes, self.hash_seed)
 
     @property
     def table_name(self) -> str:
@@ -72,9 +132,11 @@ class NumericFeature:
         name: The column.
         transform: What the network does to the raw number: "none", "log1p" (sign(x) * log(1 + |x|), then standard
             scaling) or "standard" (minus the training mean, over the training standard deviation).
+        clip: Two quantiles of the training rows' values, such as (0.001, 0.999): what lies outside is moved to them,
+            inside the network, before the transform. None leaves outliers as they are.
 
     Raises:
-        SchemaError: For an empty name or an unknown transform.
+        SchemaError: For an empty name, an unknown transform, or quantiles out of order.
 
     Example:
         >>> NumericFeature("price", transform="log1p").transform
@@ -83,6 +145,7 @@ class NumericFeature:
 
     name: str
     transform: str = "none"
+    clip: tuple[float, float] | None = None
     kind: ClassVar[str] = "numeric"
 
     def __post_init__(self) -> None:
@@ -93,6 +156,8 @@ class NumericFeature:
                 f"feature {self.name!r} has transform={self.transform!r}. Expected one of {TRANSFORMS}. "
                 "Fix: choose one of them."
             )
+        if self.clip is not None:
+            object.__setattr__(self, "clip", _quantiles(self.name, self.clip))
 
 
 @dataclass(frozen=True)

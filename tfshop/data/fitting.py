@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from tfshop._console import progress
 from tfshop.data.columns import id_sql, quote, sequence_sql
-from tfshop.data.features import IdFeature, SequenceFeature
+from tfshop.data.features import IdFeature, NumericFeature, SequenceFeature
 from tfshop.data.mapped import release
 from tfshop.data.schema import Schema
 from tfshop.data.table import NUMBERED, Table
@@ -30,8 +30,8 @@ _COUNT = "tfshop_count"  # no name a user's column is likely to have
 def fit_vocabularies(table: Table, part_sql: str, schema: Schema) -> dict[str, Vocabulary]:
     """Return the vocabulary of every table, counted over the rows where `part_sql` is 0."""
     found = {}
-    with progress("counting ids", total=len(schema.table_names)) as advance:
-        for name in schema.table_names:
+    with progress("counting ids", total=len(schema.vocabulary_names)) as advance:
+        for name in schema.vocabulary_names:
             found[name] = _count(table, schema, name, part_sql)
             advance()
     return found
@@ -69,21 +69,46 @@ def _counted(table: Table, feature: IdFeature | SequenceFeature, train: str) -> 
     return f"SELECT unnest(history) AS value, n FROM ({histories})"
 
 
+Limits = tuple[float, float] | None
+
+
+def clip_limits(numbers: npt.NDArray[np.float32], position: int, feature: NumericFeature) -> Limits:
+    """Return the raw values a feature is clipped to: quantiles of one column's values; None where it is not.
+
+    Exact, so that the column's values lie in memory for a moment: 4 bytes a row.
+    """
+    if feature.clip is None:
+        return None
+    pieces = []
+    for start in range(0, len(numbers), _ROWS_PER_PIECE):
+        raw = np.array(numbers[start : start + _ROWS_PER_PIECE, position])
+        pieces.append(raw[~np.isnan(raw)])
+        release(numbers)
+    present = np.concatenate(pieces)
+    if not len(present):
+        return None
+    # Values that occur, not means between two: what a quantile cuts off is then never what most rows have.
+    low, high = np.quantile(present, feature.clip, method="inverted_cdf")
+    return float(low), float(high)
+
+
 def fit_statistics(schema: Schema, train: Mapping[str, npt.NDArray[Any]]) -> dict[str, NumericStatistics]:
     """Return the statistics of every numeric feature over the encoded training rows, read a piece at a time."""
     numeric = schema.numeric_features
+    limits = [clip_limits(train["numeric"], position, feature) for position, feature in enumerate(numeric)]
     moments = [Moments() for _ in numeric]
     num_rows = len(train["numeric"]) if numeric else 0
     for piece in _pieces(train["numeric"]) if numeric else ():
         for position, feature in enumerate(numeric):
-            moments[position] += Moments.of(piece[:, position], feature.transform)
+            raw, clip = piece[:, position], limits[position]
+            moments[position] += Moments.of(raw if clip is None else np.clip(raw, *clip), feature.transform)
     for feature, found in zip(numeric, moments, strict=True):
         if not found.count:
             raise DataError(
                 f"column {feature.name!r} is missing in all {num_rows:,} training rows. Expected at least one value. "
                 f"Fix: drop NumericFeature({feature.name!r}) from the schema, or train on more rows."
             )
-    return {feature.name: found.statistics() for feature, found in zip(numeric, moments, strict=True)}
+    return {feature.name: found.statistics(clip) for feature, found, clip in zip(numeric, moments, limits, strict=True)}
 
 
 def _pieces(array: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
@@ -144,7 +169,8 @@ class Moments:
             max(self.maximum, other.maximum),
         )
 
-    def statistics(self) -> NumericStatistics:
-        """Return what the schema keeps of it."""
+    def statistics(self, clip: Limits = None) -> NumericStatistics:
+        """Return what the schema keeps of it, and what the values were clipped to before."""
         deviation = math.sqrt(self.squared_deviations / self.count)
-        return NumericStatistics(self.count, self.missing, self.mean, deviation, self.minimum, self.maximum)
+        low, high = clip or (None, None)
+        return NumericStatistics(self.count, self.missing, self.mean, deviation, self.minimum, self.maximum, low, high)

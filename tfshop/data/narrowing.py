@@ -37,6 +37,7 @@ def narrow_schema(schema: Schema, names: Collection[str]) -> Schema:
     return schema.replace(
         features=features,
         vocabularies={table: words for table, words in schema.vocabularies.items() if table in tables},
+        hash_tables={table: found for table in tables if (found := schema.hash_table(table)) is not None},
         statistics={name: numbers for name, numbers in schema.statistics.items() if name in names},
         decisions=(),
     )
@@ -44,9 +45,7 @@ def narrow_schema(schema: Schema, names: Collection[str]) -> Schema:
 
 def columns_of(schema: Schema, names: Collection[str], kind: type[IdFeature] | type[NumericFeature]) -> list[int]:
     """Positions of features among the columns of `ids` or `numeric`."""
-    owners: tuple[IdFeature | NumericFeature, ...] = (
-        schema.id_features if kind is IdFeature else schema.numeric_features
-    )
+    owners: tuple[IdFeature | NumericFeature, ...] = schema.id_columns if kind is IdFeature else schema.numeric_features
     return [position for position, feature in enumerate(owners) if feature.name in names]
 
 

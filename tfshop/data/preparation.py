@@ -18,7 +18,7 @@ from tfshop._console import progress, say
 from tfshop._folders import cache_folder
 from tfshop.data import encoding
 from tfshop.data.checks import check_features, require_columns
-from tfshop.data.columns import quote, text_literal
+from tfshop.data.columns import kind_of, quote, text_literal
 from tfshop.data.encoding import Packed, Placement, encode, encode_groups, encode_into
 from tfshop.data.fitting import fit_statistics, fit_vocabularies
 from tfshop.data.labels import label_rows, require_both_classes, require_zero_or_one
@@ -246,9 +246,11 @@ def _label(table: Table, schema: Schema, split: SplitRule) -> tuple[npt.NDArray[
 def _require_parts(table: Table, split: SplitRule, parts: npt.NDArray[np.int8]) -> None:
     missing = int((parts < 0).sum())
     if missing:
+        is_text = split.column is not None and kind_of(table.columns[split.column]) == "text"
+        what = "missing, or no text that sorts in time as 2024-12-31 does," if is_text else "missing"
         raise DataError(
-            f"column {split.column!r} of {type(split).__name__} is missing in {missing:,} of {len(parts):,} rows "
-            f"(first: row {int(np.argmax(parts < 0))}). Expected a value in every row. Fix: drop or fill those rows."
+            f"column {split.column!r} of {type(split).__name__} is {what} in {missing:,} of {len(parts):,} rows "
+            f"(first: row {int(np.argmax(parts < 0))}). Expected a value in every row. Fix: drop, fill or convert them."
         )
     for part, name in enumerate(PARTS):
         if not (parts == part).any():

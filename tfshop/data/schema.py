@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from tfshop.data.features import (
     feature_from_dict,
     feature_to_dict,
 )
+from tfshop.data.hashing import HashTable
 from tfshop.data.vocabulary import NumericStatistics, Vocabulary
 from tfshop.errors import SchemaError
 
@@ -46,6 +47,8 @@ class Schema:
         group: The column that says whose row it is (a user, a household), for grouped metrics and splits.
         time: The column that says when it was.
         vocabularies: Table name to `Vocabulary`; filled by `prepare`.
+        hash_tables: Table name to `HashTable`, for sequences over a hashed table whose `IdFeature` is not among the
+            features: in one tower of two.
         statistics: Numeric feature name to `NumericStatistics`; filled by `prepare`.
         decisions: What `Schema.infer` decided, one sentence a column.
 
@@ -67,6 +70,7 @@ class Schema:
     time: str | None = field(default=None, kw_only=True)
     vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict, kw_only=True)
     statistics: Mapping[str, NumericStatistics] = field(default_factory=dict, kw_only=True)
+    hash_tables: Mapping[str, HashTable] = field(default_factory=dict, kw_only=True)
     decisions: Sequence[str] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
@@ -76,6 +80,7 @@ class Schema:
         object.__setattr__(self, "decisions", tuple(self.decisions))
         object.__setattr__(self, "vocabularies", dict(self.vocabularies))
         object.__setattr__(self, "statistics", dict(self.statistics))
+        object.__setattr__(self, "hash_tables", dict(self.hash_tables))
         _require_consistent(self)
 
     @property
@@ -98,8 +103,13 @@ class Schema:
 
     @property
     def id_features(self) -> tuple[IdFeature, ...]:
-        """The columns of the input `ids`."""
+        """The features in the input `ids`, in the order of its columns; see `id_columns`."""
         return tuple(feature for feature in self.features if isinstance(feature, IdFeature))
+
+    @property
+    def id_columns(self) -> tuple[IdFeature, ...]:
+        """The feature behind each column of the input `ids`: one a feature, or one for each of its hashes."""
+        return tuple(feature for feature in self.id_features for _ in range(feature.hashes))
 
     @property
     def numeric_features(self) -> tuple[NumericFeature, ...]:
@@ -123,6 +133,22 @@ class Schema:
         return tuple(dict.fromkeys(feature.table_name for feature in owners))
 
     @property
+    def vocabulary_names(self) -> tuple[str, ...]:
+        """The tables that have a vocabulary, the hashed ones apart, in the order of their first use."""
+        return tuple(name for name in self.table_names if self.hash_table(name) is None)
+
+    def hash_table(self, name: str) -> HashTable | None:
+        """Return how the ids of a table are hashed, None where it has a vocabulary."""
+        for feature in self.id_features:
+            if feature.table_name == name and feature.hash_buckets is not None:
+                return HashTable(feature.hash_buckets, feature.hashes, feature.hash_seed)
+        return self.hash_tables.get(name)
+
+    def lookup(self, name: str) -> Vocabulary | HashTable:
+        """Return what turns the ids of a table into its rows; both have `ids(values)` and `num_rows`."""
+        return self.hash_table(name) or self.vocabularies[name]
+
+    @property
     def tables(self) -> dict[str, int]:
         """Table name to its number of rows, row 0 (unknown, padding) included, in the order of first use.
 
@@ -130,13 +156,13 @@ class Schema:
             SchemaError: Before `prepare`.
         """
         self.require_fitted()
-        return {name: self.vocabularies[name].num_rows for name in self.table_names}
+        return {name: self.lookup(name).num_rows for name in self.table_names}
 
     @property
     def is_fitted(self) -> bool:
-        """Whether every table has its vocabulary and every numeric feature its statistics."""
+        """Whether every table that is not hashed has its vocabulary and every numeric feature its statistics."""
         numeric = {feature.name for feature in self.numeric_features}
-        return set(self.table_names) <= set(self.vocabularies) and numeric <= set(self.statistics)
+        return set(self.vocabulary_names) <= set(self.vocabularies) and numeric <= set(self.statistics)
 
     def require_fitted(self) -> None:
         """Raise unless `prepare` has fitted the schema."""
@@ -150,7 +176,7 @@ class Schema:
         """Return the packed inputs of a network: name to shape and dtype. A kind without features has no input."""
         specs = {}
         if self.id_features:
-            specs["ids"] = InputSpec((len(self.id_features),), "int32")
+            specs["ids"] = InputSpec((len(self.id_columns),), "int32")
         if self.numeric_features:
             specs["numeric"] = InputSpec((len(self.numeric_features),), "float32")
         for sequence in self.sequence_features:
@@ -190,11 +216,15 @@ class Schema:
         group: str | None = None,
         time: str | None = None,
         exclude: Collection[str] = (),
+        ids: Collection[str] = (),
+        numeric: Collection[str] = (),
     ) -> Schema:
         """Return a schema proposed from the columns' types and values; `schema.decisions` says why.
 
-        Text and few-valued integers become ids, other numbers numeric features, lists of ids sequences, float lists of
-        one width vectors. The time column, constants, dates and long texts that hardly repeat are left out.
+        Text becomes ids, and so do integers that have few values, are named like somebody or something (user, item,
+        sku, store_id ...), or count through from 0 or 1 with many repeats. Other numbers become numeric features, lists
+        of ids sequences, float lists of one width vectors. The time column, constants, dates (as text too) and long
+        texts that hardly repeat are left out.
 
         Args:
             table: A table from `read_table`.
@@ -202,13 +232,15 @@ class Schema:
             group: The column that says whose row it is.
             time: The column that says when it was.
             exclude: Columns to leave out.
+            ids: Columns that are ids, whatever they look like.
+            numeric: Columns that are numbers, whatever they look like.
 
         Raises:
-            SchemaError: Where a named column is not in the table, or no column is left.
+            SchemaError: Where a named column is not in the table or named for two things, or no column is left.
         """
-        from tfshop.data.inference import infer_schema  # noqa: PLC0415  (it imports this file)
+        from tfshop.data.inference import Wishes, infer_schema  # noqa: PLC0415  (it imports this file)
 
-        return infer_schema(table, target=target, group=group, time=time, exclude=exclude)
+        return infer_schema(table, Wishes(target, group, time, exclude, ids, numeric))
 
     def to_json(self) -> str:
         """Return the schema as JSON, fitted state included; `from_json` gives an equal one."""
@@ -220,6 +252,7 @@ class Schema:
             "time": self.time,
             "decisions": list(self.decisions),
             "statistics": {name: statistics.to_dict() for name, statistics in self.statistics.items()},
+            "hash_tables": {name: asdict(table) for name, table in self.hash_tables.items()},
             "vocabularies": {name: vocabulary.to_dict() for name, vocabulary in self.vocabularies.items()},
         }
         return json.dumps(content, ensure_ascii=False, allow_nan=False)
@@ -244,6 +277,7 @@ class Schema:
                 group=content["group"],
                 time=content["time"],
                 vocabularies={name: Vocabulary.from_dict(item) for name, item in content["vocabularies"].items()},
+                hash_tables={name: HashTable(**item) for name, item in content.get("hash_tables", {}).items()},
                 statistics={name: NumericStatistics(**item) for name, item in content["statistics"].items()},
                 decisions=content["decisions"],
             )
@@ -264,13 +298,26 @@ class Schema:
 
     def _describe_feature(self, feature: Feature) -> str:
         if isinstance(feature, NumericFeature):
-            return f"{feature.name:<24} numeric   {feature.transform}"
+            return f"{feature.name:<24} numeric   {feature.transform}{self._describe_clip(feature)}"
         if isinstance(feature, VectorFeature):
             return f"{feature.name:<24} vector    width {feature.width}"
-        vocabulary = self.vocabularies.get(feature.table_name)
-        known = f", {len(vocabulary):,} ids" if vocabulary is not None else ""
+        known = self._describe_table(feature.table_name)
         length = f", last {feature.max_length}" if isinstance(feature, SequenceFeature) else ""
         return f"{feature.name:<24} {feature.kind:<9} table {feature.table_name}{known}{length}"
+
+    def _describe_clip(self, feature: NumericFeature) -> str:
+        if feature.clip is None:
+            return ""
+        found = self.statistics.get(feature.name)
+        limits = "" if found is None else f": {found.low:.6g} to {found.high:.6g}"
+        return f", clipped to the quantiles {feature.clip[0]:g} to {feature.clip[1]:g}{limits}"
+
+    def _describe_table(self, name: str) -> str:
+        hashed = self.hash_table(name)
+        if hashed is not None:
+            return f", {hashed.hashes} hash{'es' if hashed.hashes > 1 else ''} into {hashed.buckets:,} rows"
+        vocabulary = self.vocabularies.get(name)
+        return "" if vocabulary is None else f", {len(vocabulary):,} ids"
 
     def __repr__(self) -> str:
         """Show the same as `describe`."""
@@ -335,9 +382,17 @@ def _require_table_rules(schema: Schema) -> None:
     rules: dict[str, IdFeature] = {}
     for feature in schema.id_features:
         first = rules.setdefault(feature.table_name, feature)
-        if (first.min_count, first.max_size) != (feature.min_count, feature.max_size):
+        if first.table_rule != feature.table_rule:
             raise SchemaError(
                 f"features {first.name!r} and {feature.name!r} share the table {feature.table_name!r}, but (min_count, "
-                f"max_size) are {(first.min_count, first.max_size)} and {(feature.min_count, feature.max_size)}. "
+                f"max_size, hash_buckets, hashes, hash_seed) are {first.table_rule} and {feature.table_rule}. "
                 "Expected the same. Fix: give both the same numbers, or a table each."
+            )
+    for sequence in schema.sequence_features:
+        owner = rules.get(sequence.table_name)
+        if owner is not None and owner.hashes > 1:
+            raise SchemaError(
+                f"sequence {sequence.name!r} has its ids in the table {sequence.table_name!r}, where an id has "
+                f"{owner.hashes} rows. Expected one row an id: a sequence holds one number a position. "
+                f"Fix: hashes=1 for {owner.name!r}, or a table of its own for the sequence."
             )

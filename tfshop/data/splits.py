@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -12,6 +13,8 @@ from tfshop.errors import DataError, SchemaError
 
 PARTS = ("train", "validation", "test")
 ROW = "row_number_in_table"
+
+_DAY_FIRST = r"^\s*\d{1,2}[-./]\d{1,2}[-./]\d{2,4}"
 
 Moment = int | float | str | datetime.date | datetime.datetime
 
@@ -35,7 +38,7 @@ class TimeSplit:
     Train: value < validation. Validation: validation <= value < test. Test: test <= value.
 
     Args:
-        column: A column of numbers, dates, or text that sorts in time (ISO dates).
+        column: A column of numbers, dates, or text that sorts in time: ISO dates (2024-12-31), not 31.12.2024.
         validation: Where validation begins.
         test: Where the test begins.
 
@@ -69,12 +72,21 @@ class TimeSplit:
         value = quote(self.column)
         limits = (self.validation, self.test)
         validation, test = (self._literal(moment, kind, columns[self.column]) for moment in limits)
-        return f"CASE WHEN {value} < {validation} THEN 0 WHEN {value} < {test} THEN 1 WHEN {value} >= {test} THEN 2 END"
+        # Text such as '31.12.2024' does not sort in time: its rows have no part, which `prepare` refuses.
+        unsorted = f"WHEN regexp_matches({value}, '{_DAY_FIRST}') THEN NULL " if kind == "text" else ""
+        before = f"WHEN {value} < {validation} THEN 0 WHEN {value} < {test} THEN 1"
+        return f"CASE {unsorted}{before} WHEN {value} >= {test} THEN 2 END"
 
     def _literal(self, moment: Moment, kind: str, column_type: str) -> str:
         is_number = isinstance(moment, (int, float)) and not isinstance(moment, bool)
         if is_number and kind in {"integer", "float", "decimal"}:
             return repr(moment)
+        if kind == "text" and re.match(_DAY_FIRST, str(moment)):
+            raise SchemaError(
+                f"TimeSplit compares column {self.column!r}, which is text, with {moment!r}. Expected text that sorts "
+                "in time, as 2024-12-31. Fix: turn the column into dates, as pandas.to_datetime(..., dayfirst=True) "
+                "does, and write the limits as dates."
+            )
         if isinstance(moment, (str, datetime.date)) and kind in {"date", "text"}:
             text = text_literal(str(moment))
             return f"CAST({text} AS {column_type})" if kind == "date" else text

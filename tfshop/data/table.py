@@ -20,7 +20,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tfshop._folders import cache_folder
 from tfshop.data.columns import quote, text_literal
+from tfshop.data.databases import DatabaseRead, is_address, read_database
+from tfshop.data.dirty_csv import LONGEST_LINE, explain, require_csv, require_distinct_names
 from tfshop.data.splits import ROW
 from tfshop.errors import DataError
 
@@ -51,6 +54,7 @@ class Table:
         beside: Further columns of the same rows, found in `numbered_rows` only.
         first_row: The number of the first row, where the table is a piece of a longer one.
         settings: DuckDB settings of every connection, such as its memory limit.
+        owner: What has to live as long as the files are wanted, None where they stay.
 
     Example:
         >>> import pyarrow as pa
@@ -66,6 +70,7 @@ class Table:
     beside: pa.Table | None = field(default=None, repr=False, kw_only=True)
     first_row: int = field(default=0, kw_only=True)
     settings: Mapping[str, str] = field(default_factory=dict, repr=False, kw_only=True)
+    owner: object = field(default=None, repr=False, kw_only=True)
 
     @property
     def is_text(self) -> bool:
@@ -215,7 +220,10 @@ class Table:
         return f"SELECT {columns}, {number} AS {ROW} FROM read_parquet({_list(self.files)})"
 
     def _unreadable(self, error: Exception) -> DataError:
-        reason = " ".join(str(error).split())[:300]
+        message = " ".join(str(error).split())
+        if self.is_text and (explained := explain(message, self.files, _delimiter(self.files[0]))):
+            return DataError(f"{self.name} {explained}.")
+        reason = message[:300]
         typed = "name the column's type, read_table(..., types={'column': 'VARCHAR'})"
         in_file = typed if self.is_text else "check the file"
         fix = in_file if self.memory is None else "check the types of the columns"
@@ -239,20 +247,45 @@ class _Hashed:
     def close(self) -> None: ...
 
 
-def read_table(source: object, *, types: Mapping[str, str] | None = None) -> Table:
-    """Return a lazy table over files or a frame.
+def read_table(
+    source: object,
+    *,
+    types: Mapping[str, str] | None = None,
+    missing: Sequence[str] = (),
+    query: str | None = None,
+    parameters: Mapping[str, object] | None = None,
+    resume_key: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    chunk_rows: int = 100_000,
+) -> Table:
+    """Return a lazy table over files, a frame, or the rows of a database's query.
 
     A CSV file has a header line; its column types are read off the first 200,000 rows. Integers written with leading
     zeros ('00123') stay text where those rows show them; to be sure of any column, name its type:
-    `types={"item_code": "VARCHAR"}`. Row numbers in messages count from 0.
+    `types={"item_code": "VARCHAR"}`. Texts that stand for no value ('N/A', 'NULL') are named: `missing=["N/A"]`; an
+    empty field always is none. Text is taken byte by byte as it stands, in UTF-8 with or without a byte order mark:
+    nothing is trimmed or normalized. Row numbers in messages count from 0.
+
+    A query's rows are streamed into Parquet files, never into memory as a whole. With `resume_key` they are read in
+    order of that column, up to the largest value it had at the start, and a read that broke off goes on after the last
+    row kept when it is asked for again; without it, it starts over. The password may stand in the address or in the
+    environment's TFSHOP_DB_PASSWORD; it is not logged, shown or stored. See docs/databases.md.
 
     Args:
-        source: A CSV, TSV (also .gz) or Parquet path or glob, a list of such paths, a pandas DataFrame, or a pyarrow
-            Table.
+        source: A CSV, TSV (also .gz) or Parquet path or glob, a list of such paths, a pandas DataFrame, a pyarrow
+            Table, or the address of a database: `mysql://user@host/shop`, `postgresql://…`, `sqlite:///shop.db`.
         types: Column name to DuckDB type, for CSV files.
+        missing: Texts that stand for a missing value, for CSV files.
+        query: For a database: a SELECT, in which `:name` stands for a parameter.
+        parameters: The parameters' values.
+        resume_key: A unique, indexed column of the query's answer.
+        cache: A folder that keeps the rows, which are then not read again until it is removed. Default: they are read
+            anew each time, and removed with the table.
+        chunk_rows: Rows read at a time.
 
     Raises:
-        DataError: For a missing or unreadable file, columns of mixed types, or a table without rows.
+        DataError: For a missing or unreadable file, columns of mixed types, a table without rows, or a database that
+            cannot be read or breaks off.
 
     Example:
         >>> import pyarrow as pa
@@ -261,13 +294,31 @@ def read_table(source: object, *, types: Mapping[str, str] | None = None) -> Tab
     """
     if isinstance(source, Table):
         return source
-    table = _from_files(source, types or {}) if _is_path(source) else _from_memory(source)
+    if isinstance(source, str) and is_address(source):
+        if types or missing:
+            raise DataError(
+                "types= and missing= are for CSV files, and the source is a database. Expected casts in the query. "
+                "Fix: query=\"SELECT CAST(code AS CHAR) AS code, NULLIF(price, 'N/A') AS price, … FROM …\"."
+            )
+        read = DatabaseRead(query or "", dict(parameters or {}), resume_key, chunk_rows)
+        return _from_database(source, read, None if cache is None else Path(cache))
+    if query is not None or parameters or resume_key is not None or cache is not None:
+        raise DataError(
+            "query=, parameters=, resume_key= and cache= are for databases, and the source is none. Expected an "
+            "address such as mysql://user@host/shop. Fix: leave them out, or correct the address."
+        )
+    table = _from_files(source, types or {}, missing) if _is_path(source) else _from_memory(source)
     if not table.sql("SELECT 1 FROM rows LIMIT 1"):
         raise DataError(
             f"{table.name} has {len(table.columns)} columns and no rows. Expected at least one row. "
             "Fix: check how it was written."
         )
     return table
+
+
+def _from_database(source: str, read: DatabaseRead, cache: Path | None) -> Table:
+    spill, name, owner = read_database(source, read, cache, cache_folder() / "databases")
+    return replace(_from_files(list(spill.files), {}), name=name, owner=owner)
 
 
 def _is_path(source: object) -> bool:
@@ -282,6 +333,7 @@ def _without_half_floats(memory: pa.Table) -> pa.Table:
 
 def _from_memory(source: object) -> Table:
     memory = _without_half_floats(to_arrow(source))
+    require_distinct_names(memory.column_names, "the table")
     draft = Table(name="the table", columns={}, scan="", memory=memory)
     # DuckDB has called a column without a value INTEGER or NULL, depending on its version.
     empty = {field.name: "NULL" for field in memory.schema if pa.types.is_null(field.type)}
@@ -309,21 +361,29 @@ def to_arrow(source: object) -> pa.Table:
     )
 
 
-def _from_files(source: Any, types: Mapping[str, str]) -> Table:
+def _from_files(source: Any, types: Mapping[str, str], missing: Sequence[str] = ()) -> Table:
     paths = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     files = tuple(file for path in paths for file in _matches(os.fspath(path)))
     name = f"'{files[0]}'" + (f" and {len(files) - 1} more" if len(files) > 1 else "") if files else "the list of files"
     stems = {Path(file.removesuffix(".gz")).suffix.lower() for file in files}
     if stems and stems <= set(_PARQUET):
+        require_distinct_names(_parquet_names(files[0]), name)
         scan = _parquet_scan(files)
     elif stems and stems <= set(_CSV):
-        scan = _csv_scan(files, name, types)
+        scan = _csv_scan(files, name, types, missing)
     else:
         raise DataError(
             f"{name} has the ending {sorted(stems)}. Expected files that all end in .csv, .tsv, .txt (or with .gz) or "
             "all in .parquet. Fix: rename or convert them."
         )
     return Table(name, _describe(Table(name, {}, scan, files)), scan, files)
+
+
+def _parquet_names(path: str) -> list[str]:
+    try:
+        return list(pq.read_schema(path).names)
+    except (OSError, pa.ArrowException):
+        return []  # DuckDB says what is wrong with it
 
 
 def _matches(path: str) -> list[str]:
@@ -351,9 +411,12 @@ def _projected(scan: str, columns: Iterable[str]) -> str:
     return f"SELECT {', '.join(map(quote, columns))} FROM ({scan})"
 
 
-def _csv_scan(files: tuple[str, ...], name: str, types: Mapping[str, str]) -> str:
+def _csv_scan(files: tuple[str, ...], name: str, types: Mapping[str, str], missing: Sequence[str]) -> str:
     """Return SQL that reads CSV files with types fixed once, so that two scans never disagree."""
-    options = f"header = true, delim = {text_literal(_delimiter(files[0]))}, sample_size = {_SNIFFED_ROWS}"
+    delimiter = _delimiter(files[0])
+    require_csv(files, delimiter)
+    options = f"header = true, delim = {text_literal(delimiter)}, sample_size = {_SNIFFED_ROWS}"
+    options += f", max_line_size = {LONGEST_LINE}, nullstr = {_list(('', *missing))}"
     source = f"{_list(files)}, {options}"
     guessed = _describe(Table(name, {}, f"SELECT * FROM read_csv({source})", files))
     if unknown := sorted(set(types) - set(guessed)):

@@ -107,6 +107,9 @@ class NumericStatistics:
         standard_deviation: Of the rows with a value (over n, not n - 1); 0 for a constant column.
         minimum: The smallest.
         maximum: The largest.
+        low: The raw value below which values are clipped; None where they are not. What comes before was measured on
+            the clipped values.
+        high: The raw value above which they are.
     """
 
     count: int
@@ -115,6 +118,8 @@ class NumericStatistics:
     standard_deviation: float
     minimum: float
     maximum: float
+    low: float | None = None
+    high: float | None = None
 
     @classmethod
     def measure(cls, raw: npt.NDArray[np.float32], transform: str) -> NumericStatistics:

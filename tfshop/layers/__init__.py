@@ -24,6 +24,7 @@ from tfshop.layers.field_aware import FieldAwareProducts
 from tfshop.layers.fields import FieldGather, FieldRows, FieldScale, RowFields, dense_per_field
 from tfshop.layers.gated_crosses import gated_cross_stack
 from tfshop.layers.gates import ConstantGate, Gate
+from tfshop.layers.hashing import HashSum
 from tfshop.layers.id_crosses import IdCrosses
 from tfshop.layers.interaction_network import RowProducts, interaction_network
 from tfshop.layers.mask_block import mask_block
@@ -66,6 +67,7 @@ __all__ = [
     "Gate",
     "GatedExperts",
     "GatedSum",
+    "HashSum",
     "HistoryAttention",
     "IdCrosses",
     "InnerProducts",

@@ -12,12 +12,14 @@ import numpy as np
 from tfshop._keras import keras
 from tfshop.data.features import SequenceFeature
 from tfshop.data.schema import Schema
+from tfshop.data.vocabulary import NumericStatistics
 from tfshop.errors import ModelError
 from tfshop.layers import (
     Bias,
     FieldOffsets,
     FieldSlice,
     FieldSum,
+    HashSum,
     MaskedMean,
     NumericFields,
     NumericTransform,
@@ -114,7 +116,7 @@ def look_up(
     ids, offsets = [], []
     if schema.id_features:
         ids.append(inputs["ids"])
-        offsets += [starts[feature.table_name] for feature in schema.id_features]
+        offsets += [starts[feature.table_name] for feature in schema.id_columns]
     for feature in schema.sequence_features:
         ids.append(inputs[feature.input_name])
         offsets += [starts[feature.table_name]] * feature.max_length
@@ -123,14 +125,14 @@ def look_up(
     table = table or keras.layers.Embedding(sum(schema.tables.values()), dimension, name=name)
     embedded = table(rows)
     if not schema.sequence_features:
-        return LookedUp(embedded, {})
+        return LookedUp(_id_fields(schema, embedded, name), {})
     return _taken_apart(schema, embedded, name)
 
 
 def _taken_apart(schema: Schema, embedded: Any, name: str) -> LookedUp:
     """The columns of the one lookup as ids and sequences."""
-    position = len(schema.id_features)
-    ids = FieldSlice(0, position, name=f"{name}_id_fields")(embedded) if position else None
+    position = len(schema.id_columns)
+    ids = _id_fields(schema, FieldSlice(0, position, name=f"{name}_id_fields")(embedded), name) if position else None
     sequences = {}
     for feature in schema.sequence_features:
         layer = FieldSlice(position, feature.max_length, name=f"{name}_{feature.input_name}")
@@ -168,6 +170,12 @@ def vector_fields(schema: Schema, inputs: Mapping[str, Any], dimension: int, *, 
     return fields
 
 
+def _id_fields(schema: Schema, columns: Any, name: str) -> Any:
+    """One field a feature: the rows of an id that has several hashes are added up."""
+    hashes = [feature.hashes for feature in schema.id_features]
+    return columns if max(hashes) == 1 else HashSum(hashes, name=f"{name}_hash_sum")(columns)
+
+
 def table_starts(schema: Schema) -> dict[str, int]:
     """First row of each table inside the merged one."""
     return _starts(schema.tables)
@@ -199,6 +207,7 @@ def numeric_columns(schema: Schema, inputs: Mapping[str, Any], *, name: str = "n
         fill=[0.0 if flag else s.mean for s, flag in zip(statistics, scaled, strict=True)],
         limit=[OUTLIER_LIMIT if flag else float("inf") for flag in scaled],
         indicators=[position for position, s in enumerate(statistics) if s.missing],
+        **_clip_limits(statistics),
         name=name,
     )
     return layer(inputs["numeric"])
@@ -225,6 +234,16 @@ def first_order_terms(schema: Schema, inputs: Mapping[str, Any], numerics: Any) 
     if numerics is not None:
         terms.append(keras.layers.Dense(1, use_bias=False, name="first_order_numeric")(numerics))
     return terms
+
+
+def _clip_limits(statistics: Sequence[NumericStatistics]) -> dict[str, list[float]]:
+    """What `NumericTransform` clips raw values to; nothing where no feature asks for it."""
+    if all(s.low is None for s in statistics):
+        return {}
+    return {
+        "low": [-float("inf") if s.low is None else s.low for s in statistics],
+        "high": [float("inf") if s.high is None else s.high for s in statistics],
+    }
 
 
 def flat_fields(fields: Any) -> Any:

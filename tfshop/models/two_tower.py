@@ -116,7 +116,7 @@ def features_of_tower(model: Any, schema: Schema, side: str) -> list[str]:
     layers = {layer.name: layer for layer in model.layers}
     names: list[str] = []
     if f"{side}_ids" in layers:
-        names += [schema.id_features[column].name for column in layers[f"{side}_ids"].columns]
+        names += [schema.id_columns[column].name for column in layers[f"{side}_ids"].columns]
     if f"{side}_numeric" in layers:
         names += [schema.numeric_features[column].name for column in layers[f"{side}_numeric"].columns]
     lists: tuple[SequenceFeature | VectorFeature, ...] = (*schema.sequence_features, *schema.vector_features)
@@ -171,7 +171,7 @@ def _looked_up(
     part = narrow_schema(schema, names)
     columns = columns_of(schema, names, IdFeature)
     given = dict(inputs)
-    if columns and len(columns) < len(schema.id_features):
+    if columns and len(columns) < len(schema.id_columns):
         given["ids"] = ColumnSelect(columns, name=f"{name}_columns")(inputs["ids"])
     found = look_up(part, given, dimension, name=name, table=table)
     ids = [] if found.ids is None else [found.ids]

@@ -61,14 +61,14 @@ def build_wide_deep(
 def _cross_term(schema: Schema, inputs: Any, crosses: Sequence[tuple[str, str]], cross_buckets: int) -> Any:
     """The sum of the weights of all crosses, (batch, 1)."""
     require_count("cross_buckets", cross_buckets)
-    names = [feature.name for feature in schema.id_features]
+    names = [feature.name for feature in schema.id_columns]  # of an id with several hashes, the first one is crossed
     for pair in crosses:
         if not _is_pair_of(names, pair):
             raise ModelError(
-                f"crosses has {pair!r}. Expected pairs of two different id features out of {', '.join(names)}. "
-                "Fix: crosses=[('user', 'shop')]."
+                f"crosses has {pair!r}. Expected pairs of two different id features out of "
+                f"{', '.join(dict.fromkeys(names))}. Fix: crosses=[('user', 'shop')]."
             )
-    sizes = [schema.tables[feature.table_name] for feature in schema.id_features]
+    sizes = [schema.tables[feature.table_name] for feature in schema.id_columns]
     left, right = ([names.index(name) for name in side] for side in zip(*crosses, strict=True))
     layer = IdCrosses(
         left, right, [(sizes[i], sizes[j]) for i, j in zip(left, right, strict=True)], cross_buckets, name="cross_rows"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,6 +15,7 @@ from tfshop.evaluation import Evaluation
 from tfshop.evaluation.scores import outputs_of_targets
 from tfshop.runtime import Scorer, read_graph
 
+HASHED_TEXTS = ("a", "item-42", "Größe 38", "👟")
 _PAGES = Environment(
     loader=PackageLoader("tfshop.report", "."),
     trim_blocks=True,
@@ -45,6 +47,7 @@ def handover_readme(
         schema=schema,
         inputs=inputs,
         columns=_columns(schema),
+        hashed=_hashed(schema),
         outputs=outputs_of_targets(scorer.outputs, schema),
         vector_width=_vector_width(model_bytes),
         evaluation=evaluation,
@@ -60,6 +63,11 @@ def _vector_width(model_bytes: bytes) -> int:
     return int(widths[0]) if len(widths) == 1 and widths[0] > 1 else 0
 
 
+def hashing_page() -> bytes:
+    """What goes with a file whose ids are hashed: the hash in three languages, with its test vectors."""
+    return (Path(__file__).parent / "hashing.md").read_bytes()
+
+
 def vocabulary_file(table: str) -> str:
     """Where a table's vocabulary is inside an artifact; a name that no file can have becomes a hash of it."""
     plain = re.fullmatch(r"[A-Za-z0-9_ -][A-Za-z0-9_. -]{0,99}", table)
@@ -70,7 +78,7 @@ def vocabulary_file(table: str) -> str:
 def _holds(schema: Schema, name: str) -> str:
     """What an input holds, column by column."""
     if name == "ids":
-        return ", ".join(feature.name for feature in schema.id_features)
+        return ", ".join(_id_column_names(schema))
     if name == "numeric":
         return ", ".join(feature.name for feature in schema.numeric_features) + " (raw numbers; NaN where missing)"
     lists: tuple[SequenceFeature | VectorFeature, ...] = (*schema.sequence_features, *schema.vector_features)
@@ -80,19 +88,48 @@ def _holds(schema: Schema, name: str) -> str:
     return name
 
 
+def _id_column_names(schema: Schema) -> list[str]:
+    """The features of the columns of `ids`, those of several hashes numbered."""
+    return [
+        feature.name if feature.hashes == 1 else f"{feature.name} (hash {number + 1})"
+        for feature in schema.id_features
+        for number in range(feature.hashes)
+    ]
+
+
 def _columns(schema: Schema) -> list[dict[str, Any]]:
     """One row a feature: how its raw value becomes a number."""
-    return [{"name": feature.name, "rule": _rule(feature)} for feature in schema.features]
+    return [{"name": feature.name, "rule": _rule(feature, schema)} for feature in schema.features]
 
 
-def _rule(feature: Any) -> str:
+def _hashed(schema: Schema) -> list[dict[str, Any]]:
+    """How some texts are hashed for each hashed feature: whoever writes the hash anew compares with these."""
+    return [
+        {"name": feature.name, "rows": [{"text": text, "rows": _rows(feature, schema, text)} for text in HASHED_TEXTS]}
+        for feature in schema.id_features
+        if feature.is_hashed
+    ]
+
+
+def _rows(feature: IdFeature, schema: Schema, text: str) -> str:
+    table = schema.hash_table(feature.table_name)
+    assert table is not None  # noqa: S101  (for mypy: the caller chose hashed features)
+    return ", ".join(str(row) for row in table.columns([text])[0])
+
+
+def _rule(feature: Any, schema: Schema) -> str:
     if isinstance(feature, IdFeature):
+        table = schema.hash_table(feature.table_name)
+        if table is not None:
+            seeds = ", ".join(str(table.seed + number) for number in range(table.hashes))
+            return f"1 + murmur3(text, seed) mod {table.buckets} for each seed of {seeds}; 0 if missing or empty"
         return f"position in `{vocabulary_file(feature.table_name)}` plus 1; 0 if missing or not there"
     if isinstance(feature, SequenceFeature):
-        return (
-            f"the last {feature.max_length} values, oldest first, each by `{vocabulary_file(feature.table_name)}` as "
-            "above; filled up with 0 at the end"
-        )
+        table = schema.hash_table(feature.table_name)
+        each = f"by `{vocabulary_file(feature.table_name)}` as above"
+        if table is not None:
+            each = f"1 + murmur3(text, {table.seed}) mod {table.buckets}"
+        return f"the last {feature.max_length} values, oldest first, each {each}; filled up with 0 at the end"
     if isinstance(feature, VectorFeature):
         return f"{feature.width} floats as they are"
     if isinstance(feature, NumericFeature):

@@ -71,8 +71,8 @@ def limits_from_schema(schema: Schema, names: Iterable[str]) -> dict[str, tuple[
         return {}
     tables = schema.tables
     by_feature = {f.name: IdLimit(tables[f.table_name], f.name) for f in schema.id_features}
-    limits: dict[str, tuple[IdLimit, ...]] = {name: (limit,) for name, limit in by_feature.items()}
-    limits["ids"] = tuple(by_feature.values())
+    limits = {feature.name: (by_feature[feature.name],) * feature.hashes for feature in schema.id_features}
+    limits["ids"] = tuple(by_feature[feature.name] for feature in schema.id_columns)
     for feature in schema.sequence_features:
         limit = (IdLimit(tables[feature.table_name], feature.name),) * feature.max_length
         limits[feature.input_name] = limits[feature.name] = limit

@@ -96,7 +96,7 @@ def item_column(model: Any, schema: Schema, name: str | None = None) -> int:
             f"{'one that says which item it is' if name is None else repr(name)}. Expected an IdFeature among its "
             "features. Fix: build_model('two_tower', schema, item=('item_id', …))."
         )
-    return [feature.name for feature in schema.id_features].index(name or ids[0])
+    return [feature.name for feature in schema.id_columns].index(name or ids[0])
 
 
 def item_ids(inputs: Mapping[str, NDArray[Any]], column: int) -> NDArray[np.int64]:
