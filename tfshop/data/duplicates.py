@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tfshop.data.checks import NUMBERED, require_columns
+from tfshop.data.checks import require_columns
 from tfshop.data.columns import quote, text_literal
 from tfshop.data.splits import ROW
-from tfshop.data.table import Table, read_table
+from tfshop.data.table import NUMBERED, Table, read_table
 
 
 def count_duplicates(table: Table, columns: Sequence[str] | None = None) -> int:
