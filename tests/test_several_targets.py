@@ -102,7 +102,7 @@ def test_golden_scores_of_another_output_are_refused(result: Result) -> None:
     artifact = result.artifact
     assert isinstance(artifact.golden.scores, dict)
     for scores in (
-        dict(zip(OUTPUTS, reversed(artifact.golden.scores.values()), strict=True)),
+        {name: artifact.golden.scores[other] for name, other in zip(OUTPUTS, OUTPUTS[::-1], strict=True)},
         {"probability_clicked": artifact.golden.scores["probability_clicked"]},
         artifact.golden.scores["probability_clicked"],
     ):
@@ -192,7 +192,7 @@ def commanded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `tfshop compress` leaves."""
     place = tmp_path_factory.mktemp("command")
     pq.write_table(two_targets_table(3000), place / "log.parquet")
-    small = ["--model", "shared_bottom", "--hidden", "16", "--dimension", "4", "--epochs", "3", "--time", "day"]
+    small = ["--model", "shared_bottom", "--hidden", "64", "--dimension", "16", "--epochs", "12", "--time", "day"]
     arguments = ["compress", str(place / "log.parquet"), "--target", "clicked", "--target", "bought", *small]
     assert run([*arguments, "--out", str(place / "int8"), "--report", str(place / "report")]) == 0
     return place
