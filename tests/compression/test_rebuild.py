@@ -10,10 +10,11 @@ import pytest
 from helpers import first_rows, keras_scores, same_weights
 
 from tfshop._keras import keras
-from tfshop.compression.rebuild import KeepZeros, copy_model, fresh, weights_by_name, zero_masks
+from tfshop.compression.rebuild import KeepZeros, copy_model, zero_masks
 from tfshop.data import Splits
 from tfshop.layers import OutputRange
 from tfshop.models import MODELS
+from tfshop.models.rebuild import fresh, weights_by_name
 
 
 @pytest.mark.parametrize("name", MODELS)

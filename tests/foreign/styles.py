@@ -111,7 +111,10 @@ def factorization(schema: Schema) -> Any:
 def with_lambda(schema: Schema) -> Any:
     inputs = id_inputs(schema)
     factor = 0.5  # a closure: gone where only the bytecode is kept
-    parts = [layers.Lambda(lambda x: tf.squeeze(x, 1) * factor)(layers.Embedding(schema.tables[n], 4)(t)) for n, t in inputs.items()]
+    parts = [
+        layers.Lambda(lambda x: tf.squeeze(x, 1) * factor)(layers.Embedding(schema.tables[n], 4)(t))
+        for n, t in inputs.items()
+    ]
     joined = layers.Lambda(lambda xs: tf.concat(xs, axis=1), name="join")(parts)
     hidden = layers.Dense(16, activation="relu", name="first")(joined)
     hidden = layers.Lambda(lambda x: x * 2.0, name="twice")(hidden)
@@ -180,7 +183,10 @@ def nested(schema: Schema) -> Any:
     inner = keras.Model(x, layers.Dense(8, activation="relu", name="second")(deep), name="inner")
     y = keras.Input((width,))
     middle = keras.Model(y, layers.Dense(8, activation="relu", name="first")(inner(y)), name="middle")
-    head = keras.Sequential([layers.Dense(8, activation="relu", name="first"), layers.Dropout(0.1), layers.Dense(1, activation="sigmoid")], name="head")
+    head = keras.Sequential(
+        [layers.Dense(8, activation="relu", name="first"), layers.Dropout(0.1), layers.Dense(1, activation="sigmoid")],
+        name="head",
+    )
     hidden = middle(layers.Concatenate()(embedded(schema, inputs)))
     hidden = layers.Dense(8, activation="relu", name="first")(hidden)
     return keras.Model(list(inputs.values()), head(hidden), name="nested")
@@ -191,7 +197,9 @@ def two_inputs_a_submodel(schema: Schema) -> Any:
     inputs = id_inputs(schema)
     inner_inputs = {name: keras.Input((1,), dtype="int32", name=name) for name in inputs}
     parts = embedded(schema, inner_inputs)
-    encoder = keras.Model(inner_inputs, {"sum": layers.Add()(parts), "all": layers.Concatenate()(parts)}, name="encoder")
+    encoder = keras.Model(
+        inner_inputs, {"sum": layers.Add()(parts), "all": layers.Concatenate()(parts)}, name="encoder"
+    )
     outputs = encoder(inputs)
     hidden = layers.Dense(8, activation="relu", name="first")(layers.Concatenate()([outputs["sum"], outputs["all"]]))
     return keras.Model(inputs, layers.Dense(1, activation="sigmoid")(hidden))
@@ -199,7 +207,7 @@ def two_inputs_a_submodel(schema: Schema) -> Any:
 
 def sequential(schema: Schema) -> Any:
     """Packed ids through one Sequential."""
-    network = keras.Sequential(
+    return keras.Sequential(
         [
             keras.Input((len(schema.id_features),), dtype="int32", name="ids"),
             layers.Embedding(max(schema.tables.values()), 4),
@@ -208,7 +216,6 @@ def sequential(schema: Schema) -> Any:
             layers.Dense(1, activation="sigmoid"),
         ]
     )
-    return network
 
 
 def custom_layers(schema: Schema) -> Any:
@@ -249,7 +256,9 @@ def preprocessed(schema: Schema) -> Any:
     inputs = {**id_inputs(schema), NUMERIC: keras.Input((1,), name=NUMERIC)}
     scale = layers.Normalization(name="scale")
     scale.adapt(np.random.default_rng(0).lognormal(2, 1, (200, 1)))
-    fields = layers.Concatenate(axis=1)([layers.Embedding(schema.tables[n], 8, mask_zero=True)(t) for n, t in inputs.items() if n != NUMERIC])
+    ids = {name: tensor for name, tensor in inputs.items() if name != NUMERIC}
+    rows = [layers.Embedding(schema.tables[name], 8, mask_zero=True)(tensor) for name, tensor in ids.items()]
+    fields = layers.Concatenate(axis=1)(rows)
     fields = layers.TimeDistributed(layers.Dense(6, activation="relu", name="timed_dense"), name="timed")(fields)
     hidden = layers.Concatenate()([layers.Flatten()(fields), scale(inputs[NUMERIC])])
     hidden = layers.Dense(8, activation="gelu", name="first")(hidden)
@@ -259,7 +268,21 @@ def preprocessed(schema: Schema) -> Any:
 STYLES: Mapping[str, Callable[[Schema], Any]] = {
     style.__name__: style
     for style in (
-        plain, scalar_inputs, interactions, factorization, with_lambda, with_tf_ops, normalized, shared_layers,
-        shared_tower, nested, two_inputs_a_submodel, sequential, custom_layers, wide_and_deep, attention, preprocessed,
+        plain,
+        scalar_inputs,
+        interactions,
+        factorization,
+        with_lambda,
+        with_tf_ops,
+        normalized,
+        shared_layers,
+        shared_tower,
+        nested,
+        two_inputs_a_submodel,
+        sequential,
+        custom_layers,
+        wide_and_deep,
+        attention,
+        preprocessed,
     )
 }

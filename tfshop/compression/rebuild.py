@@ -8,9 +8,8 @@ import numpy as np
 
 from tfshop._keras import keras
 from tfshop.compression.roles import unwrapped
-from tfshop.models.rebuild import Replace, fresh, inlined, rebuild, weights_by_name
+from tfshop.models.rebuild import Replace, inlined, rebuild
 
-__all__ = ["KeepZeros", "copy_model", "fresh", "inlined", "weights_by_name", "zero_masks"]
 
 def copy_model(model: Any, replace: Replace | None = None) -> Any:
     """A model of the same graph whose layers are made by `replace`, with the weights of the original.

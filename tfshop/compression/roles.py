@@ -95,14 +95,27 @@ def source_layers(layer: Any, model: Any) -> list[Any]:
 
 def source_tensors(layer: Any, model: Any) -> list[Any]:
     """What `layer` reads inside `model`, in all its calls."""
-    return [tensor for node in _calls(layer, model) for tensor in node.keras_inputs]
+    return [tensor for node in calls_of(layer, model) for tensor in node.keras_inputs]
 
 
 def output_tensors(layer: Any, model: Any) -> list[Any]:
     """What `layer` gives inside `model`, in all its calls."""
-    return [tensor for node in _calls(layer, model) for tensor in tf.nest.flatten(node.outputs)]
+    return [tensor for node in calls_of(layer, model) for tensor in tf.nest.flatten(node.outputs)]
 
 
-def _calls(layer: Any, model: Any) -> list[Any]:
-    nodes_of_model = {id(node) for nodes in model._nodes_by_depth.values() for node in nodes}
+def readers(layer: Any, model: Any) -> list[Any]:
+    """Layers that read what `layer` gives inside `model`, one entry a call; None for the model's own outputs."""
+    given = {id(tensor) for tensor in output_tensors(layer, model)}
+    found = [node.layer for node in _nodes(model) if given & {id(tensor) for tensor in node.keras_inputs}]
+    outputs = [None for tensor in model.outputs if id(tensor) in given]
+    return [*found, *outputs]
+
+
+def calls_of(layer: Any, model: Any) -> list[Any]:
+    """The calls of a layer that belong to `model`."""
+    nodes_of_model = {id(node) for node in _nodes(model)}
     return [node for node in layer._inbound_nodes if id(node) in nodes_of_model]
+
+
+def _nodes(model: Any) -> list[Any]:
+    return [node for nodes in model._nodes_by_depth.values() for node in nodes]

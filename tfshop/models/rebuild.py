@@ -41,8 +41,8 @@ def fresh(layer: Any, name: str | None = None) -> Any:
             return kind.from_config(config)
     except (NotImplementedError, TypeError, ValueError, KeyError, AttributeError, NameError) as error:
         raise ModelError(
-            f"layer {layer.name!r} ({kind.__name__}) cannot be copied: {_first_line(error)} Expected a get_config() that "
-            f"holds every argument of {kind.__name__}(...). Fix: give it one, and load a saved model with "
+            f"layer {layer.name!r} ({kind.__name__}) cannot be copied: {_first_line(error)} Expected a get_config() "
+            f"that holds every argument of {kind.__name__}(...). Fix: give it one, and load a saved model with "
             "custom_objects; or export without a pass."
         ) from error
 

@@ -126,7 +126,7 @@ def scores_of(model: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray
 def _integer_inputs(model: Any, schema: Schema) -> dict[str, str]:
     """Inputs that are declared as floats and get ids, which float arithmetic is no place for."""
     packed = {name for name, spec in schema.input_specs().items() if spec.dtype.startswith("int")}
-    named = {feature.name for feature in (*schema.id_features, *schema.sequence_features)}
+    named = {feature.name for feature in schema.id_features} | {feature.name for feature in schema.sequence_features}
     specs = model_specs(model)
     return {name: "int32" for name, spec in specs.items() if name in packed | named and spec.dtype.startswith("float")}
 
@@ -142,9 +142,7 @@ def _is_suspect(layer: Any) -> bool:
 
 
 def _require_same_scores(model: Any, copied: Any, schema: Schema) -> None:
-    scores = [
-        scores_of(one, bind(sample_inputs(schema), schema, model_specs(one))) for one in (model, copied)
-    ]
+    scores = [scores_of(one, bind(sample_inputs(schema), schema, model_specs(one))) for one in (model, copied)]
     gap = float(np.nanmax(np.abs(scores[0] - scores[1]), initial=0.0))
     if gap <= SAME and np.array_equal(np.isnan(scores[0]), np.isnan(scores[1])):
         return
