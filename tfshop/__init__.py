@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from tfshop.errors import TfshopError
     from tfshop.export import Export, chain
-    from tfshop.models import MODELS, build_model
+    from tfshop.models import MODELS, build_model, load_model, weights_from_keras3
     from tfshop.pipeline import compress, evaluate
     from tfshop.runtime import Scorer, benchmark
     from tfshop.training import train
@@ -54,7 +54,7 @@ _HOMES = {
     ),
     "tfshop.errors": ("TfshopError",),
     "tfshop.export": ("Export", "chain"),
-    "tfshop.models": ("MODELS", "build_model"),
+    "tfshop.models": ("MODELS", "build_model", "load_model", "weights_from_keras3"),
     "tfshop.pipeline": ("compress", "evaluate"),
     "tfshop.runtime": ("Scorer", "benchmark"),
     "tfshop.training": ("train",),
@@ -85,10 +85,12 @@ __all__ = [
     "compress",
     "datasets",
     "evaluate",
+    "load_model",
     "prepare",
     "read_table",
     "recipes",
     "train",
+    "weights_from_keras3",
 ]
 
 

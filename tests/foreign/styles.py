@@ -139,10 +139,10 @@ def normalized(schema: Schema) -> Any:
     """BatchNormalization, Dropout, LayerNormalization and PReLU, with a raw number beside the ids."""
     inputs = {**id_inputs(schema), NUMERIC: keras.Input((1,), name=NUMERIC)}
     parts = embedded(schema, {n: inputs[n] for n in inputs if n != NUMERIC})
-    number = layers.BatchNormalization(name="number")(inputs[NUMERIC])
+    number = layers.BatchNormalization(momentum=0.8, name="number")(inputs[NUMERIC])
     hidden = layers.Concatenate()([*parts, number])
     hidden = layers.Dense(16, name="first", use_bias=False)(hidden)
-    hidden = layers.Activation("relu")(layers.BatchNormalization(name="norm")(hidden))
+    hidden = layers.Activation("relu")(layers.BatchNormalization(momentum=0.8, name="norm")(hidden))
     hidden = layers.Dropout(0.2)(hidden)
     hidden = layers.PReLU(name="prelu")(layers.Dense(12, name="second")(hidden))
     hidden = layers.LayerNormalization(name="layer_norm")(hidden)
@@ -170,7 +170,7 @@ def shared_tower(schema: Schema) -> Any:
     tower = keras.Model(x, layers.Dense(4, name="outer")(inner), name="tower")
     first, second, third = (tower(layers.Flatten()(table(t))) for t in inputs.values())
     score = layers.Dot(axes=1, normalize=True)([first, second])
-    hidden = layers.Concatenate()([score, third])
+    hidden = layers.Dense(8, activation="relu", name="second")(layers.Concatenate()([score, first, second, third]))
     return keras.Model(list(inputs.values()), layers.Dense(1, activation="sigmoid")(hidden))
 
 

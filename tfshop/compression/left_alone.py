@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from tfshop.compression.roles import roles, unwrapped
 
+MOST_SHOWN = 4
 Reason = Callable[[Any, str], str]
 
 
@@ -27,6 +28,19 @@ def left_alone(model: Any, treated: Collection[str], *, by: str, reason: Reason)
             why = reason(bare, played[layer.name])
             rows.append({"layer": layer.name, "class": type(bare).__name__, "pass": by, "reason": why})
     return rows
+
+
+def summary(rows: Iterable[Mapping[str, str]]) -> list[str]:
+    """One line a pass and reason, the layers together."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        grouped.setdefault((row["pass"], row["reason"]), []).append(f"{row['layer']} ({row['class']})")
+    return [f"{by} left alone {_listed(layers)}: {reason}" for (by, reason), layers in grouped.items()]
+
+
+def _listed(layers: list[str]) -> str:
+    shown = ", ".join(layers[:MOST_SHOWN])
+    return f"{shown} and {len(layers) - MOST_SHOWN} more" if len(layers) > MOST_SHOWN else shown
 
 
 def has_matrix(layer: Any) -> bool:

@@ -23,7 +23,7 @@ from tfshop.data.table import Table, read_table
 from tfshop.errors import DataError
 
 
-def prepare(table: object, schema: Schema, *, split: SplitRule, batch_size: int = 4096) -> Splits:
+def prepare(table: object, schema: Schema, *, split: SplitRule, batch_size: int = 4096, refit: bool = True) -> Splits:
     """Return the table's rows encoded in three parts, and the schema fitted on the first alone.
 
     Rows keep the table's order within a part. Ids are int32, and everything lies in memory: 4 bytes a value.
@@ -33,9 +33,12 @@ def prepare(table: object, schema: Schema, *, split: SplitRule, batch_size: int 
         schema: What the columns are.
         split: `TimeSplit`, `GroupSplit` or `RandomSplit`.
         batch_size: Rows of a batch.
+        refit: Whether vocabularies and statistics are taken from these rows. False keeps those of a fitted schema,
+            which a network that was trained with them needs.
 
     Raises:
-        SchemaError: For columns that are not in the table, not of their declared kind, or all missing.
+        SchemaError: For columns that are not in the table, not of their declared kind, or all missing; without `refit`,
+            for a schema that is not fitted.
         DataError: For an empty part, a target that is not 0/1 or has one class only, and infinite numbers.
 
     Example:
@@ -54,13 +57,18 @@ def prepare(table: object, schema: Schema, *, split: SplitRule, batch_size: int 
             "Fix: split=TimeSplit('week', validation=43, test=45)."
         )
     _require_named(source, schema, split)
+    if not refit:
+        schema.require_fitted()
     with _parsed_once(source, _needed(schema, split)) as rows:
         parts, labels = _label(rows, schema, split)
         check_features(rows, schema, for_training=True)
-        fitted = schema.replace(vocabularies=fit_vocabularies(rows, schema, split.part_sql(rows.columns)))
+        fitted = schema
+        if refit:
+            fitted = schema.replace(vocabularies=fit_vocabularies(rows, schema, split.part_sql(rows.columns)))
         packed = encode(rows, fitted, Placement.of(parts, len(PARTS)))
         groups = encode_groups(rows, schema.group) if schema.group else None
-    fitted = fitted.replace(statistics=fit_statistics(fitted, packed[0]))
+    if refit:
+        fitted = fitted.replace(statistics=fit_statistics(fitted, packed[0]))
     return _assemble(fitted, packed, (parts, labels, groups), batch_size)
 
 

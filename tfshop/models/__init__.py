@@ -12,6 +12,8 @@ from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
 from tfshop.models.dcn import build_dcn
 from tfshop.models.deepfm import build_deepfm
+from tfshop.models.foreign import load_model
+from tfshop.models.keras3 import weights_from_keras3
 from tfshop.models.mlp import build_mlp
 
 Builder = Callable[..., Any]
@@ -53,4 +55,4 @@ def build_model(name: str, schema: Schema, *, seed: int = 0, **hyperparameters: 
     return builder(schema, **hyperparameters)
 
 
-__all__ = ["MODELS", "build_dcn", "build_deepfm", "build_mlp", "build_model"]
+__all__ = ["MODELS", "build_dcn", "build_deepfm", "build_mlp", "build_model", "load_model", "weights_from_keras3"]

@@ -42,6 +42,7 @@ def render_page(report: Report, pictures: Mapping[str, bytes], *, whole: bool = 
         tables=all_tables(report.baseline, report.variants),
         pictures=[(name, PICTURES[name], data_uri(content)) for name, content in pictures.items()],
         plans=[(variant.name, plan_lines(variant.plan)) for variant in (report.baseline, *report.variants)],
+        left_alone=[(file.name, file.left_alone) for file in report.variants if file.left_alone],
         remarks=[(file.name, file.evaluation.notes) for file in (report.baseline, *report.variants)],
     )
 

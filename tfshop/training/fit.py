@@ -14,7 +14,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from tfshop._keras import keras
 from tfshop.data.split import Split, Splits
 from tfshop.errors import DataError, PlanError
-from tfshop.training.checks import require_functional
+from tfshop.training.checks import require_functional, require_named_inputs
 from tfshop.training.history import Epoch, History
 from tfshop.training.inputs import model_specs
 from tfshop.training.lazy_adam import LazyAdam
@@ -93,6 +93,7 @@ def train(
         >>> history = train(model, data, epochs=2)  # doctest: +SKIP
     """
     require_functional(model)
+    require_named_inputs(model)
     settings = FitSettings(
         epochs=epochs,
         learning_rate=learning_rate,
