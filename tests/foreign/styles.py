@@ -145,8 +145,8 @@ def normalized(schema: Schema) -> Any:
     hidden = layers.Activation("relu")(layers.BatchNormalization(momentum=0.8, name="norm")(hidden))
     hidden = layers.Dropout(0.2)(hidden)
     hidden = layers.PReLU(name="prelu")(layers.Dense(12, name="second")(hidden))
-    hidden = layers.LayerNormalization(name="layer_norm")(hidden)
     hidden = layers.LeakyReLU()(layers.Dense(8, name="third")(hidden))
+    hidden = layers.LayerNormalization(name="layer_norm")(hidden)
     return keras.Model(list(inputs.values()), layers.Dense(1, activation="sigmoid", name="click")(hidden))
 
 

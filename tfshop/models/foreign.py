@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,10 @@ from tfshop._quiet import quiet
 from tfshop.errors import ModelError
 
 KINDS = "a .keras or .h5 file, or a SavedModel folder"
+# Written by tf_keras itself for what has no public class.
+FUNCTIONAL_KINDS = frozenset(
+    {"Functional", "TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty", "TensorShape"}
+)
 HOW_FROM_KERAS_3 = (
     "write the same network with `import tf_keras as keras`, and fill it with tfshop.weights_from_keras3(path, model)"
 )
@@ -45,15 +49,22 @@ def load_model(
     _refuse_keras_3(place)
     if not trust_lambdas:
         _refuse_bytecode(place)
+    objects = dict(custom_objects or {})
+    unknown = sorted(_unknown(_config(place), objects))
+    if unknown:
+        raise ModelError(
+            f"{place} is made of {', '.join(unknown)}, which Keras does not know. Expected stock layers, registered "
+            "ones, or those in custom_objects; nothing is imported that you did not name. Fix: load_model(path, "
+            f"custom_objects={{{unknown[0]!r}: {unknown[0]}}})."
+        )
     try:
         with quiet():
-            model = keras.models.load_model(str(place), dict(custom_objects or {}), compile=False, **_safety(place))
+            model = _loaded(place, objects)
     except (ValueError, TypeError, OSError, KeyError, AttributeError, NotImplementedError, ImportError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ModelError(
-            f"{place} cannot be loaded: {type(error).__name__}: {(lines or [''])[0][:300].rstrip('.')}. Expected a "
-            "network of layers that Keras knows or that custom_objects names. Fix: load_model(path, "
-            "custom_objects={'MyLayer': MyLayer})."
+            f"{place} cannot be loaded: {type(error).__name__}: {(lines or [''])[0][:300].rstrip('.')}. Expected {KINDS}, "
+            "as tf_keras writes them. Fix: name every layer and function of yours in custom_objects."
         ) from error
     if not isinstance(model, keras.Model):
         raise ModelError(
@@ -63,9 +74,53 @@ def load_model(
     return model
 
 
-def _safety(place: Path) -> dict[str, Any]:
-    """Bytecode was looked for already; the other formats do not take the argument."""
-    return {"safe_mode": False} if place.is_file() and zipfile.is_zipfile(place) else {}
+def _loaded(place: Path, objects: Mapping[str, Any]) -> Any:
+    """The model; bytecode and imports were looked for before."""
+    if place.is_dir():
+        return keras.models.load_model(str(place), dict(objects), compile=False)
+    if zipfile.is_zipfile(place):
+        return keras.models.load_model(str(place), dict(objects), compile=False, safe_mode=False)
+    model = keras.models.model_from_config(_plain_functions(_config(place)), dict(objects))
+    model.load_weights(str(place))
+    return model
+
+
+def _plain_functions(config: Any) -> Any:
+    """The configuration with functions by their bare name: the loader of `.h5` files knows no other way."""
+    if isinstance(config, dict):
+        if config.get("class_name") == "function" and isinstance(config.get("config"), str):
+            return config["config"]
+        return {key: _plain_functions(value) for key, value in config.items()}
+    return [_plain_functions(value) for value in config] if isinstance(config, list) else config
+
+
+def _unknown(config: Any, objects: Mapping[str, Any]) -> Iterator[str]:
+    """Names of classes and functions in a configuration that are neither Keras', nor registered, nor given.
+
+    Keras would import the module that the file names for them.
+    """
+    if isinstance(config, list):
+        for value in config:
+            yield from _unknown(value, objects)
+    if not isinstance(config, dict):
+        return
+    kind = config.get("class_name")
+    if isinstance(kind, str):
+        name = str(config.get("config")) if kind == "function" else kind
+        registered = keras.saving.get_registered_object(config.get("registered_name") or name)
+        if name not in objects and registered is None and not _is_stock(kind, config):
+            yield name
+    for value in config.values():
+        yield from _unknown(value, objects)
+
+
+def _is_stock(kind: str, config: Mapping[str, Any]) -> bool:
+    if kind.startswith("__"):
+        return True
+    if config.get("module"):
+        return kind != "function" and str(config["module"]).split(".")[0] in {"keras", "tf_keras", "builtins"}
+    houses = (keras, keras.layers, keras.initializers, keras.regularizers, keras.constraints, keras.mixed_precision)
+    return kind in FUNCTIONAL_KINDS or any(hasattr(house, kind) for house in houses)
 
 
 def _refuse_keras_3(place: Path) -> None:
@@ -96,6 +151,11 @@ def _refuse_bytecode(place: Path) -> None:
             "layers without code. Fix: load_model(path, trust_lambdas=True) if you know who wrote it, or make the "
             "Lambda a registered layer."
         )
+
+
+def _config(place: Path) -> Any:
+    """The network's configuration; of a SavedModel none: its loader imports nothing, it revives what was traced."""
+    return {} if place.is_dir() else json.loads(_config_text(place) or "{}")
 
 
 def _config_text(place: Path) -> str:
