@@ -63,8 +63,8 @@ def load_model(
     except (ValueError, TypeError, OSError, KeyError, AttributeError, NotImplementedError, ImportError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ModelError(
-            f"{place} cannot be loaded: {type(error).__name__}: {(lines or [''])[0][:300].rstrip('.')}. Expected {KINDS}, "
-            "as tf_keras writes them. Fix: name every layer and function of yours in custom_objects."
+            f"{place} cannot be loaded: {type(error).__name__}: {(lines or [''])[0][:300].rstrip('.')}. Expected "
+            f"{KINDS}, as tf_keras writes them. Fix: name every layer and function of yours in custom_objects."
         ) from error
     if not isinstance(model, keras.Model):
         raise ModelError(
