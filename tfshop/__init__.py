@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from tfshop.errors import TfshopError
     from tfshop.export import Export, chain
-    from tfshop.models import MODELS, build_model
+    from tfshop.models import MODELS, build_model, load_model, weights_from_keras3
     from tfshop.pipeline import compress, evaluate
     from tfshop.retrieval import Towers, evaluate_retrieval, export_towers
     from tfshop.runtime import Scorer, benchmark
@@ -55,7 +55,7 @@ _HOMES = {
     ),
     "tfshop.errors": ("TfshopError",),
     "tfshop.export": ("Export", "chain"),
-    "tfshop.models": ("MODELS", "build_model"),
+    "tfshop.models": ("MODELS", "build_model", "load_model", "weights_from_keras3"),
     "tfshop.pipeline": ("compress", "evaluate"),
     "tfshop.retrieval": ("Towers", "evaluate_retrieval", "export_towers"),
     "tfshop.runtime": ("Scorer", "benchmark"),
@@ -91,11 +91,13 @@ __all__ = [
     "evaluate",
     "evaluate_retrieval",
     "export_towers",
+    "load_model",
     "prepare",
     "read_table",
     "recipes",
     "train",
     "train_two_tower",
+    "weights_from_keras3",
 ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tfshop._console import say
 from tfshop.compression import Candidate
+from tfshop.compression.left_alone import summary
 from tfshop.data.binding import bind
 from tfshop.data.schema import InputSpec
 from tfshop.data.split import Splits
@@ -20,6 +21,7 @@ from tfshop.report.verdict import missed_limits
 from tfshop.result import BASELINE, Result, as_variant, plan_name
 from tfshop.runtime import Scorer, compare_latency, count_zeros
 from tfshop.stepping import gentler, smaller
+from tfshop.training.adoption import adopted
 from tfshop.training.checks import require_functional
 from tfshop.training.outputs import arrange_outputs, outputs_note
 
@@ -106,9 +108,10 @@ def pursue(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
         raise DataError(f"data is {type(data).__name__}. Expected Splits. Fix: data = prepare(table, schema, split=…).")
     if not isinstance(plan, Plan):
         raise PlanError(f"plan is {plan!r}. Expected a Plan. Fix: chain(Prune(0.5), Export('int8')) or recipes.int8().")
-    arrange_outputs(model, data.schema)  # refuses outputs that fit no targets
+    arranged, note = arrange_outputs(model, data.schema), outputs_note(model, data.schema)
+    model = _ready(arranged, data)
     plan.check(model, data.schema)
-    goal = replace(goal, baseline=goal.baseline or measure_baseline(model, data))
+    goal = replace(goal, baseline=goal.baseline or measure_baseline(model, data, note=note))
     attempts: list[str] = []
     best: Result | None = None
     refused: AuditError | None = None
@@ -129,6 +132,14 @@ def pursue(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
         attempt.missed_quality, attempt.missed_size = _missed_what(result)
         say(f"{result.evaluation.name}: {'; '.join(result.missed)}; stepping back")
     raise _no_plan_left(goal, best, len(attempts)) from refused
+
+
+def _ready(model: Any, data: Splits) -> Any:
+    """The model as passes take it; what that changed is said."""
+    found = adopted(model, data.schema)
+    for note in found.notes:
+        say(f"{model.name}: {note}")
+    return found.model
 
 
 def _no_plan_left(goal: Goal, best: Result | None, attempts: int) -> LimitError:
@@ -186,6 +197,8 @@ def _follow(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
     for step in plan.passes:
         step.check(candidate.model, data.schema)
         candidate = step.apply(candidate, data, goal.seed)
+        for line in summary(candidate.history[-1].notes.get("left_alone", ())):
+            say(f"  {line}")
     say(f"exporting {name} ({plan.exporter.mode})")
     candidate, measured = _export(candidate, data, plan.exporter, name, baseline)
     audit = audit_file(measured.content, candidate.model, data, mode=plan.exporter.mode, baseline=baseline.content)
@@ -221,8 +234,13 @@ def _pass_notes(candidate: Candidate, content: bytes) -> tuple[str, ...]:
     )
 
 
-def measure_baseline(model: Any, data: Splits) -> Measured:
+def measure_baseline(model: Any, data: Splits, *, note: str | None = None) -> Measured:
     """The model's own float32 file: converted, audited, scored.
+
+    Args:
+        model: Functional model.
+        data: Splits.
+        note: Which output was taken for which target, where that was decided before.
 
     Raises:
         AuditError: For a network that does not survive even a float32 export.
@@ -230,7 +248,7 @@ def measure_baseline(model: Any, data: Splits) -> Measured:
     say("exporting the float32 baseline")
     content = Export(BASELINE).to_bytes(model, data)
     audit = audit_file(content, model, data, mode=BASELINE)
-    note = outputs_note(model, data.schema)
+    note = outputs_note(model, data.schema) if note is None else note
     return measure_file(BASELINE, content, data).with_notes(audit.sentence, *([note] if note else []))
 
 
@@ -266,7 +284,7 @@ def evaluate(
 def _measured(source: Any, data: Splits, name: str, baseline: Measured | None) -> Measured:
     if hasattr(source, "get_weights"):
         require_functional(source)
-        source = Export(BASELINE).to_bytes(source, data)
+        source = Export(BASELINE).to_bytes(adopted(source, data.schema).model, data)
     return measure_file(name, source, data, baseline=baseline)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,14 @@ class Result:
         return _artifact(self.baseline, Plan((), Export(BASELINE)).to_dict(), self.data)
 
     @property
+    def left_alone(self) -> tuple[Mapping[str, str], ...]:
+        """What a pass did not treat: layer, class, pass, reason."""
+        return tuple(row for record in self.candidate.history for row in record.notes.get("left_alone", ()))
+
+    @property
     def variant(self) -> Variant:
         """The file as a report shows it."""
-        return as_variant(self.measured, self.data, self.plan)
+        return replace(as_variant(self.measured, self.data, self.plan), left_alone=self.left_alone)
 
     @property
     def curves(self) -> tuple[TrainingCurve, ...]:

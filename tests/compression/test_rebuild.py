@@ -11,9 +11,10 @@ from helpers import first_rows, keras_scores, same_weights
 from networks import SAMPLE
 
 from tfshop._keras import keras
-from tfshop.compression.rebuild import KeepZeros, copy_model, fresh, weights_by_name, zero_masks
+from tfshop.compression.rebuild import KeepZeros, copy_model, zero_masks
 from tfshop.data import Splits
 from tfshop.layers import OutputRange
+from tfshop.models.rebuild import fresh, weights_by_name
 
 
 @pytest.mark.parametrize("name", SAMPLE)

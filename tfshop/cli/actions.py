@@ -17,6 +17,7 @@ from tfshop._keras import keras
 from tfshop.artifact import MANIFEST, Artifact, require_artifact_or_nothing
 from tfshop.cli.source import Source
 from tfshop.cli.task import Task, read_plan, schema_of_training
+from tfshop.compression.left_alone import summary
 from tfshop.data import Schema
 from tfshop.data.encoding import encode_groups
 from tfshop.data.labels import read_labels
@@ -118,9 +119,17 @@ def _written(result: Result, places: Mapping[str, Path | None]) -> Outcome:
         print(result)
         for note in result.evaluation.notes:
             print(f"  {note}")
+        for line in summary(result.left_alone):
+            print(f"  {line}")
         print(f"wrote {out}/ and {page}")
 
-    data = {**_report_data(report), "missed": list(result.missed), "artifact": str(out), "report": str(page)}
+    data = {
+        **_report_data(report),
+        "missed": list(result.missed),
+        "left_alone": [dict(row) for row in result.left_alone],
+        "artifact": str(out),
+        "report": str(page),
+    }
     return Outcome(data, show, limit_missed=not result.met)
 
 

@@ -43,8 +43,20 @@ Target = Annotated[
     list[str], typer.Option(help="Column with the outcome, 0 or 1. Several: give it again, or separate by commas.")
 ]
 Model = Annotated[
-    str, typer.Option(help="Network: a key of tfshop.MODELS, such as mlp or deepfm; of several targets mmoe.")
+    str,
+    typer.Option(
+        help="Network: a key of tfshop.MODELS, such as mlp or deepfm, of several targets mmoe; or a .keras, .h5 or "
+        "SavedModel of your own."
+    ),
 ]
+CustomObjects = Annotated[
+    str,
+    typer.Option(
+        help="Layers and functions of --model, as package.module:Name or layers.py:Name, separated by commas. "
+        "The module is imported, so name none you do not trust."
+    ),
+]
+TrustLambdas = Annotated[bool, typer.Option("--trust-lambdas", help="Run Python code that the file of --model holds.")]
 Group = Annotated[str | None, typer.Option(help="Column that names the user, for AUC within users.")]
 Time = Annotated[str | None, typer.Option(help="Column with the time; rows are then split in time.")]
 Validation = Annotated[str | None, typer.Option(help="With --time: first value of validation. Default: the last 20%.")]
@@ -80,6 +92,8 @@ def train(
     target: Target,
     out: Annotated[Path, typer.Option(help="Folder for the SavedModel and its schema.")],
     model: Model = "mlp",
+    custom_objects: CustomObjects = "",
+    trust_lambdas: TrustLambdas = False,
     group: Group = None,
     time: Time = None,
     validation: Validation = None,
@@ -129,10 +143,15 @@ def compress(
         Path | None, typer.Option(help="Folder written by `tfshop train` with the same table and options.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for the report. Default: report/<name of --out>.")] = None,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Train a --model of your own on this table first; its ids are then new ones.")
+    ] = False,
     max_auc_drop: Annotated[float | None, typer.Option(help="Most AUC that may be lost (lower end of 95%).")] = None,
     max_size_bytes: Annotated[int | None, typer.Option(help="Largest size of model.tflite.")] = None,
     retry: Annotated[bool, typer.Option(help="Step back to gentler plans until the limits are met.")] = False,
     model: Model = "mlp",
+    custom_objects: CustomObjects = "",
+    trust_lambdas: TrustLambdas = False,
     group: Group = None,
     time: Time = None,
     validation: Validation = None,
@@ -251,11 +270,14 @@ def _task(options: Mapping[str, Any]) -> Any:
         "epochs",
         "seed",
         "drop_duplicates",
+        "custom_objects",
+        "trust_lambdas",
     )
     listed: dict[str, Any] = {
         "target": _names(",".join(options["target"])),
         **{name: _names(options[name]) for name in ("exclude", "ids", "numeric")},
         "hidden": _integers("--hidden", options["hidden"]),
+        "fit": options.get("fit", True),
     }
     return Task(source=_source(options), **{name: options[name] for name in names}, **listed)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from tfshop.data import GroupSplit, RandomSplit, Schema, TimeSplit, count_duplic
 from tfshop.data.split import Splits
 from tfshop.data.table import Table
 from tfshop.errors import DataError, ModelError, SchemaError, TfshopError
-from tfshop.models import MODELS, build_model, known_hyperparameters
+from tfshop.models import MODELS, build_model, known_hyperparameters, load_model
 from tfshop.training import train
 
 VALIDATION_FROM, TEST_FROM = 0.8, 0.9  # of the rows in order of time
@@ -42,11 +44,15 @@ class Task:
     ids: tuple[str, ...]
     numeric: tuple[str, ...]
     hidden: tuple[int, ...]
+    custom_objects: str = ""
+    trust_lambdas: bool = False
+    fit: bool = True
 
     def __post_init__(self) -> None:
-        if self.model not in MODELS:
+        if self.model not in MODELS and not Path(self.model).exists():
             raise ModelError(
-                f"no network is called {self.model!r}. Expected one of {', '.join(MODELS)}. Fix: --model mlp."
+                f"no network and no file is called {self.model!r}. Expected one of {', '.join(MODELS)}, or the path "
+                "of a .keras or .h5 file or a SavedModel folder. Fix: --model mlp."
             )
         numbers = {"--dimension": (self.dimension,), "--epochs": (self.epochs,), "--hidden": self.hidden}
         for option, values in numbers.items():
@@ -60,15 +66,19 @@ class Task:
         for line in schema.describe().splitlines():
             say(f"  {line}")
         batch_size = _batch_size(table.num_rows)
-        return prepare(table, schema, split=self._split(table), batch_size=batch_size)
+        return prepare(table, schema, split=self._split(table), batch_size=batch_size, refit=not self._is_ready)
 
     def trained_model(self, data: Splits, **how: Any) -> Any:
-        """Build the network and train it; `how` are further arguments of `train`."""
-        known = known_hyperparameters(self.model)  # a factorization machine has no tower
-        settings = {"dimension": self.dimension, "hidden": self.hidden}
-        settings = {name: value for name, value in settings.items() if name in known}
-        model = build_model(self.model, data.schema, seed=self.seed, **settings)
-        train(model, data, epochs=self.epochs, seed=self.seed, **how)
+        """Build the network, or load it, and train it unless it comes trained; `how` goes to `train`."""
+        if self.model in MODELS:
+            known = known_hyperparameters(self.model)  # a factorization machine has no tower
+            settings = {"dimension": self.dimension, "hidden": self.hidden}
+            settings = {name: value for name, value in settings.items() if name in known}
+            model = build_model(self.model, data.schema, seed=self.seed, **settings)
+        else:
+            model = load_model(self.model, custom_objects(self.custom_objects), trust_lambdas=self.trust_lambdas)
+        if self.model in MODELS or self.fit:
+            train(model, data, epochs=self.epochs, seed=self.seed, **how)
         return model
 
     def _without_duplicates(self, table: Table) -> Table:
@@ -88,6 +98,12 @@ class Task:
         return table
 
     def _schema(self, table: Table) -> Schema:
+        if self.schema is None and self._is_ready:
+            raise SchemaError(
+                f"{self.model} was trained with ids that this table alone does not tell. Expected the fitted schema of "
+                "its training. Fix: --schema schema.json, as data.schema.to_json() wrote it, or --fit to train the "
+                "network on this table first."
+            )
         if self.schema is None:
             return Schema.infer(
                 table,
@@ -107,7 +123,14 @@ class Task:
             schema = Schema.from_json(self.schema.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise SchemaError(f"{self.schema} cannot be read: {error}. Fix: write it with Schema.to_json().") from error
+        if self._is_ready:
+            return schema.replace(target=self.target)
         return schema.replace(target=self.target, vocabularies={}, statistics={})
+
+    @property
+    def _is_ready(self) -> bool:
+        """Whether the network comes with weights that are to be used as they are."""
+        return self.model not in MODELS and not self.fit
 
     def _split(self, table: Table) -> Any:
         if self.time is None:
@@ -119,6 +142,38 @@ class Task:
             say(f"  split in time: validation from {validation}, test from {test}")
             return TimeSplit(self.time, validation=validation, test=test)
         return TimeSplit(self.time, validation=_literal(self.validation), test=_literal(self.test))
+
+
+def custom_objects(text: str) -> dict[str, Any]:
+    """Classes and functions named as `module:Name` or `file.py:Name`, by name; the modules are imported.
+
+    Raises:
+        ModelError: For another form, a module that is not there, or a name it does not have.
+    """
+    found = {}
+    for part in (part.strip() for part in text.split(",") if part.strip()):
+        source, _, name = part.rpartition(":")
+        try:
+            if not source:
+                raise ImportError("it names no module")
+            found[name] = getattr(_imported(source), name)
+        except (ImportError, AttributeError, OSError) as error:
+            raise ModelError(
+                f"--custom-objects has {part!r}: {error}. Expected package.module:Name or file.py:Name. "
+                "Fix: --custom-objects layers.py:Cross."
+            ) from error
+    return found
+
+
+def _imported(source: str) -> Any:
+    if not source.endswith(".py"):
+        return importlib.import_module(source)
+    spec = importlib.util.spec_from_file_location(Path(source).stem, source)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{source} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _cuts(table: Table, column: str) -> tuple[Any, Any]:

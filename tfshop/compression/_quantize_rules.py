@@ -41,7 +41,13 @@ class DenseRule(OutputRule):
 
     TF-MOT's own rule has one scale for all channels; a per-channel fake-quant on a kernel does not convert
     ("transpose has mismatched quantized axes"), which is why the trained model is frozen before the export.
+
+    Args:
+        with_output: Whether the output gets a range; not where a BatchNormalization behind it does.
     """
+
+    def __init__(self, *, with_output: bool = True) -> None:
+        self.with_output = with_output
 
     def get_weights_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
         """The kernel and its quantizer."""
@@ -51,3 +57,11 @@ class DenseRule(OutputRule):
     def set_quantize_weights(self, layer: Any, quantize_weights: list[Any]) -> None:
         """Put the rounded kernel into the layer."""
         layer.kernel = quantize_weights[0]
+
+    def get_output_quantizers(self, layer: Any) -> list[Any]:
+        """A range that follows the batches, or none."""
+        return super().get_output_quantizers(layer) if self.with_output else []
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"with_output": self.with_output}

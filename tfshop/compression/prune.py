@@ -10,12 +10,15 @@ import numpy as np
 from tfshop._keras import keras
 from tfshop.compression._tfmot import sparsity as tfmot_sparsity
 from tfshop.compression.candidate import Candidate, require_fraction
-from tfshop.compression.rebuild import copy_model, fresh
+from tfshop.compression.left_alone import has_matrix, left_alone
+from tfshop.compression.rebuild import copy_model
 from tfshop.compression.roles import layers_with, require_known_roles, require_roles, unwrapped
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
+from tfshop.models.rebuild import copy_weights, fresh, inlined
 from tfshop.training import FitSettings, fit
+from tfshop.training.adoption import require_copyable
 
 SCHEDULES = ("polynomial", "constant")
 PRUNABLE = ("dense", "cross", "table", "head")
@@ -69,21 +72,25 @@ class Prune:
 
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse roles that cannot be pruned or that the model does not have."""
-        require_roles(model, self.roles, wanted_by="Prune", allowed=PRUNABLE)
+        require_copyable(model, schema)
+        require_roles(inlined(model), self.roles, wanted_by="Prune", allowed=PRUNABLE)
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Fine-tune with masks, then take the wrappers off."""
-        names = layers_with(candidate.model, self.roles)
+        model = inlined(candidate.model)
+        names = layers_with(model, self.roles)
         steps = self.epochs * data.train.num_batches
         schedule = _schedule(self, steps)
 
+        made: dict[str, Any] = {}
+
         def replace(layer: Any) -> Any:
             copied = fresh(layer)
-            return (
-                tfmot_sparsity.prune_low_magnitude(copied, pruning_schedule=schedule) if layer.name in names else copied
-            )
+            if layer.name in names:
+                copied = tfmot_sparsity.prune_low_magnitude(copied, pruning_schedule=schedule)
+            return made.setdefault(layer.name, copied)
 
-        wrapped = copy_model(candidate.model, replace)
+        wrapped = copy_model(model, replace)
         curve = SparsityCurve(every=max(1, steps // CURVE_POINTS))
         settings = FitSettings(
             epochs=self.epochs,
@@ -96,10 +103,20 @@ class Prune:
             callbacks=(tfmot_sparsity.UpdatePruningStep(), curve),
         )
         history = fit(wrapped, data, settings)
-        stripped = copy_model(tfmot_sparsity.strip_pruning(wrapped))
+        stripped = copy_model(model)
+        for name, layer in made.items():
+            copy_weights(layer, stripped.get_layer(name))
         reached = sparsity_of(stripped, names)
-        notes = {"sparsity": reached, "layers": list(names), "fit": history.to_dict()}
+        others = left_alone(model, names, by=self.name, reason=self._reason)
+        notes = {"sparsity": reached, "layers": list(names), "left_alone": others, "fit": history.to_dict()}
         return candidate.advance(self, stripped, notes=notes, curve=curve.with_validation(history))
+
+    def _reason(self, layer: Any, role: str) -> str:
+        if role in PRUNABLE:
+            return f"its role is {role!r}; Prune was asked for {', '.join(self.roles)}"
+        if not has_matrix(layer):
+            return "its weights are vectors, of which every number counts"
+        return f"Prune knows the kernels of Dense and Embedding, not those of {type(layer).__name__}"
 
 
 def sparsity_of(model: Any, names: tuple[str, ...]) -> float:

@@ -1,51 +1,28 @@
-"""Copies of functional models: `clone_model` alone drops the weights."""
+"""Copies of functional models with other layers in place of some; zeros that stay zero."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tfshop._keras import keras
 from tfshop.compression.roles import unwrapped
-
-Replace = Callable[[Any], Any]
-
-
-def fresh(layer: Any) -> Any:
-    """A new layer with the same configuration and no weights."""
-    return layer.__class__.from_config(layer.get_config())
+from tfshop.models.rebuild import Replace, inlined, rebuild
 
 
-def copy_model(model: Any, replace: Replace = fresh) -> Any:
+def copy_model(model: Any, replace: Replace | None = None) -> Any:
     """A model of the same graph whose layers are made by `replace`, with the weights of the original.
 
     Args:
-        model: Functional model; left as it is.
-        replace: Takes a layer, returns the one to put in its place: a fresh copy, or a wrapper around one.
+        model: Functional model; left as it is. Layers of submodels stand in their place in the copy.
+        replace: Takes a layer, returns what to put in its place: a fresh copy, a wrapper around one, or several layers
+            to call one after the other.
+
+    Raises:
+        ModelError: For a layer that cannot be copied.
     """
-    copied = keras.models.clone_model(model, clone_function=replace)
-    for old, new in zip(model.layers, copied.layers, strict=True):
-        _copy_weights(old, new)
-    return copied
-
-
-def _copy_weights(old: Any, new: Any) -> None:
-    if not isinstance(new, keras.layers.Wrapper) or isinstance(old, type(new)):
-        new.set_weights(old.get_weights())
-        return
-    wrapped = weights_by_name(new)
-    for name, weight in weights_by_name(old).items():
-        wrapped[name].assign(weight)
-
-
-def weights_by_name(layer: Any) -> dict[str, Any]:
-    """Variables of a layer by their last name, such as "kernel" and "bias".
-
-    TF-MOT's wrapper takes the kernel away from the layer inside it, so that `layer.layer.get_weights()` lacks it.
-    """
-    return {variable.name.split("/")[-1].split(":")[0]: variable for variable in layer.variables}
+    return rebuild(model if replace is None else inlined(model), replace)
 
 
 @keras.utils.register_keras_serializable(package="tfshop")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfshop._keras import keras
+from tfshop._keras import keras, tf
 from tfshop.errors import PlanError
 from tfshop.layers import OutputRange
 from tfshop.layers.crosses import CROSS_PREFIX
@@ -19,10 +19,11 @@ def unwrapped(layer: Any) -> Any:
 
 
 def roles(model: Any) -> Mapping[str, str]:
-    """Role of each top-level layer by name.
+    """Role of each top-level layer by name; submodels are to be inlined before.
 
-    "table" is an Embedding, "cross" the kernel of a matrix cross, "head" a Dense layer that nothing but sums and
-    activations separates from the output, "dense" any other Dense layer, "other" the rest.
+    "table" is an Embedding, "cross" the kernel of a matrix cross, "head" a Dense layer that nothing but sums,
+    activations and other layers without weights, of one number a row, separates from the output, "dense" any other
+    Dense layer, "other" the rest.
     """
     heads = _head_names(model)
     return {layer.name: _role(unwrapped(layer), heads) for layer in model.layers}
@@ -59,7 +60,7 @@ def require_roles(model: Any, wanted: Sequence[str], *, wanted_by: str, allowed:
 def _role(layer: Any, heads: set[str]) -> str:
     if isinstance(layer, keras.layers.Embedding):
         return "table"
-    if not isinstance(layer, keras.layers.Dense):
+    if type(layer) is not keras.layers.Dense:  # what a subclass does with its kernel nobody knows
         return "other"
     if layer.name in heads:
         return "head"
@@ -67,24 +68,54 @@ def _role(layer: Any, heads: set[str]) -> str:
 
 
 def _head_names(model: Any) -> set[str]:
-    """Dense layers reached from the outputs through activations and sums alone."""
-    waiting = [tensor._keras_history.layer for tensor in model.outputs]
-    heads = set()
+    """Dense layers that nothing without weights, one number a row, separates from the outputs."""
+    waiting = [tensor for tensor in model.outputs if _is_score(tensor)]
+    heads, seen = set(), set()
     while waiting:
-        layer = waiting.pop()
+        layer = waiting.pop()._keras_history.layer
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
         if isinstance(unwrapped(layer), keras.layers.Dense):
             heads.add(layer.name)
-        elif isinstance(layer, keras.layers.Activation | keras.layers.Add):
-            waiting.extend(source_layers(layer, model))
+        elif not layer.weights:
+            waiting.extend(tensor for tensor in source_tensors(layer, model) if _is_score(tensor))
     return heads
+
+
+def _is_score(tensor: Any) -> bool:
+    """One float a row."""
+    return bool(tf.as_dtype(tensor.dtype).is_floating and tensor.shape[1:].num_elements() == 1)
 
 
 def source_layers(layer: Any, model: Any) -> list[Any]:
     """Layers that feed `layer` inside `model`."""
-    nodes_of_model = {id(node) for nodes in model._nodes_by_depth.values() for node in nodes}
-    return [
-        tensor._keras_history.layer
-        for node in layer._inbound_nodes
-        if id(node) in nodes_of_model
-        for tensor in node.keras_inputs
-    ]
+    return [tensor._keras_history.layer for tensor in source_tensors(layer, model)]
+
+
+def source_tensors(layer: Any, model: Any) -> list[Any]:
+    """What `layer` reads inside `model`, in all its calls."""
+    return [tensor for node in calls_of(layer, model) for tensor in node.keras_inputs]
+
+
+def output_tensors(layer: Any, model: Any) -> list[Any]:
+    """What `layer` gives inside `model`, in all its calls."""
+    return [tensor for node in calls_of(layer, model) for tensor in tf.nest.flatten(node.outputs)]
+
+
+def readers(layer: Any, model: Any) -> list[Any]:
+    """Layers that read what `layer` gives inside `model`, one entry a call; None for the model's own outputs."""
+    given = {id(tensor) for tensor in output_tensors(layer, model)}
+    found = [node.layer for node in _nodes(model) if given & {id(tensor) for tensor in node.keras_inputs}]
+    outputs = [None for tensor in model.outputs if id(tensor) in given]
+    return [*found, *outputs]
+
+
+def calls_of(layer: Any, model: Any) -> list[Any]:
+    """The calls of a layer that belong to `model`."""
+    nodes_of_model = {id(node) for node in _nodes(model)}
+    return [node for node in layer._inbound_nodes if id(node) in nodes_of_model]
+
+
+def _nodes(model: Any) -> list[Any]:
+    return [node for nodes in model._nodes_by_depth.values() for node in nodes]

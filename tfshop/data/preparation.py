@@ -42,6 +42,7 @@ def prepare(
     split: SplitRule,
     batch_size: int = 4096,
     cache_dir: str | os.PathLike[str] | None = None,
+    refit: bool = True,
 ) -> Splits:
     """Return the table's rows encoded in three parts, and the schema fitted on the first alone.
 
@@ -58,9 +59,12 @@ def prepare(
         cache_dir: Where encoded rows are kept, a folder for each table, schema and split, until you remove them.
             Default: memory, or for large tables the folder `prepared` in the environment's TFSHOP_CACHE, else in
             ~/.cache/tfshop.
+        refit: Whether vocabularies and statistics are taken from these rows. False keeps those of a fitted schema,
+            which a network that was trained with them needs.
 
     Raises:
-        SchemaError: For columns that are not in the table, not of their declared kind, or all missing.
+        SchemaError: For columns that are not in the table, not of their declared kind, or all missing; without `refit`,
+            for a schema that is not fitted.
         DataError: For an empty part, a target that is not 0/1 or has one class only, and infinite numbers; for a full
             disk.
 
@@ -80,18 +84,23 @@ def prepare(
             "Fix: split=TimeSplit('week', validation=43, test=45)."
         )
     _require_named(source, schema, split)
+    if not refit:
+        schema.require_fitted()
     if cache_dir is None and encoded_bytes(source, schema) > MOST_BYTES_IN_MEMORY:
         cache_dir = cache_folder() / "prepared"
         say(f"{source.name} is large: its encoded rows are kept in {cache_dir} (another folder: cache_dir=…)")
     if cache_dir is not None:
-        return _on_disk(source, schema, split, batch_size, cache_dir)
+        return _on_disk(source, schema, split, batch_size, cache_dir, refit=refit)
     with _parsed_once(source, _needed(schema, split)) as rows:
         parts, labels = _label(rows, schema, split)
         check_features(rows, schema, for_training=True)
-        fitted = schema.replace(vocabularies=fit_vocabularies(*_training_rows(rows, split, parts), schema))
+        fitted = schema
+        if refit:
+            fitted = schema.replace(vocabularies=fit_vocabularies(*_training_rows(rows, split, parts), schema))
         packed = encode(rows, fitted, Placement(parts, len(PARTS)))
         groups = encode_groups(rows, schema.group) if schema.group else None
-    fitted = fitted.replace(statistics=fit_statistics(fitted, packed[0]))
+    if refit:
+        fitted = fitted.replace(statistics=fit_statistics(fitted, packed[0]))
     return _assemble(fitted, packed, (parts, labels, groups), batch_size)
 
 
@@ -104,21 +113,27 @@ def encoded_bytes(table: Table, schema: Schema) -> int:
 
 
 def _on_disk(
-    source: Table, schema: Schema, split: SplitRule, batch_size: int, cache_dir: str | os.PathLike[str]
+    source: Table,
+    schema: Schema,
+    split: SplitRule,
+    batch_size: int,
+    cache_dir: str | os.PathLike[str],
+    *,
+    refit: bool,
 ) -> Splits:
     """As `prepare`, in a folder, going on from what is finished there."""
-    request = request_of(source, schema, split.part_sql(source.columns), encoding.ROWS_PER_SHARD)
+    request = request_of(source, schema, split.part_sql(source.columns), encoding.ROWS_PER_SHARD, refit=refit)
     folder = ShardFolder(cache_dir, request)
     with folder.open(), _streamed(source, _needed(schema, split), folder.scratch) as rows:
         survey = folder.read_survey() or _survey(folder, rows(), schema, split)
-        vocabularies = folder.read_vocabularies()
+        vocabularies = folder.read_vocabularies() if refit else schema.vocabularies
         if vocabularies is None:
             vocabularies = fit_vocabularies(*_training_rows(rows(), split, survey.parts), schema)
             folder.write_vocabularies(vocabularies)
         fitted = schema.replace(vocabularies=vocabularies)
         placement = Placement(survey.parts, len(PARTS), encoding.ROWS_PER_SHARD)
         packed = _encode_shards(folder, rows, fitted, placement)
-        statistics = folder.read_statistics()
+        statistics = folder.read_statistics() if refit else schema.statistics
         if statistics is None:
             statistics = fit_statistics(fitted, packed[0])
             folder.write_statistics(statistics)

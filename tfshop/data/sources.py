@@ -14,20 +14,23 @@ _READ_WHOLE = 1 << 26
 _SAMPLES, _SAMPLE_BYTES = 64, 1 << 16
 
 
-def request_of(table: Table, schema: Schema, part_sql: str, rows_per_shard: int) -> dict[str, Any]:
+def request_of(
+    table: Table, schema: Schema, part_sql: str, rows_per_shard: int, *, refit: bool = True
+) -> dict[str, Any]:
     """Return plain data that changes whenever the encoded rows would.
 
     Args:
         table: What is encoded.
-        schema: Its features, target and group; what was fitted before does not count.
+        schema: Its features, target and group; what was fitted before counts only without `refit`.
         part_sql: What the split says of each row.
         rows_per_shard: Rows of a shard.
+        refit: Whether vocabularies and statistics are taken from these rows.
     """
-    unfitted = schema.replace(vocabularies={}, statistics={}, decisions=())
+    wanted = schema.replace(vocabularies={}, statistics={}, decisions=()) if refit else schema
     return {
         "format": _FORMAT,
         "source": source_of(table),
-        "schema": unfitted.to_json(),
+        "schema": wanted.to_json(),
         "split": part_sql,
         "rows_per_shard": rows_per_shard,
     }

@@ -27,8 +27,10 @@ from tfshop.models.fibinet import build_fibinet
 from tfshop.models.finalmlp import build_finalmlp
 from tfshop.models.fm import build_fm
 from tfshop.models.fnn import build_fnn
+from tfshop.models.foreign import load_model
 from tfshop.models.fwfm import build_fwfm
 from tfshop.models.gdcn import build_gdcn
+from tfshop.models.keras3 import weights_from_keras3
 from tfshop.models.logistic_regression import build_logistic_regression
 from tfshop.models.masknet import build_masknet
 from tfshop.models.mean_pooling import build_mean_pooling
@@ -166,4 +168,6 @@ __all__ = [
     "build_wide_deep",
     "build_xdeepfm",
     "known_hyperparameters",
+    "load_model",
+    "weights_from_keras3",
 ]

@@ -46,6 +46,7 @@ def render_page(report: Report, pictures: Mapping[str, bytes], *, whole: bool = 
             if name in pictures
         ],
         plans=[(variant.name, plan_lines(variant.plan)) for variant in (report.baseline, *report.variants)],
+        left_alone=[(file.name, file.left_alone) for file in report.variants if file.left_alone],
         remarks=[(file.name, file.evaluation.notes) for file in (report.baseline, *report.variants)],
     )
 

@@ -13,7 +13,7 @@ from tfshop.errors import TfshopError
 from tfshop.report.folder import write_folder
 from tfshop.report.page import render_page
 from tfshop.report.pictures import PICTURE_NAMES, draw_pictures, picture_bytes, slots
-from tfshop.report.tables import ResultTable, all_tables, markdown_table, summary_table
+from tfshop.report.tables import ResultTable, all_tables, left_alone_tables, markdown_table, summary_table
 from tfshop.report.variant import TrainingCurve, Variant
 from tfshop.report.verdict import judge
 
@@ -83,8 +83,8 @@ class Report:
         return summary_table(self.baseline, self.variants)
 
     def to_markdown(self) -> str:
-        """All tables in Markdown."""
-        tables = all_tables(self.baseline, self.variants)
+        """All tables in Markdown, and what passes left alone."""
+        tables = [*all_tables(self.baseline, self.variants), *left_alone_tables(self.variants)]
         parts = [f"## {table.title}\n\n{table.note}\n\n{markdown_table(table)}\n" for table in tables]
         return "\n".join([f"# {self.title}\n", *parts])
 

@@ -148,6 +148,17 @@ def _quality_tables(target: str, baseline: Variant, variants: Sequence[Variant])
     yield _table(f"Quality on validation{of}", validation_note, VALIDATION, baseline, variants)
 
 
+def left_alone_tables(variants: Sequence[Variant]) -> tuple[ResultTable, ...]:
+    """What passes did not treat, a table a file that has such layers."""
+    headings = ("layer", "class", "pass", "reason")
+    note = "Layers that a pass did not treat, and why. They are in the file all the same, as the exporter writes them."
+    return tuple(
+        ResultTable(f"Left alone: {v.name}", note, headings, tuple(tuple(r[h] for h in headings) for r in v.left_alone))
+        for v in variants
+        if v.left_alone
+    )
+
+
 def latency_table(baseline: Variant, variants: Sequence[Variant]) -> ResultTable | None:
     """Median and 99th percentile of a call by batch, None where nothing was timed."""
     timed = [variant.evaluation.latency for variant in (baseline, *variants) if variant.evaluation.latency]

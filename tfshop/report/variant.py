@@ -28,6 +28,7 @@ class Variant:
         scores: The file's probabilities on the test split, of the same shape.
         bytes_by_part: Bytes of "tables", "dense" and "rest"; together the size of the file.
         plan: How the file was made, as plain data; None where nothing was done to it.
+        left_alone: What passes did not treat, each with "layer", "class", "pass" and "reason".
 
     Raises:
         DataError: For labels of one class or of another length than the scores.
@@ -41,6 +42,7 @@ class Variant:
     scores: NDArray[Any]
     bytes_by_part: Mapping[str, int]
     plan: Mapping[str, Any] | None = None
+    left_alone: tuple[Mapping[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what would draw a false picture."""

@@ -6,20 +6,18 @@ from typing import Any
 
 from tfshop._keras import keras
 from tfshop.errors import ModelError
+from tfshop.models.foreign import HOW_FROM_KERAS_3
 
 
 def require_functional(model: Any) -> None:
     """Raise `ModelError` for anything but a functional tf_keras model whose outputs are one number each."""
     if not isinstance(model, keras.Model):
-        kind = f"{type(model).__module__}.{type(model).__name__}"
-        raise ModelError(
-            f"{kind} is not a tf_keras model. Expected a functional tf_keras (Keras 2) model. Fix: build it with "
-            "`import tf_keras as keras`; weights of a Keras 3 model can be set by name after that."
-        )
+        raise _not_tf_keras(model)
     if not model._is_graph_network:
         raise ModelError(
-            f"model {model.name!r} is subclassed. Expected a functional model. Fix: "
-            "keras.Model(inputs, model.call(inputs)) with one keras.Input for each of its inputs."
+            f"model {model.name!r} ({type(model).__name__}) {_why_not(model)}. Expected a functional model, whose "
+            "layers can be seen. Fix: inputs = {'item': keras.Input((1,), dtype='int32', name='item'), …}; "
+            "model = keras.Model(inputs, model.call(inputs)), which keeps the trained layers."
         )
     wide = [output for output in model.outputs if output.shape[1:].num_elements() != 1]
     if wide:
@@ -27,3 +25,36 @@ def require_functional(model: Any) -> None:
             f"output {wide[0].name!r} of {model.name!r} has shape {tuple(wide[0].shape)}. Expected (batch, 1), the "
             "probability of one target. Fix: end in Dense(1, activation='sigmoid'), one for each target."
         )
+
+
+def require_named_inputs(model: Any) -> None:
+    """Raise `ModelError` where inputs were given in a dict with other keys than their names.
+
+    Keras binds data to the keys where they are there, and else by position without a word.
+    """
+    nested = model._nested_inputs
+    wrong = [key for key, tensor in nested.items() if key != _name(tensor)] if isinstance(nested, dict) else []
+    if wrong:
+        raise ModelError(
+            f"input {_name(nested[wrong[0]])!r} of {model.name!r} stands under the key {wrong[0]!r}. Expected the same "
+            "name twice, since data is bound by name. Fix: keras.Input(…, name=<key>) for each input."
+        )
+
+
+def _name(tensor: Any) -> str:
+    return str(tensor._keras_history.layer.name)
+
+
+def _why_not(model: Any) -> str:
+    if isinstance(model, keras.Sequential):
+        return "is sequential without an input shape, and not built"
+    return "is subclassed"
+
+
+def _not_tf_keras(model: Any) -> ModelError:
+    kind = f"{type(model).__module__}.{type(model).__name__}"
+    if any(base.__module__.startswith("keras.src") for base in type(model).__mro__):
+        fix = f"{HOW_FROM_KERAS_3}; the path is what model.save('ranker.keras') wrote in Keras 3."
+        return ModelError(f"{kind} is a Keras 3 model. Expected a functional tf_keras (Keras 2) model. Fix: {fix}")
+    fix = "tfshop.load_model(path) where it was saved with tf_keras, or build it with `import tf_keras as keras`."
+    return ModelError(f"{kind} is not a tf_keras model. Expected a functional tf_keras (Keras 2) model. Fix: {fix}")

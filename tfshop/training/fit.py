@@ -27,7 +27,7 @@ from tfshop.training.checkpoints import (
     prepare_folder,
     restore,
 )
-from tfshop.training.checks import require_functional
+from tfshop.training.checks import require_functional, require_named_inputs
 from tfshop.training.distribution import Workers
 from tfshop.training.fingerprint import fingerprint
 from tfshop.training.history import Epoch, History
@@ -128,6 +128,7 @@ def train(  # noqa: PLR0913  (the whole surface of a training, all of it by keyw
         >>> history = train(model, data, epochs=2, checkpoint_dir="checkpoints/mlp")  # doctest: +SKIP
     """
     require_functional(model)
+    require_named_inputs(model)
     settings = FitSettings(
         epochs=epochs,
         learning_rate=learning_rate,

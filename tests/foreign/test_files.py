@@ -1,0 +1,195 @@
+"""Networks come in from files, with layers of their own, and nothing runs that nobody named."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import keras_scores, same_weights
+
+import tfshop as ts
+from tfshop._keras import keras
+from tfshop.data.binding import bind
+from tfshop.errors import ModelError
+from tfshop.training.inputs import model_specs
+
+from .checks import check_exports, check_passes
+from .styles import Unregistered, soft_relu
+
+OBJECTS = {"Unregistered": Unregistered, "soft_relu": soft_relu}
+KINDS = {"keras": "net.keras", "h5": "net.h5", "saved model": "net"}
+
+
+@pytest.fixture(scope="module")
+def saved(network, tmp_path_factory):
+    """The network with layers of its own, in each kind of file."""
+    folder = tmp_path_factory.mktemp("files")
+    for name in KINDS.values():
+        network("custom_layers").save(folder / name, save_format=None if "." in name else "tf")
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_gives_the_network_with_layers_of_its_own(kind, saved, network, log):
+    model = ts.load_model(saved / KINDS[kind], OBJECTS)
+    rows = bind(log.test.inputs, log.schema, model_specs(model))
+    np.testing.assert_allclose(keras_scores(model, rows), keras_scores(network("custom_layers"), rows), atol=1e-6)
+    assert type(model.get_layer("unregistered")) is Unregistered
+
+
+@pytest.mark.parametrize("kind", ["keras", "h5"])
+def test_a_layer_that_nobody_named_is_an_error_that_says_how(kind, saved):
+    """Keras would import the module that the file names: the class can be had, but nobody asked for it."""
+    with pytest.raises(ModelError, match=r"made of Unregistered, which.*custom_objects={'Unregistered': Unregistered}"):
+        ts.load_model(saved / KINDS[kind], {"soft_relu": soft_relu})
+    with pytest.raises(ModelError, match="made of Unregistered, soft_relu"):
+        ts.load_model(saved / KINDS[kind])
+
+
+@pytest.mark.parametrize(
+    ("style", "kind"),
+    [
+        ("with_tf_ops", "keras"),
+        ("with_tf_ops", "h5"),
+        ("nested", "keras"),
+        ("nested", "saved model"),
+        ("attention", "h5"),
+        ("preprocessed", "keras"),
+        ("normalized", "saved model"),
+        ("sequential", "h5"),
+    ],
+)
+def test_stock_layers_and_operators_need_no_names(style, kind, network, log, tmp_path):
+    model = network(style)
+    model.save(tmp_path / KINDS[kind], save_format=None if "." in KINDS[kind] else "tf")
+    rows = bind(log.test.inputs, log.schema, model_specs(model))
+    found = ts.load_model(tmp_path / KINDS[kind])
+    np.testing.assert_allclose(keras_scores(found, rows), keras_scores(model, rows), atol=1e-6)
+
+
+def test_a_network_from_a_saved_model_goes_through_passes_and_exporters(saved, log):
+    model = ts.load_model(saved / KINDS["saved model"], OBJECTS)
+    check_passes(model, log, ("first", "second"))
+    check_exports(model, log)
+
+
+def test_a_saved_model_without_its_classes_is_exported_or_refused_before_training(saved, log):
+    """Keras revives a layer it does not know from its traced functions: they score, but cannot be built anew."""
+    model = ts.load_model(saved / KINDS["saved model"])
+    with pytest.raises(
+        ts.TfshopError, match=r"(cannot be copied|scores differently|other weights)(?s:.*)custom_objects"
+    ):
+        ts.Prune(0.5).check(model, log.schema)
+    content = ts.Export("float32").to_bytes(model, log)
+    np.testing.assert_allclose(
+        ts.Scorer(content, schema=log.schema).score_split(log.test),
+        keras_scores(model, bind(log.test.inputs, log.schema, model_specs(model))),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("name", KINDS.values())
+def test_bytecode_in_a_file_is_run_only_where_it_is_trusted(name, network, tmp_path):
+    place = tmp_path / name
+    network("with_lambda").save(place, save_format=None if "." in name else "tf")
+    with pytest.raises(ModelError, match=r"Lambda layer as Python bytecode.*trust_lambdas=True"):
+        ts.load_model(place)
+    if name != "net.h5":  # the old format drops what a closure holds
+        assert same_weights(ts.load_model(place, trust_lambdas=True), network("with_lambda"))
+
+
+@pytest.mark.parametrize(("name", "content"), [("gone.keras", None), ("no.h5", b"text"), ("no.keras", b"text")])
+def test_what_is_no_model_is_an_error(name, content, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=r"Expected a \.keras or \.h5 file, or a SavedModel"):
+        ts.load_model(tmp_path / name)
+
+
+def build(keras_of_either, tower_name="tower", first="first", width=6):
+    """The same network in Keras 2 and 3: names given and made up, a submodel, statistics, layers inside layers."""
+    layers = keras_of_either.layers
+    item = keras_of_either.Input((4,), dtype="int32", name="hist_id_0")
+    price = keras_of_either.Input((1,), name="price")
+    fields = layers.Embedding(40, 8, name="table")(item)
+    fields = layers.MultiHeadAttention(2, 4, name="heads")(fields, fields)
+    fields = layers.Bidirectional(layers.GRU(3))(fields)
+    joined = layers.Concatenate()([fields, layers.BatchNormalization()(price)])
+    tower = keras_of_either.Sequential(
+        [layers.Dense(width, activation="relu", name=first), layers.Dropout(0.1), layers.PReLU()], name=tower_name
+    )
+    output = layers.Dense(1, activation="sigmoid")(layers.Dense(5)(tower(joined)))
+    return keras_of_either.Model([item, price], output)
+
+
+SAVE_IN_KERAS_3 = """
+import sys
+sys.path.insert(0, {tests!r})
+import keras, numpy as np
+assert keras.__version__.startswith("3")
+import inspect
+exec({source!r})
+keras.utils.set_random_seed(1)
+for _ in range(3): keras.layers.Dense(1), keras.layers.PReLU()  # made-up names do not start at 0
+model = build(keras)
+for weight in model.weights: weight.assign(np.random.default_rng(len(weight.path)).uniform(0.1, 0.9, weight.shape))
+rows = dict(np.load({folder!r} + "/rows.npz"))
+np.save({folder!r} + "/scores.npy", model.predict(rows, verbose=0))
+model.save({folder!r} + "/net.keras")
+model.save({folder!r} + "/net.h5")
+model.save_weights({folder!r} + "/net.weights.h5")
+"""
+
+
+@pytest.fixture(scope="module")
+def keras_3(tmp_path_factory):
+    """Files that Keras 3 itself wrote, with rows and their scores."""
+    pytest.importorskip("keras", minversion="3")
+    import inspect
+    import os
+
+    folder = tmp_path_factory.mktemp("keras3")
+    generator = np.random.default_rng(0)
+    rows = {"hist_id_0": generator.integers(0, 40, (20, 4)).astype(np.int32)}
+    np.savez(folder / "rows.npz", **rows, price=generator.normal(size=(20, 1)).astype(np.float32))
+    code = SAVE_IN_KERAS_3.format(tests=str(folder), folder=str(folder), source=inspect.getsource(build))
+    environment = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=environment)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["net.keras", "net.weights.h5"])
+def test_weights_of_keras_3_give_the_scores_of_keras_3(name, keras_3):
+    model = ts.weights_from_keras3(keras_3 / name, build(keras))
+    rows = dict(np.load(keras_3 / "rows.npz"))
+    np.testing.assert_allclose(keras_scores(model, rows), np.load(keras_3 / "scores.npy").ravel(), atol=1e-5)
+
+
+def test_names_win_over_order_and_order_serves_where_keras_made_names_up(keras_3):
+    model = ts.weights_from_keras3(keras_3 / "net.keras", build(keras, tower_name="other", first="renamed"))
+    rows = dict(np.load(keras_3 / "rows.npz"))
+    np.testing.assert_allclose(keras_scores(model, rows), np.load(keras_3 / "scores.npy").ravel(), atol=1e-5)
+
+
+def test_weights_of_another_shape_change_nothing(keras_3):
+    model = build(keras, width=7)
+    before = model.get_weights()
+    with pytest.raises(ModelError, match=r"'tower/first' has \[\(7, 7\), \(7,\)\], the source .*\(7, 6\)"):
+        ts.weights_from_keras3(keras_3 / "net.keras", model)
+    assert same_weights(before, model)
+
+
+def test_weights_that_no_layer_takes_are_an_error():
+    x = keras.Input((2,))
+    model = keras.Model(x, keras.layers.Dense(1, name="click")(x))
+    given = {"click": [np.ones((2, 1)), np.ones(1)], "deep": [np.ones((3, 3))]}
+    with pytest.raises(ModelError, match=r"no layer takes 'deep' \[\(3, 3\)\]"):
+        ts.weights_from_keras3(given, model)
+
+
+@pytest.mark.parametrize("name", ["net.keras", "net.h5"])
+def test_a_file_of_keras_3_is_told_the_way_over(name, keras_3):
+    with pytest.raises(ModelError, match=r"written by Keras 3.*weights_from_keras3"):
+        ts.load_model(keras_3 / name)

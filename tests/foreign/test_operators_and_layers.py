@@ -1,0 +1,45 @@
+"""Networks with Lambda, `tf.` operators, normalization, attention and layers of their own."""
+
+from __future__ import annotations
+
+import pytest
+
+from tfshop.layers import OutputRange
+
+from .checks import check_exports, check_passes
+
+TREATED = {
+    "with_lambda": ("first", "second"),
+    "with_tf_ops": ("first", "second"),
+    "normalized": ("first", "second", "third"),
+    "custom_layers": ("first", "second"),
+    "attention": ("first",),
+    "preprocessed": ("first",),
+}
+RANGES_BEHIND = {  # what cannot be wrapped is followed by its range
+    "with_lambda": {"join_range", "twice_range"},
+    "with_tf_ops": {"tf.concat", "tf.nn.relu"},  # Keras numbers these
+    "normalized": {"norm_range", "prelu_range", "layer_norm_range"},
+    "custom_layers": {"unregistered_range"},
+}
+LEFT = {
+    "normalized": {"PReLU", "LayerNormalization", "BatchNormalization", "Embedding", "Dense"},
+    "custom_layers": {"Registered", "Unregistered", "Embedding", "Dense"},
+    "attention": {"MultiHeadAttention", "LayerNormalization", "Embedding", "Dense"},
+    "preprocessed": {"TimeDistributed", "Normalization", "Embedding", "Dense"},
+}
+each_style = pytest.mark.parametrize("style", TREATED)
+
+
+@each_style
+def test_passes_reach_its_dense_layers_and_leave_the_rest(style, network, log):
+    candidate = check_passes(network(style), log, TREATED[style])
+    ranges = {layer.name for layer in candidate.model.layers if isinstance(layer, OutputRange)}
+    assert all(any(name.startswith(wanted) for name in ranges) for wanted in RANGES_BEHIND.get(style, set()))
+    rows = candidate.history[-1].notes["left_alone"]
+    assert LEFT.get(style, {"Embedding", "Dense"}) == {row["class"] for row in rows}
+
+
+@each_style
+def test_every_mode_gives_a_file_that_agrees(style, network, log):
+    check_exports(network(style), log)

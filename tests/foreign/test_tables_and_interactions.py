@@ -1,0 +1,34 @@
+"""Networks of Embeddings, interactions and Dense layers, as tutorials write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from .checks import check_exports, check_passes
+
+TREATED = {
+    "plain": ("first", "second"),
+    "scalar_inputs": ("first",),
+    "interactions": ("first",),
+    "factorization": ("users", "items"),
+    "sequential": ("first",),
+    "wide_and_deep": ("first", "second"),
+}
+each_style = pytest.mark.parametrize("style", TREATED)
+
+
+@each_style
+def test_passes_reach_its_dense_layers_and_leave_the_rest(style, network, log):
+    check_passes(network(style), log, TREATED[style])
+
+
+@each_style
+def test_every_mode_gives_a_file_that_agrees(style, network, log):
+    check_exports(network(style), log)
+
+
+def test_both_parts_of_a_wide_and_deep_logit_are_left_in_float(network, log):
+    """The wide half has no Dense layer, the deep half ends in one, and a plain `+` joins them."""
+    candidate = check_passes(network("wide_and_deep"), log, TREATED["wide_and_deep"])
+    heads = [row for row in candidate.history[-1].notes["left_alone"] if row["class"] == "Dense"]
+    assert [row["layer"] for row in heads] == ["deep"] and "stays in float" in heads[0]["reason"]
