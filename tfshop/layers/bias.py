@@ -15,7 +15,7 @@ class Bias(keras.layers.Layer):
         values: float32 (batch, width). Returns the same shape.
 
     Example:
-        >>> Bias()(tf.ones((2, 1))).numpy().tolist()
+        >>> Bias()(keras.backend.ones((2, 1))).numpy().tolist()
         [[1.0], [1.0]]
     """
 
