@@ -35,8 +35,8 @@ def test_both_streams_go_on_from_the_bridge(kinds: dict[str, Splits]) -> None:
 
 def test_crosses_multiply_by_the_gated_fields_not_by_the_bridge(kinds: dict[str, Splits]) -> None:
     model = build_model("edcn", kinds["ids"].schema, **TINY)
-    first, state = model.get_layer("cross_1").input
-    assert first is model.get_layer("cross_gates_0").output and state is model.get_layer("cross_gates_1").output
+    assert model.get_layer("cross_1_product").input[0] is model.get_layer("cross_gates_0").output
+    assert model.get_layer("cross_1_kernel").input is model.get_layer("cross_gates_1").output
 
 
 def test_a_field_alone_has_no_gates(clicks: Splits) -> None:
@@ -49,7 +49,7 @@ def test_a_field_alone_has_no_gates(clicks: Splits) -> None:
 def test_hidden_widths_add_a_tower_over_the_streams(kinds: dict[str, Splits]) -> None:
     plain = build_model("edcn", kinds["ids"].schema, **TINY)
     towered = build_model("edcn", kinds["ids"].schema, hidden=(8,), **TINY)
-    assert plain.get_layer("logit").kernel.shape == (36, 1)
+    assert [plain.get_layer(f"{name}_logit").kernel.shape for name in ("head", "deep", "bridge")] == [(12, 1)] * 3
     assert towered.get_layer("dense_0").kernel.shape == (36, 8)
 
 

@@ -73,8 +73,16 @@ def build_edcn(
         deep = keras.layers.Dropout(dropout, name=f"deep_dropout_{level}")(deep) if dropout else deep
         shared = bridge(cross, deep, bridging, name=f"bridge_{level}")
         shared = keras.layers.LayerNormalization(name=f"bridge_{level}_norm")(shared) if normalize else shared
-    joined = keras.layers.Concatenate(name="streams")([cross, deep, shared])
-    return click_model(inputs, [tower(joined, None, hidden, dropout=dropout) if hidden else joined], name="edcn")
+    if hidden:
+        joined = keras.layers.Concatenate(name="streams")([cross, deep, shared])
+        return click_model(inputs, [tower(joined, None, hidden, dropout=dropout)], name="edcn")
+    # A weight vector each, which is one over the three side by side: there int8 would give all of them one scale,
+    # and a cross without bounds has other ones than a ReLU.
+    terms = [
+        keras.layers.Dense(1, use_bias=False, name=f"{name}_logit")(part)
+        for name, part in (("deep", deep), ("bridge", shared))
+    ]
+    return click_model(inputs, [cross], name="edcn", terms=terms)
 
 
 STREAMS = ("cross", "deep")
