@@ -10,6 +10,7 @@ from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
 from tfshop.layers import FieldSlice, HistoryAttention, MaskedMean, RecencyCodes
 from tfshop.models.blocks import click_inputs, click_model, numeric_columns, tower
+from tfshop.models.checks import require_count
 from tfshop.models.sequences import Behaviour, all_fields, each_position, embed_behaviours
 
 EPSILON = 1e-6  # below 1e-5 Keras does not take its fused normalization, which needs shapes at run time
@@ -47,9 +48,8 @@ def build_bst(
     References:
         Chen et al., Behavior Sequence Transformer for E-commerce Recommendation in Alibaba, DLP-KDD 2019.
     """
-    for name, value in {"num_blocks": num_blocks, "num_heads": num_heads}.items():
-        if not isinstance(value, int) or value < 1:
-            raise ModelError(f"{name} is {value!r}. Expected an integer of at least 1. Fix: {name}=1.")
+    require_count("num_blocks", num_blocks)
+    require_count("num_heads", num_heads)
     if dimension % num_heads:
         raise ModelError(
             f"num_heads is {num_heads} and dimension {dimension}. Expected heads that divide the dimension. "

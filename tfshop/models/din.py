@@ -7,9 +7,9 @@ from typing import Any
 
 from tfshop._keras import keras
 from tfshop.data.schema import Schema
-from tfshop.errors import ModelError
 from tfshop.layers import Dice, PositionWeights, WeightedSum
 from tfshop.models.blocks import click_inputs, click_model, numeric_columns, tower
+from tfshop.models.checks import require_choice, require_widths
 from tfshop.models.sequences import Behaviour, all_fields, each_position, embed_behaviours
 
 ACTIVATIONS = ("dice", "prelu")
@@ -48,8 +48,7 @@ def build_din(
     References:
         Zhou et al., Deep Interest Network for Click-Through Rate Prediction, KDD 2018.
     """
-    if activation not in ACTIVATIONS:
-        raise ModelError(f"activation is {activation!r}. Expected one of {', '.join(ACTIVATIONS)}. Fix: 'dice'.")
+    require_choice("activation", activation, ACTIVATIONS)
     require_widths("attention_hidden", attention_hidden)
     inputs = click_inputs(schema)
     embedded = embed_behaviours(schema, inputs, dimension, wanted_by="din")
@@ -95,10 +94,3 @@ def _activated(x: Any, ids: Any, activation: str, name: str) -> Any:
     if activation == "dice":
         return Dice(name=name)([x, ids])
     return keras.layers.PReLU(shared_axes=[1], alpha_initializer=keras.initializers.Constant(0.25), name=name)(x)
-
-
-def require_widths(name: str, widths: Any) -> None:
-    """Raise `ModelError` unless `widths` are positive integers, at least one."""
-    given = widths if isinstance(widths, Sequence) else ()
-    if not given or any(not isinstance(width, int) or width < 1 for width in given):
-        raise ModelError(f"{name} is {widths!r}. Expected widths of at least 1. Fix: {name}=(80, 40).")

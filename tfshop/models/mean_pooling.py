@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfshop.data.schema import Schema
-from tfshop.errors import ModelError
 from tfshop.layers import POOLINGS
 from tfshop.models.blocks import (
     click_inputs,
@@ -17,6 +16,7 @@ from tfshop.models.blocks import (
     tower,
     vector_fields,
 )
+from tfshop.models.checks import require_choice
 from tfshop.models.sequences import all_fields, require_sequences
 
 
@@ -49,8 +49,7 @@ def build_mean_pooling(
     References:
         Covington et al., Deep Neural Networks for YouTube Recommendations, RecSys 2016.
     """
-    if pooling not in POOLINGS:
-        raise ModelError(f"pooling is {pooling!r}. Expected one of {', '.join(POOLINGS)}. Fix: pooling='mean'.")
+    require_choice("pooling", pooling, POOLINGS)
     sequences = require_sequences(schema, "mean_pooling")
     inputs = click_inputs(schema)
     looked_up = look_up(schema, inputs, dimension)

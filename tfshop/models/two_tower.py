@@ -20,10 +20,10 @@ from tfshop.models.blocks import (
     pooled,
     vector_fields,
 )
+from tfshop.models.checks import require_count, require_share, require_widths
 
 SIDES = ("user", "item")
 SCORE = "score"
-_SIZE = {"hidden": (256, 128), "vector_width": 32}
 
 
 def build_two_tower(
@@ -62,7 +62,9 @@ def build_two_tower(
     References:
         Yi et al., Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations, RecSys 2019.
     """
-    _require_sizes(hidden, vector_width, dropout)
+    require_widths("hidden", hidden)
+    require_count("vector_width", vector_width)
+    require_share("dropout", dropout)
     sides = tower_features(schema, user, item)
     inputs = click_inputs(schema)
     shared = _shared_tables(schema, sides)
@@ -190,14 +192,3 @@ def _stack(side: str, fields: Any, numerics: Any, hidden: Sequence[int], dropout
         x = keras.layers.Activation("relu", name=f"{side}_dense_{level}_relu")(x)
         x = keras.layers.Dropout(dropout, name=f"{side}_dropout_{level}")(x) if dropout else x
     return x
-
-
-def _require_sizes(hidden: Any, vector_width: Any, dropout: Any) -> None:
-    widths = [*hidden, vector_width] if isinstance(hidden, Sequence) and hidden else [0]
-    if any(not isinstance(width, int) or width < 1 for width in widths):
-        raise ModelError(
-            f"two_tower got hidden={hidden!r} and vector_width={vector_width!r}. Expected widths of at least 1. "
-            f"Fix: hidden={_SIZE['hidden']}, vector_width={_SIZE['vector_width']}."
-        )
-    if not 0 <= dropout < 1:
-        raise ModelError(f"dropout is {dropout!r}. Expected a share in [0, 1). Fix: dropout=0.2.")
