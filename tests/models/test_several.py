@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import first_rows
+from networks import needs
 
 from tfshop._keras import keras
 from tfshop.data import Splits
@@ -43,9 +44,9 @@ def test_one_target_is_refused_with_the_remedy(name: str, clicks: Splits) -> Non
 
 
 @pytest.mark.parametrize("name", sorted(set(MODELS) - set(SEVERAL_TARGETS)))
-def test_networks_of_one_target_refuse_several_with_the_remedy(name: str, two_targets: Splits) -> None:
+def test_networks_of_one_target_refuse_several_with_the_remedy(name: str, kinds: dict[str, Splits]) -> None:
     with pytest.raises(ModelError, match=r"2 targets \(clicked, bought\).*learns one.*Fix: build_model\('mmoe'"):
-        build_model(name, two_targets.schema)
+        build_model(name, kinds["two targets"].schema, **needs(name).settings)
 
 
 def test_a_purchase_is_a_click_and_a_purchase_of_it(two_targets: Splits) -> None:
