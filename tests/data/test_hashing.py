@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tfshop.report
-from tfshop.data import IdFeature, Schema, SequenceFeature, TimeSplit, prepare, read_table
+from tfshop.data import IdFeature, NumericFeature, Schema, SequenceFeature, TimeSplit, prepare, read_table
 from tfshop.data.hashing import HashTable, murmur3, murmur3_array
+from tfshop.data.narrowing import narrow_schema
 from tfshop.errors import SchemaError
 
 PAGE = Path(__file__).parents[2] / "docs" / "hashing.md"
@@ -133,6 +134,28 @@ def test_prepare_and_encode_hash_alike(frame, hashed):
         1 + murmur3("never seen") % 50,
         *[0] * 3,
     ]
+
+
+def test_shards_on_disk_hold_the_same_rows(frame, hashed, tmp_path):
+    frame["member"] = frame["shop"] == "north"
+    frame["viewed"] = [[shop] for shop in frame["shop"]]
+    features = (*hashed.features, NumericFeature("price", clip=(0.1, 0.9)))
+    schema = hashed.replace(features=features)
+    memory = prepare(frame, schema, split=SPLIT)
+    for _ in ("built", "reused"):
+        disk = prepare(frame, schema, split=SPLIT, cache_dir=tmp_path)
+        assert disk.schema == memory.schema
+        for name in memory.train.inputs:
+            np.testing.assert_array_equal(disk.test.inputs[name], memory.test.inputs[name])
+
+
+def test_a_tower_without_the_id_feature_still_knows_how_its_history_is_hashed(frame, hashed):
+    frame["member"], frame["viewed"] = frame["shop"] == "north", [[shop] for shop in frame["shop"]]
+    fitted = prepare(frame, hashed, split=SPLIT).schema
+    tower = narrow_schema(fitted, ["viewed", "member"])
+    assert tower.is_fitted and tower.tables == {"member": 3, "shop": 51}
+    assert Schema.from_json(tower.to_json()) == tower
+    np.testing.assert_array_equal(tower.encode(frame)["hist_viewed"], fitted.encode(frame)["hist_viewed"])
 
 
 def test_a_hashed_schema_comes_back_from_json_and_describes_itself(frame, hashed):
