@@ -101,7 +101,7 @@ def sample_inputs(schema: Schema) -> dict[str, npt.NDArray[Any]]:
     generator = np.random.default_rng(0)
     sizes = schema.tables
     columns = {
-        "ids": [sizes[feature.table_name] for feature in schema.id_features],
+        "ids": [sizes[feature.table_name] for feature in schema.id_columns],
         **{f.input_name: [sizes[f.table_name]] * f.max_length for f in schema.sequence_features},
     }
     packed: dict[str, npt.NDArray[Any]] = {}
