@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,16 @@ def test_the_model_holds_the_weights_of_the_best_epoch(overfitted: tuple[Any, An
         history.best.validation_log_loss, abs=1e-6
     )
     assert max(aucs) - aucs[-1] > 1e-5, "the last epoch was the best: nothing was shown"
+
+
+def test_another_training_lets_go_of_the_one_before(clicks: Splits) -> None:
+    """Its step function holds its moments: two copies of every table."""
+    model = build_model("mlp", clicks.schema, **TINY)
+    train(model, clicks, epochs=1)
+    first = weakref.ref(model.train_tf_function)
+    train(model, clicks, epochs=1)
+    gc.collect()
+    assert first() is None and model.train_tf_function is not None
 
 
 def test_predictions_come_in_the_order_of_the_split(clicks: Splits, trained_mlp: Any) -> None:

@@ -87,6 +87,21 @@ def test_an_id_that_occurs_twice_in_a_batch_gets_the_sum_of_its_gradients() -> N
     np.testing.assert_allclose(twice.numpy(), once.numpy(), atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [((500, 16), tf.float32), ((500, 3), tf.float64), ((500,), tf.float32), ((500, 2, 3), tf.float32)],
+)
+def test_rows_are_summed_as_a_segment_sum_does_to_the_bit(shape: tuple[int, ...], dtype: tf.DType) -> None:
+    values = tf.random.stateless_normal(shape, seed=(1, 2), dtype=dtype)
+    rows = tf.random.stateless_uniform((500,), seed=(3, 4), maxval=60, dtype=tf.int32)
+    (found,) = LazyAdam()._deduplicate_sparse_grad([tf.IndexedSlices(values, rows, tf.constant([60, *shape[1:]]))])
+    unique, positions = tf.unique(rows)
+    np.testing.assert_array_equal(found.indices, unique)
+    expected = tf.math.unsorted_segment_sum(values, positions, tf.size(unique))
+    np.testing.assert_array_equal(found.values, expected)
+    assert len(unique) <= 60
+
+
 def test_the_step_number_is_the_global_one() -> None:
     """A row that occurs first at step 3 is corrected as at step 3: Adam's own formula, by hand."""
     table = tf.Variable(tf.zeros((2, 1)))

@@ -166,6 +166,7 @@ def fit(
     split, workers = train_split or data.train, workers or Workers()
     specs = model_specs(model)
     keras.utils.set_random_seed(settings.seed)
+    model.train_function = model.train_tf_function = None  # compile alone would keep it, and with it its moments
     with workers.scope():
         model.compile(
             optimizer=LazyAdam(settings.learning_rate),
