@@ -7,8 +7,8 @@ One network, mlp 400-400-400 with dimension 16 over 26 id fields, is trained on 
 Beside it stands the same network as it is usually built: an Embedding a field, 1 million rows together, and
 `keras.optimizers.Adam`, once in steps of their own, as Keras runs them, and once eight in a call, as tfshop does.
 Variants are timed in turns; a time is that of the steps after the first eight, in which the step is traced, and the
-median over the rounds is reported. Processor time a step, of both cores together, stands beside it: it suffers less from
-what else runs on the machine.
+median over the rounds is reported. Processor time a step, of all cores together, stands beside it: it suffers less
+from what else runs on the machine.
 
 Memory is measured in a process of its own for each size: the peak over a training of two epochs with validation and the
 best weights kept, less what the process held before the network was built (TensorFlow, the rows).
