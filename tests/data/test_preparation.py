@@ -8,7 +8,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tfshop.data import IdFeature, NumericFeature, Schema, SequenceFeature, TimeSplit, VectorFeature, prepare
+from tfshop.data import (
+    IdFeature,
+    NumericFeature,
+    RandomSplit,
+    Schema,
+    SequenceFeature,
+    TimeSplit,
+    VectorFeature,
+    prepare,
+)
+from tfshop.data.vocabulary import Vocabulary
 from tfshop.errors import DataError, SchemaError, TfshopError
 
 SPLIT = TimeSplit("day", validation=2, test=3)
@@ -259,3 +269,22 @@ def test_large_tables_keep_order_across_batches():
 def test_every_refusal_is_a_tfshop_error():
     assert issubclass(DataError, TfshopError)
     assert issubclass(SchemaError, TfshopError)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_fitted_schema_is_kept_where_a_trained_network_needs_its_ids(on_disk, tmp_path):
+    """Counted anew, the other order of frequencies would give every item the id of another."""
+    folder = {"cache_dir": tmp_path} if on_disk else {}
+    split = TimeSplit("day", validation=2, test=3)
+    rows = pa.table({"item": ["a", "b", "b", "b"] * 3, "day": [1] * 4 + [2] * 4 + [3] * 4, "bought": [0, 1] * 6})
+    schema = Schema([IdFeature("item")], target="bought", vocabularies={"item": Vocabulary(["a", "b", "c"], [9, 5, 1])})
+    kept = prepare(rows, schema, split=split, refit=False, **folder)
+    assert kept.schema.vocabularies == schema.vocabularies
+    assert kept.test.inputs["ids"].ravel().tolist() == [1, 2, 2, 2]
+    assert prepare(rows, schema, split=split, **folder).test.inputs["ids"].ravel().tolist() == [2, 1, 1, 1]
+
+
+def test_a_schema_that_was_never_fitted_cannot_be_kept():
+    rows = pa.table({"item": ["a", "b"] * 6, "day": [1] * 4 + [2] * 4 + [3] * 4, "bought": [0, 1] * 6})
+    with pytest.raises(SchemaError, match="Expected a fitted schema"):
+        prepare(rows, Schema([IdFeature("item")], target="bought"), split=RandomSplit(seed=0), refit=False)

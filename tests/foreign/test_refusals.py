@@ -10,8 +10,10 @@ import pytest
 
 import tfshop as ts
 from tfshop._keras import keras, tf
+from tfshop.data import IdFeature, Schema, SequenceFeature, VectorFeature
+from tfshop.data.vocabulary import Vocabulary
 from tfshop.errors import ModelError, PlanError, TfshopError
-from tfshop.training.adoption import adopted, require_copyable
+from tfshop.training.adoption import adopted, require_copyable, sample_inputs
 
 from .styles import embedded, id_inputs
 
@@ -166,3 +168,18 @@ def test_ids_declared_as_floats_come_in_as_integers(log):
     assert {tensor.dtype.name for tensor in found.model.inputs} == {"int32"}
     assert len(found.notes) == 3 and "'id_0' was declared float32" in found.notes[0]
     assert ts.evaluate(model, log, timed=False).test.num_rows == log.test.num_rows
+
+
+def test_sample_rows_have_the_shape_and_the_bounds_the_schema_says():
+    """An id of two hashes has two columns; the largest id of every table is among the rows."""
+    hashed = IdFeature("query", hash_buckets=50, hashes=2)
+    schema = Schema(
+        [hashed, SequenceFeature("seen", table="item", max_length=3), VectorFeature("image", 4)], target="y"
+    )
+    schema = schema.replace(vocabularies={"item": Vocabulary(["a", "b"], [2, 1])})
+    packed = sample_inputs(schema)
+    assert {name: array.shape[1:] for name, array in packed.items()} == {
+        name: spec.shape for name, spec in schema.input_specs().items()
+    }
+    assert packed["ids"].max(axis=0).tolist() == [schema.tables["query"] - 1] * 2
+    assert packed["hist_seen"].max() == 2 and packed["vector_image"].min() > 0

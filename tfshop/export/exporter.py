@@ -54,7 +54,7 @@ class Export:
 
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse int8 inputs where missing numbers have to be told from others: int8 has no NaN."""
-        fragile = [layer.name for layer in model.layers if type(layer).__name__ == "LayerNormalization"]
+        fragile = [layer.name for layer in model._flatten_layers() if type(layer).__name__ == "LayerNormalization"]
         if self.mode == "int16x8" and fragile:
             raise PlanError(
                 f"Export('int16x8') cannot take {fragile[0]!r} (LayerNormalization): TensorFlow's converter aborts the "
