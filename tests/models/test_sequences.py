@@ -231,11 +231,11 @@ def seen_before() -> Splits:
 def test_attention_finds_what_an_average_cannot(seen_before: Splits) -> None:
     def auc(network: str) -> float:
         model = build_model(network, seen_before.schema, dimension=16, hidden=(32,))
-        return train(model, seen_before, epochs=5, learning_rate=1e-2, patience=5).best.validation_auc
+        return train(model, seen_before, epochs=6, learning_rate=1e-2, patience=6).best.validation_auc
 
     average = auc("mean_pooling")
     assert auc("din") > average + 0.1
-    assert auc("bst") > average + 0.04
+    assert auc("bst") > average + 0.05
 
 
 def test_an_empty_history_is_scored(short: Splits) -> None:
