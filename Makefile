@@ -30,7 +30,7 @@ demo: setup
 	$(BIN)/tfshop demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
