@@ -199,8 +199,6 @@ def copy_weights(old: Any, new: Any) -> None:
             f"{_first_line(error)} Expected the same weights in the same order. Fix: let get_config() hold every "
             f"argument of {type(old).__name__}(...), and make the weights in build()."
         ) from error
-    if hasattr(new, "finalize_state"):
-        new.finalize_state()  # Normalization computes with numbers it derives from its weights
 
 
 def weights_by_name(layer: Any) -> dict[str, Any]:
