@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from sklearn.metrics import precision_score, recall_score, roc_auc_score
 
-from tfshop.report import TrainingCurve, figures
-from tfshop.report.figures.calibration import reliability
+from tfshop.report import Report, TrainingCurve, figures
+from tfshop.report.figures.calibration import draw_calibration, reliability
 from tfshop.report.figures.roc_precision_recall import precision_recall_points, roc_points
 from tfshop.report.pictures import PICTURES, draw_pictures, picture_bytes
 
@@ -168,3 +170,12 @@ def test_curves_without_steps_run_over_epochs_and_without_sparsity_have_one_axis
     figure = figures.draw_training_curves((curve,))
     assert figure.axes[0].get_xlabel() == "epoch"
     assert len([axes for axes in figure.axes if axes.axison]) == 2
+
+
+def test_one_bin_far_off_does_not_hide_the_others(report: Report) -> None:
+    """Scores far too low in the first decile: the ratio's axis becomes logarithmic."""
+    baseline = report.baseline
+    low = np.where(baseline.probabilities < np.quantile(baseline.probabilities, 0.1), 1e-6, baseline.probabilities)
+    off = replace(baseline, name="off", scores=low)
+    plain, wide = (draw_calibration(baseline, [variant]).axes[1] for variant in (baseline, off))
+    assert plain.get_yscale() == "linear" and wide.get_yscale() == "log"

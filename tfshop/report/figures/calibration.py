@@ -16,6 +16,7 @@ from tfshop.report.style import BASELINE_LOOK, MUTED, draw_legend, house_style, 
 from tfshop.report.variant import Variant
 
 NUM_BINS = 10
+WIDE_RATIO = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +67,19 @@ def draw_calibration(baseline: Variant, variants: Sequence[Variant]) -> Figure:
     look_of = {**looks([variant.name for variant in variants]), baseline.name: BASELINE_LOOK}
     _draw_chance(ratio, reliability(baseline.truth, baseline.probabilities))
     everything: list[float] = []
+    worst = 1.0
     for variant in (baseline, *variants):
         look = look_of[variant.name]
         label = f"baseline '{variant.name}'" if variant is baseline else variant.name
         bins = reliability(variant.truth, variant.probabilities)
         style = {"color": look.color, "marker": look.marker, "linestyle": look.line, "markersize": 5, "linewidth": 1.2}
         curve.plot(bins.predicted, bins.observed, label=label, **style)
-        ratio.plot(bins.percentiles, bins.observed / np.maximum(bins.predicted, 1e-9), **style)
+        ratios = bins.observed / np.maximum(bins.predicted, 1e-9)
+        worst = max(worst, float(ratios.max()))
+        ratio.plot(bins.percentiles, ratios, **style)
         everything += [*bins.predicted[bins.observed > 0], *bins.observed[bins.observed > 0]]
     _finish(curve, ratio, min(everything), max(everything))
+    _widen(ratio, worst)
     draw_legend(panels)
     return panels.figure
 
@@ -105,3 +110,13 @@ def _finish(curve: Axes, ratio: Axes, low: float, high: float) -> None:
     )
     ratio.set_xlim(0, 100)
     ratio.xaxis.set_major_locator(FixedLocator(list(range(5, 100, 10))))
+
+
+def _widen(ratio: Axes, worst: float) -> None:
+    """A logarithmic axis where one bin of tiny scores would press all others onto the line."""
+    if worst <= WIDE_RATIO:
+        return
+    ratio.set_yscale("log")
+    ratio.set_ylabel("observed / predicted (log)")
+    ratio.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    plain_minor_axis(ratio.yaxis)
