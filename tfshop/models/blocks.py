@@ -59,7 +59,14 @@ def packed_inputs(schema: Schema) -> dict[str, Any]:
     }
 
 
-def embed_fields(schema: Schema, inputs: Mapping[str, Any], dimension: int, *, name: str = "table") -> Any:
+def embed_fields(
+    schema: Schema,
+    inputs: Mapping[str, Any],
+    dimension: int,
+    *,
+    name: str = "table",
+    projection: str = "glorot_uniform",
+) -> Any:
     """Look every id up in one merged table; sequences are averaged, vectors projected.
 
     Args:
@@ -67,6 +74,7 @@ def embed_fields(schema: Schema, inputs: Mapping[str, Any], dimension: int, *, n
         inputs: As `click_inputs` gives them.
         dimension: Width of the table.
         name: Name of the table's layer.
+        projection: Keras initializer of the kernels that project vectors.
 
     Returns:
         float32 (batch, num_fields, dimension); fields in order: ids, sequences, vectors. None without any.
@@ -74,7 +82,7 @@ def embed_fields(schema: Schema, inputs: Mapping[str, Any], dimension: int, *, n
     looked_up = look_up(schema, inputs, dimension, name=name)
     parts = [] if looked_up.ids is None else [looked_up.ids]
     parts += [pooled(inputs, looked_up, feature, name=name) for feature in schema.sequence_features]
-    parts += vector_fields(schema, inputs, dimension, name=name)
+    parts += vector_fields(schema, inputs, dimension, name=name, projection=projection)
     return join_fields(parts, name=name)
 
 
@@ -154,7 +162,14 @@ def pooled(
     return MaskedMean(pooling, name=layer)([looked_up.sequences[feature.input_name], inputs[feature.input_name]])
 
 
-def vector_fields(schema: Schema, inputs: Mapping[str, Any], dimension: int, *, name: str = "table") -> list[Any]:
+def vector_fields(
+    schema: Schema,
+    inputs: Mapping[str, Any],
+    dimension: int,
+    *,
+    name: str = "table",
+    projection: str = "glorot_uniform",
+) -> list[Any]:
     """Precomputed vectors, each projected to a field float32 (batch, 1, dimension).
 
     A vector is brought to length 1 first where its feature says so: then fields of all kinds start at one size,
@@ -165,7 +180,7 @@ def vector_fields(schema: Schema, inputs: Mapping[str, Any], dimension: int, *, 
         layer = f"{name}_{vector.input_name}"
         raw = inputs[vector.input_name]
         scaled = UnitLength(name=f"{layer}_unit_length")(raw) if vector.normalize else raw
-        projected = keras.layers.Dense(dimension, name=f"{layer}_projection")(scaled)
+        projected = keras.layers.Dense(dimension, kernel_initializer=projection, name=f"{layer}_projection")(scaled)
         fields.append(Reshaped((1, dimension), name=layer)(projected))
     return fields
 
@@ -225,14 +240,17 @@ def first_order_terms(schema: Schema, inputs: Mapping[str, Any], numerics: Any) 
     """The linear part of a network: one weight an id, a vector's column or a number; tensors (batch, 1) to be added.
 
     Ids have their weights in a second table, `first_order`, of width 1; a sequence counts with the mean of its ids'.
-    Numbers are linear only: what a network multiplies are fields.
+    Numbers are linear only: what a network multiplies are fields. Their weights start at zero, since a kernel with few
+    inputs would otherwise start with weights of about 1, and a linear part takes long to unlearn them.
     """
     terms = []
-    weights = embed_fields(schema, inputs, 1, name="first_order")
+    weights = embed_fields(schema, inputs, 1, name="first_order", projection="zeros")
     if weights is not None:
         terms.append(FieldSum(name="first_order_term")(weights))
     if numerics is not None:
-        terms.append(keras.layers.Dense(1, use_bias=False, name="first_order_numeric")(numerics))
+        terms.append(
+            keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros", name="first_order_numeric")(numerics)
+        )
     return terms
 
 
