@@ -15,16 +15,13 @@ def layer_norm(values: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.n
 
 
 def test_a_block_normalizes_its_masked_input_through_a_kernel() -> None:
-    model = random_model(lambda x, v: mask_block(x, v, 3, reduction=1.5, name="block"), [(4,), (6,)])
-    weights = {
-        part: model.get_layer(f"block_{part}").get_weights() for part in ("aggregation", "mask", "hidden", "norm")
-    }
-    assert weights["aggregation"][0].shape == (6, 6) and len(weights["hidden"]) == 1
-    values, instance = normal(5, 4), normal(5, 6, seed=2)
-    inner = relu(instance @ weights["aggregation"][0] + weights["aggregation"][1])
-    mask = inner @ weights["mask"][0] + weights["mask"][1]
-    expected = relu(layer_norm((mask * values) @ weights["hidden"][0], *weights["norm"]))
-    np.testing.assert_allclose(model([values, instance]), expected, rtol=1e-3, atol=1e-4)
+    model = random_model(lambda x, a: mask_block(x, a, 3, name="block"), [(4,), (6,)])
+    kernel, bias = model.get_layer("block_mask").get_weights()
+    (hidden,) = model.get_layer("block_hidden").get_weights()
+    values, aggregated = normal(5, 4), normal(5, 6, seed=2)
+    masked = (aggregated @ kernel + bias) * values
+    expected = relu(layer_norm(masked @ hidden, *model.get_layer("block_norm").get_weights()))
+    np.testing.assert_allclose(model([values, aggregated]), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_every_field_is_normalized_by_itself() -> None:

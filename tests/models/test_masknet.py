@@ -19,7 +19,8 @@ def test_serial_blocks_read_one_another_and_the_whole_example(kinds: dict[str, S
     model = build_model("masknet", data.schema, structure="serial", **TINY)
     assert [model.get_layer(f"block_{level}_hidden").units for level in range(2)] == [16, 8]
     assert model.get_layer("block_1_mask").units == 16
-    assert model.get_layer("block_0_aggregation").input is model.get_layer("block_1_aggregation").input
+    for kernel in ("aggregation", "aggregation_numeric"):
+        assert model.get_layer(f"block_0_{kernel}").input is model.get_layer(f"block_1_{kernel}").input
     assert dead_weights(model, data) == []
     assert largest_gap(spread(model), data) <= 1e-5
 
@@ -28,7 +29,7 @@ def test_parallel_blocks_read_the_same_and_a_tower_reads_them(kinds: dict[str, S
     model = build_model("masknet", kinds["every kind"].schema, num_blocks=2, block_width=5, reduction=0.5, **TINY)
     assert model.get_layer("dense_0").kernel.shape[0] == 10
     assert model.get_layer("block_0_product").input[1] is model.get_layer("block_1_product").input[1]
-    width = model.get_layer("features").output.shape[1]
+    width = model.get_layer("normalized").output.shape[1]
     assert model.get_layer("block_0_aggregation").units == round(width / 2)
 
 

@@ -15,14 +15,13 @@ def normalized(values: Any, *, name: str) -> Any:
     return keras.layers.LayerNormalization(epsilon=EPSILON, name=name)(values)
 
 
-def mask_block(values: Any, instance: Any, width: int, *, reduction: float, name: str) -> Any:
-    r"""`ReLU(LN(W (m \odot x)))` with the mask `m = W_2 ReLU(W_1 v + b_1) + b_2`.
+def mask_block(values: Any, aggregated: Any, width: int, *, name: str) -> Any:
+    r"""`ReLU(LN(W (m \odot x)))` with the mask `m = W_2 a + b_2`, `a = ReLU(W_1 v + b_1)` of the whole example `v`.
 
     Args:
         values: float32 (batch, any width): `x`, the normalized embeddings or what another block gave.
-        instance: float32 (batch, any width): `v`, the embeddings of the whole example.
+        aggregated: float32 (batch, any width): `a`.
         width: Of the result.
-        reduction: The mask's inner layer has so many times the width of `values`.
         name: Prefix of the layers' names.
 
     Returns:
@@ -31,10 +30,7 @@ def mask_block(values: Any, instance: Any, width: int, *, reduction: float, name
     References:
         Wang et al., MaskNet, DLP-KDD 2021.
     """
-    masked_width = values.shape[-1]
-    inner_width = max(1, round(reduction * masked_width))
-    inner = keras.layers.Dense(inner_width, activation="relu", name=f"{name}_aggregation")(instance)
-    mask = keras.layers.Dense(masked_width, name=f"{name}_mask")(inner)
+    mask = keras.layers.Dense(values.shape[-1], name=f"{name}_mask")(aggregated)
     masked = keras.layers.Multiply(name=f"{name}_product")([mask, values])
     hidden = keras.layers.Dense(width, use_bias=False, name=f"{name}_hidden")(masked)
     return keras.layers.Activation("relu", name=f"{name}_relu")(normalized(hidden, name=f"{name}_norm"))

@@ -13,8 +13,8 @@ from tfshop.models.blocks import (
     click_inputs,
     click_model,
     embed_fields,
-    flat_features,
     flat_fields,
+    joint_dense,
     numeric_columns,
     tower,
 )
@@ -69,19 +69,21 @@ def build_masknet(
     require_count("dimension", dimension, fewest=2)
     inputs = click_inputs(schema)
     fields, numerics = embed_fields(schema, inputs, dimension), numeric_columns(schema, inputs)
-    instance = flat_features(flat_fields(fields), numerics)
-    values = instance
+    parts = {"": flat_fields(fields), "_numeric": numerics}
+    values = numerics
     if fields is not None:
         flat = keras.layers.Flatten(name="flat_normalized")(normalized(fields, name="field_norm"))
         values = flat if numerics is None else keras.layers.Concatenate(name="normalized")([flat, numerics])
+
+    def block(values: Any, width: int, name: str) -> Any:
+        aggregated = joint_dense(parts, max(1, round(reduction * values.shape[-1])), name=f"{name}_aggregation")
+        return mask_block(values, aggregated, width, name=name)
+
     if structure == "serial":
         for level, width in enumerate(hidden):
-            values = mask_block(values, instance, width, reduction=reduction, name=f"block_{level}")
+            values = block(values, width, f"block_{level}")
             values = keras.layers.Dropout(dropout, name=f"dropout_{level}")(values) if dropout else values
         return click_model(inputs, [values], name="masknet")
-    blocks = [
-        mask_block(values, instance, block_width, reduction=reduction, name=f"block_{number}")
-        for number in range(num_blocks)
-    ]
+    blocks = [block(values, block_width, f"block_{number}") for number in range(num_blocks)]
     joined = blocks[0] if num_blocks == 1 else keras.layers.Concatenate(name="blocks")(blocks)
     return click_model(inputs, [tower(joined, None, hidden, dropout=dropout)], name="masknet")
