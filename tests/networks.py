@@ -28,6 +28,7 @@ class Needs:
             schema only, so it should have every feature that the network reads.
         settings: Tiny hyperparameters.
         outputs: Names of the outputs, in the order of the label's columns.
+        int8_correlation: Least correlation of the int8 file's scores to Keras's, with weights drawn at random.
         is_pointwise: Whether it scores a row from ids alone; then 26 of them make at most 150 operators.
     """
 
@@ -35,6 +36,7 @@ class Needs:
     settings: Mapping[str, Any] = field(default_factory=lambda: TINY)
     outputs: tuple[str, ...] = ("probability",)
     is_pointwise: bool = True
+    int8_correlation: float = 0.9
 
     @property
     def refused(self) -> tuple[str, ...]:
@@ -61,6 +63,7 @@ NEEDS: Mapping[str, Needs] = {
     "pnn": Needs(WITH_FIELDS, {**TINY, "product": "both"}),
     "fnn": Needs(WITH_FIELDS),
     "dlrm": Needs(WITH_FIELDS),
+    "masknet": Needs(int8_correlation=0.75),  # masks multiply the rounding of what they mask; 0.99 once trained
     "dcn": Needs(settings={**TINY, "num_crosses": 2}),
     "dcn_vector": Needs(settings={**TINY, "num_crosses": 2}),
     "dcn_mix": Needs(settings={**TINY, "num_crosses": 2, "num_experts": 2, "rank": 4}),

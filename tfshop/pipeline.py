@@ -284,7 +284,7 @@ def evaluate(
 def _measured(source: Any, data: Splits, name: str, baseline: Measured | None) -> Measured:
     if hasattr(source, "get_weights"):
         require_functional(source)
-        source = Export(BASELINE).to_bytes(adopted(source, data.schema).model, data)
+        source = Export(BASELINE).to_bytes(adopted(arrange_outputs(source, data.schema), data.schema).model, data)
     return measure_file(name, source, data, baseline=baseline)
 
 

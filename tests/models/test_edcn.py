@@ -27,7 +27,7 @@ def test_both_streams_go_on_from_the_bridge(kinds: dict[str, Splits]) -> None:
     """Each through gates of its own."""
     data = kinds["ids"]
     model = spread(build_model("edcn", data.schema, **TINY))
-    shared = model.get_layer("bridge_0").output
+    shared = model.get_layer("bridge_0_norm").output
     assert model.get_layer("cross_gates_1").input is shared and model.get_layer("deep_gates_1").input is shared
     rows = first_rows(data.train.inputs, 5)
     assert not np.allclose(output_of(model, "cross_gates_1", rows), output_of(model, "deep_gates_1", rows), atol=1e-4)
