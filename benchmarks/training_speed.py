@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -55,13 +54,13 @@ def main() -> None:
     """Time all variants in turns, measure memory, print both tables, write the JSON."""
     options = _options()
     if options.memory_of:
-        print(json.dumps(memory_of(options.memory_of, options.steps, options.checkpoints)))
+        print(json.dumps(memory_of(options)))
         return
     rates, processor = _timed(options)
     ours = {rows: float(np.median(rates[_name(rows)])) for rows in SIZES}
     flat = ours[SIZES[-1]] / ours[SIZES[0]]
     faster = {name: ours[USUAL_ROWS] / float(np.median(rates[name])) for name in USUAL.values()}
-    _show_rates(rates, processor, ours[SIZES[0]])
+    _show_rates(rates, processor, options.hidden)
     say(f"10 million rows against 100 thousand: {flat:.2f}")
     say("1 million rows against " + "; ".join(f"{name}: {ratio:.2f} times" for name, ratio in faster.items()))
     memory = [_memory_apart(rows, checkpoints, options) for rows in SIZES for checkpoints in (False, True)]
@@ -74,13 +73,17 @@ def main() -> None:
         "faster": faster,
         "memory": memory,
     }
-    say(f"written: {results.save('training_speed_quick' if options.quick else 'training_speed', content)}")
+    tower = options.hidden.replace(",", "_")
+    say(f"written: {results.save('training_speed_quick' if options.quick else f'training_speed_{tower}', content)}")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=56, help="steps of a round; the first eight are not timed")
     parser.add_argument("--rounds", type=int, default=7, help="times that every variant has its turn")
+    parser.add_argument(
+        "--hidden", default="400,400,400", help="widths of the tower: the smaller, the more tables matter"
+    )
     parser.add_argument("--quick", action="store_true", help="two short rounds: the numbers then say little")
     parser.add_argument("--memory-of", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--checkpoints", action="store_true", help=argparse.SUPPRESS)
@@ -113,12 +116,13 @@ def zipf_rows(schema: ts.Schema, num_rows: int, name: str) -> Split:
     return Split(name, {"ids": drawn.astype(np.int32) + 1}, labels, None, BATCH, schema)
 
 
-def rows_and_network(num_rows: int, steps: int) -> tuple[Splits, Callable[[], Any]]:
+def rows_and_network(num_rows: int, steps: int, hidden: str) -> tuple[Splits, Callable[[], Any]]:
     """Rows for so many steps, and what builds the network over them."""
     schema = fitted_schema(num_rows)
     small = zipf_rows(schema, VALIDATION_ROWS, "validation")
     data = Splits(zipf_rows(schema, steps * BATCH, "train"), small, replace(small, name="test"), schema)
-    return data, lambda: ts.build_model("mlp", schema, dimension=DIMENSION, hidden=(400, 400, 400))
+    widths = tuple(int(width) for width in hidden.split(","))
+    return data, lambda: ts.build_model("mlp", schema, dimension=DIMENSION, hidden=widths)
 
 
 class Stopwatch(keras.callbacks.Callback):
@@ -148,7 +152,7 @@ class Stopwatch(keras.callbacks.Callback):
 
 def _timed(options: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Samples a second and processor milliseconds a step of every variant, a number a round."""
-    runners = dict(_runners(options.steps))
+    runners = dict(_runners(options.steps, options.hidden))
     rates: dict[str, list[float]] = {name: [] for name in runners}
     processor: dict[str, list[float]] = {name: [] for name in runners}
     with progress("training in turns", total=options.rounds * len(runners)) as advance:
@@ -163,10 +167,10 @@ def _timed(options: argparse.Namespace) -> tuple[dict[str, list[float]], dict[st
     return rates, processor
 
 
-def _runners(steps: int) -> Any:
+def _runners(steps: int, hidden: str) -> Any:
     """Name to what trains for an epoch with a stopwatch."""
     for num_rows in SIZES:
-        data, network = rows_and_network(num_rows, steps)
+        data, network = rows_and_network(num_rows, steps, hidden)
         model = network()
         yield _name(num_rows), partial(_train, model, data)
         if num_rows == USUAL_ROWS:
@@ -184,9 +188,10 @@ def _fit(model: Any, batches: Any, watch: Stopwatch) -> None:
     model.fit(batches, epochs=1, callbacks=[watch], verbose=0)
 
 
-def memory_of(num_rows: int, steps: int, checkpoints: bool) -> dict[str, Any]:
+def memory_of(options: argparse.Namespace) -> dict[str, Any]:
     """Bytes at the peak of a training, above those before it; for a process of its own."""
-    data, network = rows_and_network(num_rows, steps)
+    num_rows, checkpoints = options.memory_of, options.checkpoints
+    data, network = rows_and_network(num_rows, options.steps, options.hidden)
     keras.layers.Dense(1)(np.zeros((1, 1), np.float32))  # TensorFlow's own threads and pools
     before = _peak_bytes()
     started = time.perf_counter()
@@ -205,11 +210,14 @@ def memory_of(num_rows: int, steps: int, checkpoints: bool) -> dict[str, Any]:
 
 
 def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Of this program alone: `getrusage` would begin with the peak of the process that started it."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def _memory_apart(num_rows: int, checkpoints: bool, options: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, __file__, "--memory-of", str(num_rows), "--steps", str(options.steps)]
+    command += ["--hidden", options.hidden]
     ended = subprocess.run(  # noqa: S603
         [*command, *(["--checkpoints"] if checkpoints else [])], capture_output=True, text=True, check=True
     )
@@ -217,14 +225,16 @@ def _memory_apart(num_rows: int, checkpoints: bool, options: argparse.Namespace)
     return found
 
 
-def _show_rates(rates: dict[str, list[float]], processor: dict[str, list[float]], smallest: float) -> None:
-    rows = []
+def _show_rates(rates: dict[str, list[float]], processor: dict[str, list[float]], hidden: str) -> None:
+    rows, smallest = [], float(np.median(rates[_name(SIZES[0])]))
     for name, values in rates.items():
         median = float(np.median(values))
         spread = f"{min(values):,.0f} to {max(values):,.0f}"
         rows.append((name, f"{median:,.0f}", spread, f"{median / smallest:.2f}", f"{np.median(processor[name]):.0f}"))
     headings = ("variant", "samples/s, median", "range", "of that at 100,000 rows", "processor ms a step")
-    results.show(f"Training, batch {BATCH:,}, {NUM_FIELDS} fields, dimension {DIMENSION}", headings, rows)
+    results.show(
+        f"Training, tower {hidden}, batch {BATCH:,}, {NUM_FIELDS} fields, dimension {DIMENSION}", headings, rows
+    )
 
 
 def _show_memory(found: list[dict[str, Any]]) -> None:
