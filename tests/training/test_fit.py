@@ -132,7 +132,9 @@ def test_a_subclassed_model_is_refused(clicks: Splits) -> None:
         def call(self, inputs: Any) -> Any:
             return inputs["numeric"]
 
-    with pytest.raises(ModelError, match=r"'mine' \(Subclassed\) is subclassed. Expected a functional model.*Fix: .*keras.Model\("):
+    with pytest.raises(
+        ModelError, match=r"'mine' \(Subclassed\) is subclassed. Expected a functional.*Fix: .*keras.Model\("
+    ):
         train(Subclassed(name="mine"), clicks)
 
 
