@@ -97,7 +97,9 @@ def test_the_code_on_the_page_runs(towers: dict[str, Towers], tmp_path: Any, mon
     place = towers["int8"].save(tmp_path / "towers") / "item"
     page = (place / "README.md").read_text(encoding="utf-8")
     monkeypatch.chdir(place)
-    exec(page.split("```python")[1].split("```")[0], {})  # noqa: S102  (the page's own example)
+    found: dict[str, Any] = {}
+    exec(page.split("```python")[1].split("```")[0], found)  # noqa: S102  (the page's own example, with an assert)
+    np.testing.assert_allclose(found["scores"], towers["int8"].item.golden.scores, atol=0.02)
 
 
 def test_folders_of_others_and_altered_ones_are_refused(towers: dict[str, Towers], tmp_path: Any) -> None:
