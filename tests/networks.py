@@ -28,7 +28,6 @@ class Needs:
             schema only, so it should have every feature that the network reads.
         settings: Tiny hyperparameters.
         outputs: Names of the outputs, in the order of the label's columns.
-        int8_correlation: Least correlation of the int8 file's scores to Keras's, with weights drawn at random.
         is_pointwise: Whether it scores a row from ids alone; then 26 of them make at most 150 operators.
     """
 
@@ -36,7 +35,6 @@ class Needs:
     settings: Mapping[str, Any] = field(default_factory=lambda: TINY)
     outputs: tuple[str, ...] = ("probability",)
     is_pointwise: bool = True
-    int8_correlation: float = 0.9
 
     @property
     def refused(self) -> tuple[str, ...]:
@@ -63,7 +61,6 @@ NEEDS: Mapping[str, Needs] = {
     "pnn": Needs(WITH_FIELDS, {**TINY, "product": "both"}),
     "fnn": Needs(WITH_FIELDS),
     "dlrm": Needs(WITH_FIELDS),
-    "masknet": Needs(int8_correlation=0.75),  # masks multiply the rounding of what they mask; 0.99 once trained
     "dcn": Needs(settings={**TINY, "num_crosses": 2}),
     "dcn_vector": Needs(settings={**TINY, "num_crosses": 2}),
     "dcn_mix": Needs(settings={**TINY, "num_crosses": 2, "num_experts": 2, "rank": 4}),
@@ -111,7 +108,8 @@ def batch_of(data: Splits, name: str, num_rows: int) -> tuple[dict[str, np.ndarr
 def spread(model: Any) -> None:
     """Give a model weights as large as trained ones: fresh ones score 0.5 for every row.
 
-    Tables get a deviation of 0.5, kernels keep the size of what they read, biases and other vectors get 0.2.
+    Tables get a deviation of 0.5, kernels keep the size of what they read, biases and other vectors get 0.2. The
+    scales of normalizations are around one, where they begin.
     """
     rng = np.random.default_rng(0)
     for weight in model.weights:
@@ -119,4 +117,5 @@ def spread(model: Any) -> None:
         if "kernel" in weight.name:
             deviation = float(np.prod(weight.shape[:-1])) ** -0.5
         values = rng.normal(0, deviation, weight.shape)
-        weight.assign(1 + np.abs(values) if "variance" in weight.name else values)
+        is_scale = "gamma" in weight.name
+        weight.assign(1 + np.abs(values) if "variance" in weight.name else values + is_scale)

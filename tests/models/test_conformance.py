@@ -229,7 +229,7 @@ def test_the_int8_file_keeps_the_order_of_the_scores(name: str, built: Built, ki
         rows = first_rows(data.train.inputs, batch)
         scores = file_outputs(scorer, rows)
     for output, expected in keras_outputs(model, rows).items():
-        assert np.corrcoef(scores[output], expected)[0, 1] > needs(name).int8_correlation
+        assert np.corrcoef(scores[output], expected)[0, 1] > 0.9
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if "numerics" in needs(name).kinds])

@@ -16,7 +16,6 @@ from tfshop.layers.bilinear import bilinear_pairs
 from tfshop.layers.bilinear_fusion import DotProduct, bilinear_fusion
 from tfshop.layers.bridge import bridge
 from tfshop.layers.crosses import cross_stack
-from tfshop.layers.dot_interaction import DotInteraction
 from tfshop.layers.experts import ExpertKernels, GatedExperts, GatedSum
 from tfshop.layers.factorization import BiInteraction, FactorizationMachine
 from tfshop.layers.field_attention import FieldAttention, attend
@@ -50,7 +49,6 @@ __all__ = [
     "ColumnSelect",
     "ConstantGate",
     "Dice",
-    "DotInteraction",
     "DotProduct",
     "ExpertKernels",
     "FactorizationMachine",

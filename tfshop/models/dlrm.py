@@ -7,7 +7,7 @@ from typing import Any
 
 from tfshop._keras import keras
 from tfshop.data.schema import Schema
-from tfshop.layers import DotInteraction
+from tfshop.layers import InnerProducts
 from tfshop.models.blocks import click_inputs, click_model, embed_fields, numeric_columns, tower
 from tfshop.models.checks import require_embedded
 
@@ -48,5 +48,5 @@ def build_dlrm(
         parts = [part for part in (as_field, fields) if part is not None]
         fields = parts[0] if len(parts) == 1 else keras.layers.Concatenate(axis=1, name="fields")(parts)
     require_embedded("dlrm", fields, fewest=2)
-    deep = tower(DotInteraction(name="dots")(fields), bottom_field, hidden, dropout=dropout)
+    deep = tower(InnerProducts(name="dots")(fields), bottom_field, hidden, dropout=dropout)
     return click_model(inputs, [deep], name="dlrm")
