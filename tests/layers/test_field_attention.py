@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from layers.references import normal, random_model, relu, softmax
-from tfshop.layers import FieldRows, attend
+from tfshop.layers import Reshaped, attend
 
 
 @pytest.mark.parametrize("num_heads", [1, 2, 3])
 def test_a_layer_computes_the_formula_of_the_paper(num_heads: int) -> None:
     width = 4
     model = random_model(
-        lambda fields: attend(FieldRows()(fields), 3, width=width, num_heads=num_heads, name="layer"), [(3, 5)]
+        lambda fields: attend(Reshaped((5,))(fields), 3, width=width, num_heads=num_heads, name="layer"), [(3, 5)]
     )
     kernels = {part: model.get_layer(f"layer_{part}").get_weights() for part in ("query", "key", "value", "residual")}
     assert all(len(weights) == 1 for weights in kernels.values())  # biases of keys would never learn
@@ -31,6 +31,6 @@ def test_a_layer_computes_the_formula_of_the_paper(num_heads: int) -> None:
 
 
 def test_examples_do_not_look_at_one_another() -> None:
-    model = random_model(lambda fields: attend(FieldRows()(fields), 3, width=2, num_heads=2, name="layer"), [(3, 5)])
+    model = random_model(lambda fields: attend(Reshaped((5,))(fields), 3, width=2, num_heads=2, name="layer"), [(3, 5)])
     fields = normal(6, 3, 5)
     np.testing.assert_allclose(model(fields)[3:6], model(fields[1:2]), rtol=1e-5, atol=1e-6)

@@ -5,22 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from layers.references import normal, random_model
-from tfshop.layers import FieldGather, FieldRows, FieldScale, RowFields, dense_per_field
+from tfshop.layers import FieldGather, FieldScale, dense_per_field
 
 FIELDS = normal(4, 3, 5)
-
-
-def test_rows_are_the_fields_of_one_example_after_the_other() -> None:
-    rows = FieldRows()(FIELDS).numpy()
-    for example in range(4):
-        for field in range(3):
-            np.testing.assert_array_equal(rows[example * 3 + field], FIELDS[example, field])
-    np.testing.assert_array_equal(RowFields(3)(rows), FIELDS)
-
-
-def test_the_shapes_are_known_before_a_batch_is_seen() -> None:
-    assert FieldRows().compute_output_shape((None, 3, 5)) == (None, 5)
-    assert RowFields(3).compute_output_shape((None, 5)) == (None, 3, 5)
 
 
 def test_fields_are_picked_in_the_order_asked_for() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tfshop._keras import tf
-from tfshop.layers import ColumnSelect, RowProduct, UnitLength
+from tfshop.layers import ColumnSelect, DotProduct, UnitLength
 
 
 def test_vectors_get_length_one_and_a_missing_one_stays_zeros() -> None:
@@ -29,4 +29,4 @@ def test_columns_come_in_the_order_asked_for_and_keep_their_type() -> None:
 
 def test_a_product_a_row_is_the_diagonal_of_the_matrix_product() -> None:
     one, other = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
-    np.testing.assert_allclose(RowProduct()([one, other])[:, 0], np.diag(one @ other.T), rtol=1e-5)
+    np.testing.assert_allclose(DotProduct()([one, other])[:, 0], np.diag(one @ other.T), rtol=1e-5)

@@ -101,7 +101,7 @@ def test_mean_pooling_is_the_mlp_that_needs_a_history(short: Splits) -> None:
 
 def test_the_activation_unit_of_din_is_one_kernel_over_what_the_paper_lays_side_by_side(short: Splits) -> None:
     model = spread(build_model("din", short.schema, attention_hidden=(6,), activation="prelu", **TINY))
-    tensors = ["table_hist_id_0", "table_hist_id_0_target", "table_hist_id_0_unit_score_positions"]
+    tensors = ["table_hist_id_0", "table_hist_id_0_target", "table_hist_id_0_unit_score_fields"]
     inner = keras.Model(model.inputs, [model.get_layer(name).output for name in tensors])
     positions, target, scores = (values.numpy() for values in inner(dict(short.test.inputs)))
     target = np.broadcast_to(target, positions.shape)

@@ -13,21 +13,21 @@ from tfshop.layers.behaviour import (
 )
 from tfshop.layers.bias import Bias
 from tfshop.layers.bilinear import bilinear_pairs
-from tfshop.layers.bilinear_fusion import DotProduct, bilinear_fusion
+from tfshop.layers.bilinear_fusion import bilinear_fusion
 from tfshop.layers.bridge import bridge
 from tfshop.layers.crosses import cross_stack
 from tfshop.layers.experts import ExpertKernels, GatedExperts, GatedSum
 from tfshop.layers.factorization import BiInteraction, FactorizationMachine
 from tfshop.layers.field_attention import FieldAttention, attend
 from tfshop.layers.field_aware import FieldAwareProducts
-from tfshop.layers.fields import FieldGather, FieldRows, FieldScale, RowFields, dense_per_field
+from tfshop.layers.fields import FieldGather, FieldScale, dense_per_field
 from tfshop.layers.gated_crosses import gated_cross_stack
 from tfshop.layers.gates import ConstantGate, Gate
 from tfshop.layers.hashing import HashSum
 from tfshop.layers.id_crosses import IdCrosses
 from tfshop.layers.interaction_network import RowProducts, interaction_network
 from tfshop.layers.mask_block import mask_block
-from tfshop.layers.matching import ColumnSelect, RowProduct, UnitLength
+from tfshop.layers.matching import ColumnSelect, DotProduct, UnitLength
 from tfshop.layers.mixture_crosses import mixture_cross_stack
 from tfshop.layers.numeric import NumericTransform
 from tfshop.layers.numeric_fields import NumericFields
@@ -58,7 +58,6 @@ __all__ = [
     "FieldMean",
     "FieldOffsets",
     "FieldRegulation",
-    "FieldRows",
     "FieldScale",
     "FieldSlice",
     "FieldSum",
@@ -82,8 +81,6 @@ __all__ = [
     "PositionWeights",
     "RecencyCodes",
     "Reshaped",
-    "RowFields",
-    "RowProduct",
     "RowProducts",
     "UnitLength",
     "WeightedSum",

@@ -4,29 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfshop._keras import keras, tf
-
-
-@keras.utils.register_keras_serializable(package="tfshop")
-class DotProduct(keras.layers.Layer):
-    """Dot product of two rows.
-
-    Call:
-        inputs: [(batch, width), (batch, width)]. Returns (batch, 1).
-
-    Example:
-        >>> DotProduct()([tf.constant([[1.0, 2.0]]), tf.constant([[3.0, 4.0]])]).numpy().tolist()
-        [[11.0]]
-    """
-
-    def call(self, inputs: Any) -> Any:
-        """Multiply and add up."""
-        left, right = inputs
-        return tf.reduce_sum(left * right, axis=1, keepdims=True)
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """(batch, 1)."""
-        return (input_shape[0][0], 1)
+from tfshop._keras import keras
+from tfshop.layers.matching import DotProduct
 
 
 def bilinear_fusion(first: Any, second: Any, num_heads: int) -> Any:

@@ -11,7 +11,7 @@ from tfshop._keras import keras, tf
 class FieldAttention(keras.layers.Layer):
     r"""Every field becomes a mean of all fields' values, weighted by `softmax_k(<q_m, k_k>)`, for each head.
 
-    Holds no weights: queries, keys and values come from Dense layers, as rows (see `FieldRows`). A bias of the keys
+    Holds no weights: queries, keys and values come from Dense layers, as rows (`dense_per_field`). A bias of the keys
     would add the same to all scores of a field and never learn.
 
     Args:

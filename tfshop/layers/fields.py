@@ -1,4 +1,4 @@
-"""Fields rearranged: as rows of a matrix and back, picked by position, weighted."""
+"""Fields picked by position, weighted, or each taken through one Dense layer."""
 
 from __future__ import annotations
 
@@ -6,61 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfshop._keras import keras, tf
-
-
-@keras.utils.register_keras_serializable(package="tfshop")
-class FieldRows(keras.layers.Layer):
-    """Every field of every example as a row of one matrix, so that a stock Dense layer treats all of them alike.
-
-    A Dense layer on three dimensions computes the shape of its result inside the graph, in ten operators.
-
-    Call:
-        fields: (batch, num_fields, dimension). Returns (batch * num_fields, dimension).
-
-    Example:
-        >>> FieldRows()(tf.ones((2, 3, 4))).shape.as_list()
-        [6, 4]
-    """
-
-    def call(self, fields: Any) -> Any:
-        """Put fields below one another."""
-        return tf.reshape(fields, [-1, fields.shape[-1]])
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """(batch * num_fields, dimension)."""
-        return (None, input_shape[2])
-
-
-@keras.utils.register_keras_serializable(package="tfshop")
-class RowFields(keras.layers.Layer):
-    """Inverse of `FieldRows`.
-
-    Args:
-        num_fields: Rows of one example.
-
-    Call:
-        rows: (batch * num_fields, dimension). Returns (batch, num_fields, dimension).
-
-    Example:
-        >>> RowFields(3)(tf.ones((6, 4))).shape.as_list()
-        [2, 3, 4]
-    """
-
-    def __init__(self, num_fields: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.num_fields = num_fields
-
-    def call(self, rows: Any) -> Any:
-        """Put the rows of an example side by side."""
-        return tf.reshape(rows, [-1, self.num_fields, rows.shape[-1]])
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """(batch, num_fields, dimension)."""
-        return (None, self.num_fields, input_shape[1])
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "num_fields": self.num_fields}
+from tfshop.layers.shapes import Reshaped
 
 
 @keras.utils.register_keras_serializable(package="tfshop")
@@ -114,7 +60,10 @@ class FieldScale(keras.layers.Layer):
 
 
 def dense_per_field(fields: Any, units: int, *, name: str, **settings: Any) -> Any:
-    """One Dense layer that every field goes through.
+    """One Dense layer that every field, or every position of a history, goes through.
+
+    They are laid out as rows: on three axes a Dense layer computes the shape of its result in the graph, in ten
+    operators.
 
     Args:
         fields: float32 (batch, num_fields, dimension).
@@ -125,6 +74,6 @@ def dense_per_field(fields: Any, units: int, *, name: str, **settings: Any) -> A
     Returns:
         float32 (batch, num_fields, units).
     """
-    rows = FieldRows(name=f"{name}_rows")(fields)
+    rows = Reshaped((fields.shape[-1],), name=f"{name}_rows")(fields)
     mapped = keras.layers.Dense(units, name=name, **settings)(rows)
-    return RowFields(fields.shape[1], name=f"{name}_fields")(mapped)
+    return Reshaped((fields.shape[1], units), name=f"{name}_fields")(mapped)

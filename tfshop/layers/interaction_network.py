@@ -7,8 +7,8 @@ from typing import Any
 
 from tfshop._keras import keras, tf
 from tfshop.layers.crosses import CROSS_PREFIX
-from tfshop.layers.fields import FieldRows, RowFields
 from tfshop.layers.pooling import FieldSum
+from tfshop.layers.shapes import Reshaped
 
 
 @keras.utils.register_keras_serializable(package="tfshop")
@@ -51,10 +51,10 @@ def interaction_network(fields: Any, maps: Sequence[int]) -> Any:
         Lian et al., xDeepFM, KDD 2018, with the identity as activation, which the paper finds best.
     """
     dimension = fields.shape[2]
-    first = FieldRows(name="cin_rows")(keras.layers.Permute((2, 1), name="cin_transposed")(fields))
+    first = Reshaped((fields.shape[1],), name="cin_rows")(keras.layers.Permute((2, 1), name="cin_transposed")(fields))
     rows, pooled = first, []
     for level, width in enumerate(maps):
         products = RowProducts(name=f"cin_products_{level}")([rows, first])
         rows = keras.layers.Dense(width, use_bias=False, name=f"{CROSS_PREFIX}_{level}_kernel")(products)
-        pooled.append(FieldSum(name=f"cin_pool_{level}")(RowFields(dimension, name=f"cin_maps_{level}")(rows)))
+        pooled.append(FieldSum(name=f"cin_pool_{level}")(Reshaped((dimension, width), name=f"cin_maps_{level}")(rows)))
     return pooled[0] if len(pooled) == 1 else keras.layers.Concatenate(name="cin_pools")(pooled)

@@ -57,14 +57,14 @@ class ColumnSelect(keras.layers.Layer):
 
 
 @keras.utils.register_keras_serializable(package="tfshop")
-class RowProduct(keras.layers.Layer):
+class DotProduct(keras.layers.Layer):
     """Inner product of two vectors a row.
 
     Call:
         inputs: Two tensors float32 (batch, width). Returns float32 (batch, 1).
 
     Example:
-        >>> RowProduct()([tf.constant([[1.0, 2.0]]), tf.constant([[3.0, 4.0]])]).numpy().tolist()
+        >>> DotProduct()([tf.constant([[1.0, 2.0]]), tf.constant([[3.0, 4.0]])]).numpy().tolist()
         [[11.0]]
     """
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tfshop._keras import keras
 from tfshop.data.schema import Schema
-from tfshop.layers import FieldRows, RowFields, attend
+from tfshop.layers import Reshaped, attend
 from tfshop.models.blocks import (
     click_inputs,
     click_model,
@@ -57,11 +56,10 @@ def build_autoint(
     numerics = numeric_columns(schema, inputs)
     fields = with_numeric_fields(ids, numerics, dimension)
     require_embedded("autoint", fields, fewest=2)  # a field alone attends to nothing but itself
-    rows = FieldRows(name="attention_rows")(fields)
+    rows = Reshaped((dimension,), name="attention_rows")(fields)
     for level in range(num_layers):
         rows = attend(rows, fields.shape[1], width=head_width, num_heads=num_heads, name=f"attention_{level}")
-    attended = RowFields(fields.shape[1], name="attention_fields")(rows)
-    parts = [keras.layers.Flatten(name="attended")(attended)]
+    parts = [Reshaped((fields.shape[1] * rows.shape[-1],), name="attended")(rows)]
     if hidden:
         parts.append(tower(flat_fields(ids), numerics, hidden, dropout=dropout))
     return click_model(inputs, parts, name="autoint")

@@ -8,10 +8,10 @@ from typing import Any
 from tfshop._keras import keras
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
-from tfshop.layers import FieldSlice, HistoryAttention, MaskedMean, RecencyCodes
+from tfshop.layers import FieldSlice, HistoryAttention, MaskedMean, RecencyCodes, dense_per_field
 from tfshop.models.blocks import click_inputs, click_model, numeric_columns, tower
 from tfshop.models.checks import require_count
-from tfshop.models.sequences import Behaviour, all_fields, each_position, embed_behaviours
+from tfshop.models.sequences import Behaviour, all_fields, embed_behaviours
 
 EPSILON = 1e-6  # below 1e-5 Keras does not take its fused normalization, which needs shapes at run time
 
@@ -75,7 +75,7 @@ def _tokens(behaviour: Behaviour) -> Any:
     name = behaviour.name
     tokens = keras.layers.Concatenate(axis=1, name=f"{name}_tokens")([behaviour.positions, behaviour.target])
     codes = RecencyCodes(name=f"{name}_recency")(behaviour.ids)
-    places = each_position(
+    places = dense_per_field(
         codes,
         tokens.shape[-1],
         name=f"{name}_places",
@@ -89,14 +89,14 @@ def _block(tokens: Any, behaviour: Behaviour, number: int, num_heads: int, dropo
     """Self-attention and a feed-forward layer at each position, both with residual and normalization."""
     name, width = f"{behaviour.name}_block_{number}", tokens.shape[-1]
     query, key, value = (
-        each_position(tokens, width, name=f"{name}_{part}", use_bias=False) for part in ("query", "key", "value")
+        dense_per_field(tokens, width, name=f"{name}_{part}", use_bias=False) for part in ("query", "key", "value")
     )
     attended = HistoryAttention(num_heads, name=f"{name}_attention")([query, key, value, behaviour.ids])
-    mixed = each_position(attended, width, name=f"{name}_heads", use_bias=False)
+    mixed = dense_per_field(attended, width, name=f"{name}_heads", use_bias=False)
     tokens = _added(tokens, mixed, dropout, f"{name}_attended")
-    wide = each_position(tokens, 4 * width, name=f"{name}_wide")
+    wide = dense_per_field(tokens, 4 * width, name=f"{name}_wide")
     wide = keras.layers.LeakyReLU(0.1, name=f"{name}_wide_relu")(wide)
-    narrow = each_position(wide, width, name=f"{name}_narrow")
+    narrow = dense_per_field(wide, width, name=f"{name}_narrow")
     return _added(tokens, narrow, dropout, f"{name}_fed")
 
 

@@ -7,9 +7,16 @@ from typing import Any
 
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
-from tfshop.layers import InterestEvolution, InterestGRU, NextBehaviourLoss, PositionScores, PositionWeights
+from tfshop.layers import (
+    InterestEvolution,
+    InterestGRU,
+    NextBehaviourLoss,
+    PositionScores,
+    PositionWeights,
+    dense_per_field,
+)
 from tfshop.models.blocks import click_inputs, click_model, numeric_columns, tower
-from tfshop.models.sequences import Behaviour, all_fields, each_position, embed_behaviours
+from tfshop.models.sequences import Behaviour, all_fields, embed_behaviours
 
 
 def build_dien(
@@ -54,13 +61,13 @@ def build_dien(
 def _evolved(behaviour: Behaviour, units: int, auxiliary_weight: float) -> Any:
     """The last state of the interest that leads to the candidate, float32 (batch, 1, units)."""
     name = behaviour.name
-    projected = each_position(behaviour.positions, 3 * units, name=f"{name}_extraction_input")
+    projected = dense_per_field(behaviour.positions, 3 * units, name=f"{name}_extraction_input")
     states = InterestGRU(units, name=f"{name}_extraction")(projected)
     if auxiliary_weight and behaviour.ids.shape[1] > 1:
         layer = NextBehaviourLoss(auxiliary_weight, name=f"{name}_next_behaviour")
         states = layer([states, behaviour.positions, behaviour.ids])
-    wanted = each_position(behaviour.target, units, name=f"{name}_attention", use_bias=False)
+    wanted = dense_per_field(behaviour.target, units, name=f"{name}_attention", use_bias=False)
     scores = PositionScores(name=f"{name}_scores")([states, wanted])
     weights = PositionWeights(softmax=True, name=f"{name}_weights")([scores, behaviour.ids])
-    again = each_position(states, 3 * units, name=f"{name}_evolution_input")
+    again = dense_per_field(states, 3 * units, name=f"{name}_evolution_input")
     return InterestEvolution(units, name=f"{name}_evolution")([again, weights])

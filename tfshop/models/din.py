@@ -7,10 +7,10 @@ from typing import Any
 
 from tfshop._keras import keras
 from tfshop.data.schema import Schema
-from tfshop.layers import Dice, PositionWeights, WeightedSum
+from tfshop.layers import Dice, PositionWeights, WeightedSum, dense_per_field
 from tfshop.models.blocks import click_inputs, click_model, numeric_columns, tower
 from tfshop.models.checks import require_choice, require_widths
-from tfshop.models.sequences import Behaviour, all_fields, each_position, embed_behaviours
+from tfshop.models.sequences import Behaviour, all_fields, embed_behaviours
 
 ACTIVATIONS = ("dice", "prelu")
 
@@ -78,16 +78,16 @@ def _activation_unit(behaviour: Behaviour, widths: Sequence[int], activation: st
     product = keras.layers.Multiply(name=f"{name}_product")([behaviour.positions, behaviour.target])
     x = keras.layers.Add(name=f"{name}_sum")(
         [
-            each_position(behaviour.positions, widths[0], name=f"{name}_0_behaviour"),
-            each_position(behaviour.target, widths[0], name=f"{name}_0_target", use_bias=False),
-            each_position(product, widths[0], name=f"{name}_0_product", use_bias=False),
+            dense_per_field(behaviour.positions, widths[0], name=f"{name}_0_behaviour"),
+            dense_per_field(behaviour.target, widths[0], name=f"{name}_0_target", use_bias=False),
+            dense_per_field(product, widths[0], name=f"{name}_0_product", use_bias=False),
         ]
     )
     for level, width in enumerate(widths):
         if level:
-            x = each_position(x, width, name=f"{name}_{level}")
+            x = dense_per_field(x, width, name=f"{name}_{level}")
         x = _activated(x, behaviour.ids, activation, f"{name}_{level}_{activation}")
-    return each_position(x, 1, name=f"{name}_score")
+    return dense_per_field(x, 1, name=f"{name}_score")
 
 
 def _activated(x: Any, ids: Any, activation: str, name: str) -> Any:

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tfshop._keras import keras
 from tfshop.data.features import SequenceFeature
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
-from tfshop.layers import FieldSlice, Reshaped
+from tfshop.layers import FieldSlice
 from tfshop.models.blocks import flat_fields, join_fields, look_up, pooled, vector_fields
 
 
@@ -106,20 +105,3 @@ def require_sequences(schema: Schema, wanted_by: str) -> Sequence[SequenceFeatur
 def all_fields(fields: Sequence[Any]) -> Any:
     """Fields side by side, float32 (batch, num_fields * dimension)."""
     return flat_fields(join_fields(fields))
-
-
-def each_position(positions: Any, units: int, *, name: str, **settings: Any) -> Any:
-    """A Dense layer applied to every position, laid out as rows: of three axes Keras makes ten operators of shapes.
-
-    Args:
-        positions: float32 (batch, length, width).
-        units: Width of the output.
-        name: Of the Dense layer.
-        **settings: Of the Dense layer.
-
-    Returns:
-        float32 (batch, length, units).
-    """
-    rows = Reshaped((positions.shape[-1],), name=f"{name}_rows")(positions)
-    made = keras.layers.Dense(units, name=name, **settings)(rows)
-    return Reshaped((positions.shape[1], units), name=f"{name}_positions")(made)

@@ -10,7 +10,7 @@ from tfshop.data.features import IdFeature, NumericFeature, SequenceFeature, Vec
 from tfshop.data.narrowing import columns_of, narrow_schema
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
-from tfshop.layers import ColumnSelect, RowProduct, UnitLength
+from tfshop.layers import ColumnSelect, DotProduct, UnitLength
 from tfshop.models.blocks import (
     click_inputs,
     click_model,
@@ -78,7 +78,7 @@ def build_two_tower(
         name = f"{side}_vector"
         projected = keras.layers.Dense(vector_width, name=f"{name}_raw" if normalize else name)(hidden_layer)
         vectors.append(UnitLength(name=name)(projected) if normalize else projected)
-    return click_model(inputs, [RowProduct(name=SCORE)(vectors)], name="two_tower")
+    return click_model(inputs, [DotProduct(name=SCORE)(vectors)], name="two_tower")
 
 
 def tower_features(schema: Schema, user: Collection[str], item: Collection[str]) -> dict[str, list[str]]:
