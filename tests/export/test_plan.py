@@ -55,8 +55,8 @@ def test_passes_can_be_changed_and_the_exporter_stays() -> None:
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        ((Prune(0.5), Distill()), "Distill comes after Prune"),
-        ((Distill(), Prune(0.5), Distill()), "Distill comes after Prune"),
+        ((Prune(0.5), Distill()), "(Distill) comes after Prune and would undo its zeros"),
+        ((Distill(), Prune(0.5), Distill()), "step 3 (Distill) comes after Prune"),
         ((QAT(), Prune(0.5)), "step 2 (Prune) comes after QAT"),
         ((Prune(0.2), QAT(), Distill()), "step 3 (Distill) comes after QAT"),
         ((QAT(), QAT()), "step 2 (QAT) comes after QAT"),

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
+from tfshop.training import History
 from tfshop.training.outputs import arrange_outputs
+
+PROPERTIES: Mapping[str, str] = MappingProxyType(
+    {"sparsity": "zeros", "clusters": "shared weights", "ranges": "ranges", "factors": "factors"}
+)
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,14 @@ class Candidate:
 
 @runtime_checkable
 class Pass(Protocol):
-    """One technique: frozen hyperparameters, a check before training, and a step that leaves its input untouched."""
+    """One technique: frozen hyperparameters, a check before training, and a step that leaves its input untouched.
+
+    `makes` and `preserves` name properties of weights, keys of `PROPERTIES`: a plan refuses a pass that does not
+    preserve what an earlier one made.
+    """
 
     name: ClassVar[str]
+    makes: ClassVar[tuple[str, ...]]
     preserves: ClassVar[tuple[str, ...]]
 
     def check(self, model: Any, schema: Schema) -> None:
@@ -79,6 +90,11 @@ class Pass(Protocol):
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Return the next candidate; same seed, same weights."""
+
+
+def curve_of(history: History) -> tuple[dict[str, float], ...]:
+    """Rows for the picture of a training, one an epoch: epoch, loss, validation_auc."""
+    return tuple({"epoch": row.epoch, "loss": row.loss, "validation_auc": row.validation_auc} for row in history.epochs)
 
 
 def step_to_dict(step: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tfshop._keras import keras
-from tfshop.compression.candidate import Candidate, require_positive
+from tfshop.compression.candidate import Candidate, curve_of, require_positive
 from tfshop.data.schema import Schema
 from tfshop.data.split import Split, Splits
 from tfshop.errors import ModelError, PlanError
@@ -44,6 +44,7 @@ class Distill:
     """
 
     name: ClassVar[str] = "Distill"
+    makes: ClassVar[tuple[str, ...]] = ()
     preserves: ClassVar[tuple[str, ...]] = ()
 
     student: Mapping[str, Any] = field(default_factory=lambda: dict(STUDENT))
@@ -100,10 +101,7 @@ class Distill:
             "student_parameters": student.count_params(),
             "fit": history.to_dict(),
         }
-        curve = tuple(
-            {"epoch": row.epoch, "loss": row.loss, "validation_auc": row.validation_auc} for row in history.epochs
-        )
-        return candidate.advance(self, student, notes=notes, curve=curve)
+        return candidate.advance(self, student, notes=notes, curve=curve_of(history))
 
     def _family(self, model: Any) -> str:
         family = self.family or model.name

@@ -54,7 +54,8 @@ class Prune:
     """
 
     name: ClassVar[str] = "Prune"
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity",)
+    makes: ClassVar[tuple[str, ...]] = ("sparsity",)
+    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors")
 
     sparsity: float = 0.5
     schedule: str = "polynomial"

@@ -12,7 +12,7 @@ from tfshop._keras import keras, tf
 from tfshop.compression._quantize_rules import DenseRule, OutputRule
 from tfshop.compression._range_places import RangePlaces, range_name, range_places
 from tfshop.compression._tfmot import QuantizeWrapperV2
-from tfshop.compression.candidate import Candidate
+from tfshop.compression.candidate import Candidate, curve_of
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.rebuild import KeepZeros, copy_model, zero_masks
 from tfshop.compression.roles import (
@@ -60,7 +60,8 @@ class QAT:
     """
 
     name: ClassVar[str] = "QAT"
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "ranges")
+    makes: ClassVar[tuple[str, ...]] = ("ranges",)
+    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors")
 
     roles: tuple[str, ...] = ("dense", "cross")
     epochs: int = 1
@@ -98,10 +99,7 @@ class QAT:
             "fit": history.to_dict(),
             "zeros_kept_in": sorted(masks),
         }
-        curve = tuple(
-            {"epoch": row.epoch, "loss": row.loss, "validation_auc": row.validation_auc} for row in history.epochs
-        )
-        return candidate.advance(self, frozen, unquantized=model, notes=notes, curve=curve)
+        return candidate.advance(self, frozen, unquantized=model, notes=notes, curve=curve_of(history))
 
     def _reason(self, layer: Any, role: str) -> str:
         if role == "table":

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from tfshop.compression import PASSES, Distill, Pass, step_to_dict
+from tfshop.compression.candidate import PROPERTIES
 from tfshop.data.schema import Schema
 from tfshop.errors import PlanError
 from tfshop.export.exporter import Export
@@ -30,22 +31,13 @@ class Plan:
     exporter: Export
 
     def __post_init__(self) -> None:
-        names = [step.name for step in self.passes]
-        if "QAT" in names[:-1]:
-            follower = names[names.index("QAT") + 1]
-            raise PlanError(
-                f"step {names.index('QAT') + 2} ({follower}) comes after QAT and would undo its ranges. Expected QAT "
-                "to be the last pass. Fix: put QAT just before Export."
-            )
-        if "QAT" in names and self.exporter.mode not in {"int8", "int8_io"}:
+        for number, step in enumerate(self.passes, 1):
+            for maker in reversed(self.passes[: number - 1]):
+                _require_preserved(maker, step, number)
+        if any("ranges" in step.makes for step in self.passes) and self.exporter.mode not in {"int8", "int8_io"}:
             raise PlanError(
                 f"QAT trains for int8, but the plan exports {self.exporter.mode}. Expected Export('int8') or "
                 "Export('int8_io'). Fix: change one of the two."
-            )
-        if "Prune" in names and "Distill" in names[names.index("Prune") :]:
-            raise PlanError(
-                "Distill comes after Prune: the student is a new network and the zeros would be lost. Expected "
-                "Distill first. Fix: chain(Distill(…), Prune(…), Export(…))."
             )
 
     def check(self, model: Any, schema: Schema) -> None:
@@ -125,6 +117,17 @@ def chain(*steps: Any) -> Plan:
                 "Fix: chain(Prune(0.5), Export('int8'))."
             )
     return Plan(passes, exporters[0] if exporters else Export())
+
+
+def _require_preserved(maker: Pass, step: Pass, number: int) -> None:
+    """Raise `PlanError` where a pass would undo what an earlier one made."""
+    undone = [PROPERTIES[made] for made in maker.makes if made not in step.preserves]
+    if undone:
+        fix = f"chain(…, {step.name}(…), {maker.name}(…), Export(…))" if step.name != maker.name else "leave out one"
+        raise PlanError(
+            f"step {number} ({step.name}) comes after {maker.name} and would undo its {' and '.join(undone)}. "
+            f"Expected {step.name} before {maker.name}, once. Fix: {fix}."
+        )
 
 
 def _short(step: Any) -> str:
