@@ -1,4 +1,4 @@
-"""What is particular to the networks of several targets; what every network has to do is in test_conformance.py."""
+"""What is particular to the networks of several targets; what every network has to do is in conformance."""
 
 from __future__ import annotations
 

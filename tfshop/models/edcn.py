@@ -42,7 +42,10 @@ def build_edcn(
         num_layers: Layers of each stream.
         bridging: "product" (the paper's best), "sum", "concatenation" or "attention".
         normalize: Whether a LayerNormalization follows each bridge. The paper has none; without it a product of
-            embeddings of 0.05 is 0.0025, and the product of those in the next layer nothing.
+            embeddings of 0.05 is 0.0025, and the product of those in the next layer nothing, until the embeddings
+            have grown: validation AUC on promotion response (a third of the rows, two seeds) is 0.864, 0.886 and
+            0.888 after one, two and three epochs with it; 0.640, 0.877 and 0.890 without it, which is for those
+            who train long.
         temperature: Of the softmax over the fields' gates.
         hidden: Widths of a tower over both streams and the last bridge; the paper has none.
         dropout: Share of the dense layers' units dropped while training, in [0, 1).

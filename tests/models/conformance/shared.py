@@ -1,0 +1,47 @@
+"""What the tests of every network share, besides fixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import needs
+
+from tfshop._keras import keras, tf
+from tfshop.data import Splits
+from tfshop.models import MODELS, build_model
+
+NUM_IDS = 26
+Built = Callable[[str, str], Any]
+Files = Callable[[str, str], bytes]
+
+each_network = pytest.mark.parametrize("name", MODELS)
+each_network_and_kind = pytest.mark.parametrize(
+    ("name", "kind"), [(name, kind) for name in MODELS for kind in needs(name).kinds if kind != "numerics"]
+)
+
+
+@dataclass
+class Step:
+    """One step of training on one batch: the weights it began with, the loss before and after, and the gradients."""
+
+    initial: list[np.ndarray]
+    before: float
+    after: float
+    gradients: dict[str, np.ndarray | None]
+
+
+def build(name: str, data: Splits, **settings: Any) -> Any:
+    return build_model(name, data.schema, **{**needs(name).settings, **settings})
+
+
+def richest(name: str) -> str:
+    return needs(name).kinds[-1]
+
+
+def loss_of(outputs: dict[str, Any], labels: dict[str, np.ndarray]) -> Any:
+    losses = [tf.reduce_mean(keras.losses.binary_crossentropy(labels[name], outputs[name])) for name in labels]
+    return tf.add_n(losses)
