@@ -8,7 +8,7 @@ from tfshop._keras import keras
 from tfshop.compression.roles import layers_with
 from tfshop.data import Schema
 from tfshop.layers import MaskedMean
-from tfshop.models.blocks import table_starts
+from tfshop.models.lookup import table_starts
 
 
 def usual_network(model: Any, schema: Schema) -> Any:

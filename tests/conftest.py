@@ -13,7 +13,7 @@ import pytest
 
 from tfshop.data import IdFeature, NumericFeature, Schema, SequenceFeature, Splits, TimeSplit, VectorFeature, prepare
 from tfshop.data.datasets.synthetic import synthetic, synthetic_table
-from tfshop.data.table import read_table
+from tfshop.data.opening import read_table
 
 SIZES = {"num_id_features": 3, "rows_per_feature": 100, "num_numeric": 2, "history": 5, "seed": 3}
 SMALL = {"dimension": 8, "hidden": (64, 32)}

@@ -9,7 +9,8 @@ from helpers import first_rows, keras_scores
 from tfshop._keras import keras
 from tfshop.data import Splits
 from tfshop.models import build_model
-from tfshop.models.blocks import OUTLIER_LIMIT, table_starts
+from tfshop.models.blocks import OUTLIER_LIMIT
+from tfshop.models.lookup import table_starts
 
 TINY = {"dimension": 4, "hidden": (8,)}
 

@@ -16,7 +16,7 @@ from tfshop.data import Splits
 from tfshop.errors import ModelError
 from tfshop.export import Export, convert
 from tfshop.models import build_model
-from tfshop.models.blocks import table_starts
+from tfshop.models.lookup import table_starts
 from tfshop.runtime import Scorer, read_graph
 
 TINY = {"dimension": 4, "hidden": (8,)}

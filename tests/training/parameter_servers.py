@@ -17,7 +17,7 @@ import numpy as np
 from tfshop._keras import keras, tf
 from tfshop.data.datasets.synthetic import synthetic
 from tfshop.models import build_model
-from tfshop.models.blocks import table_starts
+from tfshop.models.lookup import table_starts
 from tfshop.training import LazyAdam
 
 BATCH, STEPS = 256, 40

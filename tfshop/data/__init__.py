@@ -5,11 +5,12 @@ from __future__ import annotations
 from tfshop.data.binding import bind
 from tfshop.data.duplicates import count_duplicates, drop_duplicates
 from tfshop.data.features import Feature, IdFeature, NumericFeature, SequenceFeature, VectorFeature
+from tfshop.data.opening import read_table
 from tfshop.data.preparation import prepare
 from tfshop.data.schema import InputSpec, Schema
 from tfshop.data.split import Split, Splits
 from tfshop.data.splits import GroupSplit, RandomSplit, SplitRule, TimeSplit
-from tfshop.data.table import Table, read_table
+from tfshop.data.table import Table
 from tfshop.data.vocabulary import NumericStatistics, Vocabulary
 
 __all__ = [

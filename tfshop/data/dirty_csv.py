@@ -7,7 +7,7 @@ import gzip
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -116,3 +116,13 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
                 yield unpacked  # type: ignore[misc]
     except (OSError, EOFError) as error:
         raise DataError(f"'{path}' cannot be read: {error}. Expected a readable file. Fix: check the file.") from error
+
+
+def delimiter_of(path: str) -> str:
+    """Return what separates the names of the header line; '|' last, because it also joins sequences."""
+    try:
+        with Path(path).open("rb") as raw, gzip.open(raw) if path.endswith(".gz") else nullcontext(raw) as file:
+            header = file.readline().decode(errors="replace")
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error}. Expected a readable file. Fix: check the file.") from error
+    return max(",\t;|", key=lambda mark: min(header.count(mark), 1) if mark == "|" else 2 * header.count(mark))

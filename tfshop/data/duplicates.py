@@ -12,8 +12,9 @@ from pathlib import Path
 
 from tfshop.data.checks import require_columns
 from tfshop.data.columns import quote, text_literal
+from tfshop.data.opening import read_table
 from tfshop.data.splits import ROW
-from tfshop.data.table import NUMBERED, Table, read_table
+from tfshop.data.table import NUMBERED, Table
 
 
 def count_duplicates(table: Table, columns: Sequence[str] | None = None) -> int:

@@ -16,9 +16,10 @@ from tfshop.data.checks import check_features
 from tfshop.data.columns import id_sql, kind_of, number_sql, quote, sequence_sql
 from tfshop.data.features import IdFeature
 from tfshop.data.hashing import HashTable
+from tfshop.data.opening import read_table, to_arrow
 from tfshop.data.schema import Schema
 from tfshop.data.splits import ROW
-from tfshop.data.table import NUMBERED, Table, read_table, to_arrow
+from tfshop.data.table import NUMBERED, Table
 from tfshop.data.vocabulary import Vocabulary
 from tfshop.errors import DataError
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from tfshop.data.checks import require_columns
 from tfshop.data.columns import element_of, kind_of, quote, text_literal
 from tfshop.data.features import Feature, IdFeature, NumericFeature, SequenceFeature, VectorFeature
+from tfshop.data.opening import read_table
 from tfshop.data.schema import Schema
-from tfshop.data.table import Table, read_table
+from tfshop.data.table import Table
 from tfshop.errors import SchemaError
 
 FEW_VALUES = 20

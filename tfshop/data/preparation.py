@@ -22,12 +22,13 @@ from tfshop.data.columns import kind_of, quote, text_literal
 from tfshop.data.encoding import Packed, Placement, encode, encode_groups, encode_into
 from tfshop.data.fitting import fit_statistics, fit_vocabularies
 from tfshop.data.labels import label_rows, require_both_classes, require_zero_or_one
+from tfshop.data.opening import read_table
 from tfshop.data.schema import Schema
 from tfshop.data.shards import ShardFolder, Survey
 from tfshop.data.sources import request_of
 from tfshop.data.split import Split, Splits, require_batch_size
 from tfshop.data.splits import PARTS, SplitRule, TimeSplit
-from tfshop.data.table import Table, read_table
+from tfshop.data.table import Table
 from tfshop.errors import DataError
 
 MOST_BYTES_IN_MEMORY = 2 << 30

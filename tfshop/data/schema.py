@@ -20,6 +20,8 @@ from tfshop.data.features import (
     feature_to_dict,
 )
 from tfshop.data.hashing import HashTable
+from tfshop.data.schema_checks import require_consistent
+from tfshop.data.schema_text import describe
 from tfshop.data.vocabulary import NumericStatistics, Vocabulary
 from tfshop.errors import SchemaError
 
@@ -81,7 +83,7 @@ class Schema:
         object.__setattr__(self, "vocabularies", dict(self.vocabularies))
         object.__setattr__(self, "statistics", dict(self.statistics))
         object.__setattr__(self, "hash_tables", dict(self.hash_tables))
-        _require_consistent(self)
+        require_consistent(self)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -289,110 +291,14 @@ class Schema:
 
     def describe(self) -> str:
         """Return the schema as readable text: a line a feature, then the decisions of `infer`."""
-        named = {"target": ", ".join(self.targets), "group": self.group, "time": self.time}
-        lines = ["  ".join(f"{role}: {column}" for role, column in named.items() if column)]
-        lines += [f"  {self._describe_feature(feature)}" for feature in self.features]
-        if self.decisions:
-            lines += ["decided:", *(f"  {sentence}" for sentence in self.decisions)]
-        return "\n".join(lines)
-
-    def _describe_feature(self, feature: Feature) -> str:
-        if isinstance(feature, NumericFeature):
-            return f"{feature.name:<24} numeric   {feature.transform}{self._describe_clip(feature)}"
-        if isinstance(feature, VectorFeature):
-            return f"{feature.name:<24} vector    width {feature.width}"
-        known = self._describe_table(feature.table_name)
-        length = f", last {feature.max_length}" if isinstance(feature, SequenceFeature) else ""
-        return f"{feature.name:<24} {feature.kind:<9} table {feature.table_name}{known}{length}"
-
-    def _describe_clip(self, feature: NumericFeature) -> str:
-        if feature.clip is None:
-            return ""
-        found = self.statistics.get(feature.name)
-        limits = "" if found is None else f": {found.low:.6g} to {found.high:.6g}"
-        return f", clipped to the quantiles {feature.clip[0]:g} to {feature.clip[1]:g}{limits}"
-
-    def _describe_table(self, name: str) -> str:
-        hashed = self.hash_table(name)
-        if hashed is not None:
-            return f", {hashed.hashes} hash{'es' if hashed.hashes > 1 else ''} into {hashed.buckets:,} rows"
-        vocabulary = self.vocabularies.get(name)
-        return "" if vocabulary is None else f", {len(vocabulary):,} ids"
+        return describe(self)
 
     def __repr__(self) -> str:
         """Show the same as `describe`."""
         return f"Schema({self.describe()})"
 
 
-def _require_consistent(schema: Schema) -> None:
-    for item in schema.features:
-        if not isinstance(item, (IdFeature, NumericFeature, SequenceFeature, VectorFeature)):
-            raise SchemaError(
-                f"{item!r} is no feature. Expected IdFeature, NumericFeature, SequenceFeature or VectorFeature. "
-                f"Fix: e.g. IdFeature({item!r})."
-            )
-    names = [feature.name for feature in schema.features]
-    inputs = [sequence.input_name for sequence in schema.sequence_features]
-    inputs += [vector.input_name for vector in schema.vector_features]
-    if not names:
-        raise SchemaError("the schema has no features. Expected at least one. Fix: name the columns to learn from.")
-    for name in (*names, *inputs):
-        if names.count(name) > 1 or inputs.count(name) > 1:
-            raise SchemaError(f"{name!r} is declared twice. Expected each column once. Fix: remove one of them.")
-        if name in {"ids", "numeric"}:
-            raise SchemaError(
-                f"a feature is called {name!r}, like a packed input. Expected another name. Fix: rename it."
-            )
-    _require_targets(schema, names)
-    _require_table_rules(schema)
-
-
 def _one_or_several(target: Any) -> Any:
     """A string for one target, a tuple for several; anything else as it is, to be refused by its own name."""
     several = tuple(target) if isinstance(target, (list, tuple)) else target
     return several[0] if isinstance(several, tuple) and len(several) == 1 else several
-
-
-def _require_targets(schema: Schema, names: Sequence[str]) -> None:
-    """Raise where a target is no column of outcomes, or two of them could not be told apart."""
-    if not schema.target or not isinstance(schema.target, (str, tuple)):
-        raise SchemaError(f"the target is {schema.target!r}. Expected the name of a column. Fix: target='bought'.")
-    for target in schema.targets:
-        if not isinstance(target, str) or not target:
-            raise SchemaError(f"the target is {target!r}. Expected the name of a column. Fix: target='bought'.")
-        if target in {schema.group, schema.time}:
-            raise SchemaError(
-                f"the target {target!r} is also the group or the time. Expected different columns. "
-                "Fix: name the column of outcomes as target."
-            )
-        if target in names:
-            raise SchemaError(
-                f"the target {target!r} is also a feature. Expected features known before the outcome. "
-                "Fix: remove it from the features."
-            )
-    if len(set(schema.outputs.values())) < len(schema.targets):
-        raise SchemaError(
-            f"the targets are {', '.join(map(repr, schema.targets))}, which give outputs of one name. Expected each "
-            "column once, and names that differ in letters or digits. Fix: remove or rename one of them."
-        )
-
-
-def _require_table_rules(schema: Schema) -> None:
-    """Raise where features of one table disagree on how its vocabulary is built."""
-    rules: dict[str, IdFeature] = {}
-    for feature in schema.id_features:
-        first = rules.setdefault(feature.table_name, feature)
-        if first.table_rule != feature.table_rule:
-            raise SchemaError(
-                f"features {first.name!r} and {feature.name!r} share the table {feature.table_name!r}, but (min_count, "
-                f"max_size, hash_buckets, hashes, hash_seed) are {first.table_rule} and {feature.table_rule}. "
-                "Expected the same. Fix: give both the same numbers, or a table each."
-            )
-    for sequence in schema.sequence_features:
-        owner = rules.get(sequence.table_name)
-        if owner is not None and owner.hashes > 1:
-            raise SchemaError(
-                f"sequence {sequence.name!r} has its ids in the table {sequence.table_name!r}, where an id has "
-                f"{owner.hashes} rows. Expected one row an id: a sequence holds one number a position. "
-                f"Fix: hashes=1 for {owner.name!r}, or a table of its own for the sequence."
-            )

@@ -7,16 +7,9 @@ from typing import Any
 
 from tfshop.data.schema import Schema
 from tfshop.layers import POOLINGS
-from tfshop.models.blocks import (
-    click_inputs,
-    click_model,
-    look_up,
-    numeric_columns,
-    pooled,
-    tower,
-    vector_fields,
-)
+from tfshop.models.blocks import click_inputs, click_model, numeric_columns, tower, vector_fields
 from tfshop.models.checks import require_choice
+from tfshop.models.lookup import look_up, pooled
 from tfshop.models.sequences import all_fields, require_sequences
 
 

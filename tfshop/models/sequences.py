@@ -10,7 +10,8 @@ from tfshop.data.features import SequenceFeature
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
 from tfshop.layers import FieldSlice
-from tfshop.models.blocks import flat_fields, join_fields, look_up, pooled, vector_fields
+from tfshop.models.blocks import flat_fields, join_fields, vector_fields
+from tfshop.models.lookup import look_up, pooled
 
 
 @dataclass(frozen=True, eq=False)

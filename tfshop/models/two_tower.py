@@ -11,16 +11,9 @@ from tfshop.data.narrowing import columns_of, narrow_schema
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
 from tfshop.layers import ColumnSelect, DotProduct, UnitLength
-from tfshop.models.blocks import (
-    click_inputs,
-    click_model,
-    join_fields,
-    look_up,
-    numeric_columns,
-    pooled,
-    vector_fields,
-)
+from tfshop.models.blocks import click_inputs, click_model, join_fields, numeric_columns, vector_fields
 from tfshop.models.checks import require_count, require_share, require_widths
+from tfshop.models.lookup import look_up, pooled
 
 SIDES = ("user", "item")
 SCORE = "score"

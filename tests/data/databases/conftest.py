@@ -48,7 +48,7 @@ def after_rows(monkeypatch) -> Callable[[int, Callable[[], object]], None]:
                 act()
             return original(names, rows, dates)
 
-        original = reading._to_arrays
-        monkeypatch.setattr(reading, "_to_arrays", counted)
+        original = reading.to_arrays
+        monkeypatch.setattr(reading, "to_arrays", counted)
 
     return arrange

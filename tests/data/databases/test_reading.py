@@ -237,9 +237,9 @@ def test_a_column_that_changes_its_kind_between_parts_gets_one_type(tmp_path):
 def test_no_more_than_a_part_is_held(shop, monkeypatch):
     """Each fetch is turned into Arrow at once, and each part written before the next is read."""
     sizes = []
-    original = reading._to_arrays
+    original = reading.to_arrays
     monkeypatch.setattr(
-        reading, "_to_arrays", lambda names, rows, dates: sizes.append(len(rows)) or original(names, rows, dates)
+        reading, "to_arrays", lambda names, rows, dates: sizes.append(len(rows)) or original(names, rows, dates)
     )
     monkeypatch.setattr(reading, "_ROWS_A_FETCH", 30)
     table = read_table(shop, query=QUERY, chunk_rows=100)

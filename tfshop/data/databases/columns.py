@@ -20,6 +20,7 @@ _WIDE = pa.decimal128(_LARGE_DECIMAL, 0)
 _MICROSECONDS = pa.timestamp("us")
 
 Values = Sequence[Any]
+_ZERO_DATE = "0000-00-00"
 
 
 def to_array(name: str, values: Values) -> pa.Array:
@@ -215,3 +216,26 @@ def _joined_numbers(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         item.precision - item.scale if flag else _LARGE_DECIMAL // 2 for item, flag in zip(both, decimals, strict=True)
     ]
     return _decimal(max(digits), max(scales))
+
+
+def to_arrays(names: Sequence[str], rows: Sequence[Any], dates: set[int]) -> list[pa.Array]:
+    """Rows as columns; in those whose numbers are in `dates`, MySQL's date of zeros is a missing value."""
+    columns = enumerate(zip(names, zip(*rows, strict=True), strict=True))
+    return [
+        to_array(name, [None if _is_zero_date(value) else value for value in values] if number in dates else values)
+        for number, (name, values) in columns
+    ]
+
+
+def _is_zero_date(value: object) -> bool:
+    """Whether it is the '0000-00-00' of old tables, which is no date and which the driver gives as text."""
+    return isinstance(value, str) and value.startswith(_ZERO_DATE)
+
+
+def joined(names: Sequence[str], batches: Sequence[Sequence[pa.Array]]) -> pa.Table:
+    """Batches of columns as one table, each column of the widest type found in it."""
+    columns = []
+    for name, arrays in zip(names, zip(*batches, strict=True), strict=True):
+        type_ = widest(name, [array.type for array in arrays])
+        columns.append(pa.chunked_array([array.cast(type_, safe=False) for array in arrays]))
+    return pa.table(columns, names=list(names))

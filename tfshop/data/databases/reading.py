@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from tfshop._console import progress, say
 from tfshop.data.databases.address import PASSWORD_VARIABLE, Address
-from tfshop.data.databases.columns import to_array, widest
+from tfshop.data.databases.columns import joined, to_arrays
 from tfshop.data.databases.spill import KEY_TYPES, Spill, open_spill
 from tfshop.errors import DataError
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _ROWS_A_FETCH = 10_000
 _LAST, _UPPER, _LIMIT = "tfshop_last", "tfshop_upper", "tfshop_limit"
-_ZERO_DATE = "0000-00-00"
 _MYSQL_DATES = {7, 10, 12, 14}  # TIMESTAMP, DATE, DATETIME, NEWDATE in the protocol
 
 
@@ -227,35 +226,14 @@ def _parts(
         batches: list[list[pa.Array]] = []
         num_rows = 0
         while rows := result.fetchmany(min(_ROWS_A_FETCH, read.chunk_rows - num_rows)):
-            batches.append(_to_arrays(names, rows, dates))
+            batches.append(to_arrays(names, rows, dates))
             num_rows += len(rows)
             last = rows[-1][position]
             if num_rows == read.chunk_rows:
-                yield _joined(names, batches), last
+                yield joined(names, batches), last
                 batches, num_rows = [], 0
         if batches:
-            yield _joined(names, batches), last
-
-
-def _to_arrays(names: Sequence[str], rows: Sequence[Any], dates: set[int]) -> list[pa.Array]:
-    columns = enumerate(zip(names, zip(*rows, strict=True), strict=True))
-    return [
-        to_array(name, [None if _is_zero_date(value) else value for value in values] if number in dates else values)
-        for number, (name, values) in columns
-    ]
-
-
-def _is_zero_date(value: object) -> bool:
-    """Whether it is the '0000-00-00' of old tables, which is no date and which the driver gives as text."""
-    return isinstance(value, str) and value.startswith(_ZERO_DATE)
-
-
-def _joined(names: Sequence[str], batches: Sequence[Sequence[pa.Array]]) -> pa.Table:
-    columns = []
-    for name, arrays in zip(names, zip(*batches, strict=True), strict=True):
-        type_ = widest(name, [array.type for array in arrays])
-        columns.append(pa.chunked_array([array.cast(type_, safe=False) for array in arrays]))
-    return pa.table(columns, names=list(names))
+            yield joined(names, batches), last
 
 
 def _mysql_dates(connection: Connection, result: Any) -> set[int]:

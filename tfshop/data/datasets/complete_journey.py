@@ -23,11 +23,12 @@ from tfshop._console import progress
 from tfshop._folders import cache_folder
 from tfshop.data.columns import text_literal
 from tfshop.data.features import IdFeature, SequenceFeature
+from tfshop.data.opening import read_table
 from tfshop.data.preparation import prepare
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.data.splits import TimeSplit
-from tfshop.data.table import Table, connect_quietly, read_table
+from tfshop.data.table import Table, connect_quietly
 from tfshop.errors import DataError
 
 TARGETS = ("bought", "type_bought")

@@ -12,11 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tfshop.data.features import Feature, IdFeature, NumericFeature, SequenceFeature
+from tfshop.data.opening import read_table
 from tfshop.data.preparation import prepare
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.data.splits import SplitRule, TimeSplit
-from tfshop.data.table import Table, read_table
+from tfshop.data.table import Table
 from tfshop.errors import DataError
 
 DAYS = 10
