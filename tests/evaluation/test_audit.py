@@ -169,6 +169,26 @@ def test_a_table_whose_small_rows_became_zero_is_refused(dense_clicks: Splits) -
         assert zero_rows(cured.tensor.values()).sum() == 0, remedy
 
 
+@pytest.mark.parametrize(("spread", "refused"), [(0.0, False), (2.5, True)])
+def test_a_table_of_single_numbers_may_round_a_few_of_them_to_zero(
+    spread: float, refused: bool, dense_clicks: Splits
+) -> None:
+    """Of normally distributed weights 1% lie within half a step of zero; a lost id is another matter."""
+    model = build_model("logistic_regression", dense_clicks.schema)
+    (table,) = (layer for layer in model.layers if type(layer) is keras.layers.Embedding)
+    draw = np.random.default_rng(0)
+    shape = table.get_weights()[0].shape
+    table.set_weights([draw.normal(0, 0.1, shape) * draw.lognormal(0, spread, shape)])
+    content = stock(model, data=dense_clicks)
+    (stored,) = lookup_tables(read_graph(content))
+    assert zero_rows(stored.tensor.values()).mean() > 0.01
+    if refused:
+        with pytest.raises(AuditError, match="Expected at most 10%"):
+            audit_file(content, model, dense_clicks, mode="int8")
+    else:
+        assert 0.01 < audit_file(content, model, dense_clicks, mode="int8").zeroed_rows < 0.1
+
+
 def test_rows_that_were_zero_before_are_not_counted(dense_clicks: Splits) -> None:
     model = build_model("mlp", dense_clicks.schema, dimension=8, hidden=(16,))
     rows = np.array(model.get_layer("table").get_weights()[0])
