@@ -55,6 +55,23 @@ def test_a_training_with_checkpoints_is_not_done_twice(
     assert not (tmp_path / "three").exists()
 
 
+def test_two_towers_are_told_which_columns_are_the_item_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    generator = np.random.default_rng(0)
+    users, items = generator.integers(0, 30, 2000), generator.integers(0, 40, 2000)
+    bought = (users % 5 == items % 5).astype(int)
+    columns = {"user": [f"u-{u}" for u in users], "item": [f"sku-{i}" for i in items], "bought": bought}
+    pd.DataFrame(columns).to_csv(tmp_path / "log.csv", index=False)
+    command = ["train", str(tmp_path / "log.csv"), *SMALL, "--out", str(tmp_path / "model"), "--model"]
+    assert run([*command, "two_tower"], monkeypatch) == 2
+    assert "Fix: --model two_tower --item" in capfd.readouterr().err
+    assert run([*command, "mlp", "--item", "item"], monkeypatch) == 2
+    assert run([*command, "two_tower", "--item", "item"], monkeypatch) == 0
+    model = keras.models.load_model(tmp_path / "model", compile=False)
+    assert {"user_vector", "item_vector"} <= {layer.name for layer in model.layers}
+
+
 def test_half_a_cluster_is_one_line_and_exit_code_2(
     log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,6 +68,9 @@ Numeric = Annotated[str, typer.Option(help="Columns that are numbers, separated 
 SchemaFile = Annotated[
     Path | None, typer.Option("--schema", help="Schema as JSON. Default: inferred from the columns.")
 ]
+ItemSide = Annotated[
+    str, typer.Option("--item", help="With --model two_tower: features of the item's side, separated by commas.")
+]
 Dimension = Annotated[int, typer.Option(help="Width of the embedding table, in networks that have one.")]
 Hidden = Annotated[str, typer.Option(help="Widths of the tower, separated by commas, in networks that have one.")]
 Epochs = Annotated[int, typer.Option(help="Most epochs; training stops early where validation AUC stops rising.")]
@@ -105,6 +108,7 @@ def train(
     schema: SchemaFile = None,
     dimension: Dimension = 16,
     hidden: Hidden = "400,400,400",
+    item: ItemSide = "",
     epochs: Epochs = 10,
     missing: Missing = None,
     query: Query = None,
@@ -163,6 +167,7 @@ def compress(
     schema: SchemaFile = None,
     dimension: Dimension = 16,
     hidden: Hidden = "400,400,400",
+    item: ItemSide = "",
     epochs: Epochs = 10,
     missing: Missing = None,
     query: Query = None,
@@ -275,7 +280,7 @@ def _task(options: Mapping[str, Any]) -> Any:
     )
     listed: dict[str, Any] = {
         "target": _names(",".join(options["target"])),
-        **{name: _names(options[name]) for name in ("exclude", "ids", "numeric")},
+        **{name: _names(options[name]) for name in ("exclude", "ids", "numeric", "item")},
         "hidden": _integers("--hidden", options["hidden"]),
         "fit": options.get("fit", True),
     }

@@ -44,6 +44,7 @@ class Task:
     ids: tuple[str, ...]
     numeric: tuple[str, ...]
     hidden: tuple[int, ...]
+    item: tuple[str, ...] = ()
     custom_objects: str = ""
     trust_lambdas: bool = False
     fit: bool = True
@@ -53,6 +54,11 @@ class Task:
             raise ModelError(
                 f"no network and no file is called {self.model!r}. Expected one of {', '.join(MODELS)}, or the path "
                 "of a .keras or .h5 file or a SavedModel folder. Fix: --model mlp."
+            )
+        if bool(self.item) != (self.model == "two_tower"):
+            raise ModelError(
+                f"--model is {self.model} and --item is {','.join(self.item) or 'not given'}. Expected --item with "
+                "--model two_tower, and with no other. Fix: --model two_tower --item item_id,brand."
             )
         numbers = {"--dimension": (self.dimension,), "--epochs": (self.epochs,), "--hidden": self.hidden}
         for option, values in numbers.items():
@@ -72,8 +78,9 @@ class Task:
         """Build the network, or load it, and train it unless it comes trained; `how` goes to `train`."""
         if self.model in MODELS:
             known = known_hyperparameters(self.model)  # a factorization machine has no tower
-            settings = {"dimension": self.dimension, "hidden": self.hidden}
+            settings: dict[str, Any] = {"dimension": self.dimension, "hidden": self.hidden}
             settings = {name: value for name, value in settings.items() if name in known}
+            settings |= {"item": self.item} if self.item else {}
             model = build_model(self.model, data.schema, seed=self.seed, **settings)
         else:
             model = load_model(self.model, custom_objects(self.custom_objects), trust_lambdas=self.trust_lambdas)
