@@ -15,6 +15,7 @@ from tfshop.runtime.inventory import (
 )
 from tfshop.runtime.latency import benchmark, compare_latency
 from tfshop.runtime.latency_types import Latency, LatencyRow
+from tfshop.runtime.multiplies import count_multiplies
 from tfshop.runtime.scorer import Scorer
 from tfshop.runtime.walks import IdPath, LookupTable, constant_behind, lookup_tables, walk_from_input
 
@@ -33,6 +34,7 @@ __all__ = [
     "bytes_by_part",
     "compare_latency",
     "constant_behind",
+    "count_multiplies",
     "count_zeros",
     "lookup_tables",
     "read_graph",
