@@ -31,6 +31,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from memory import begin_peak_anew, peak_bytes
+
 DISTINCT = (1_000_000, 300_000, 100_000, 50_000, 10_000, 5_000, 1_000, 500, 100, 20)
 EFFECTS = (2, 4, 7)  # the id columns that move the label
 DAYS, VALIDATION_FROM, TEST_FROM = 100, 94, 97
@@ -88,21 +90,12 @@ def _run_all(folder: Path, options: argparse.Namespace) -> dict[str, dict[str, A
 def _measured(rows: int) -> Iterator[dict[str, Any]]:
     """Fill in the seconds and the peak memory of a block: resident pages, those of mapped files too."""
     figures: dict[str, Any] = {"rows": rows}
-    _reset_peak()
+    begin_peak_anew()
     start, cpu = time.perf_counter(), time.process_time()
     yield figures
     figures["seconds"] = time.perf_counter() - start
     figures["cpu_seconds"] = time.process_time() - cpu
-    figures["peak_bytes"] = _peak_bytes()
-
-
-def _reset_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: begin the high-water mark anew
-
-
-def _peak_bytes() -> int:
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    figures["peak_bytes"] = peak_bytes()
 
 
 def _generate(options: argparse.Namespace) -> dict[str, Any]:
@@ -164,11 +157,11 @@ def _timed_apart(rows: int, prepare: Callable[[], Any]) -> tuple[dict[str, dict[
     peaks = [0]
 
     def measured(*arguments: Any) -> Any:
-        peaks.append(_peak_bytes())
+        peaks.append(peak_bytes())
         with _measured(rows) as figures:
             answer = encode(*arguments)
         encoding.update(figures)
-        _reset_peak()
+        begin_peak_anew()
         return answer
 
     preparation._encode_shards = measured

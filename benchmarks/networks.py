@@ -71,7 +71,7 @@ def main() -> None:
     rows = [_cells(network, done[network]) for network in sorted(done, key=lambda item: -np.mean(done[item]["test"]))]
     results.show("Networks on promotion response", HEADINGS, rows)
     if not options.quick:
-        write_between(DOCS, "networks", markdown(HEADINGS, rows))
+        results.write_between(DOCS, "networks", results.markdown(HEADINGS, rows))
         say(f"rewritten: {DOCS.name}")
 
 
@@ -179,24 +179,6 @@ def _cells(network: str, row: Mapping[str, Any]) -> tuple[str, ...]:
         f"{np.mean(row['test']):.4f} +-{np.ptp(row['test']) / 2:.4f}",
         f"{np.mean(row['seconds']):.0f} s",
     )
-
-
-def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table: names in code on the left, numbers on the right."""
-    lines = [f"| {' | '.join(headings)} |", f"|---|{'---:|' * (len(headings) - 1)}"]
-    lines += [f"| `{row[0]}` | {' | '.join(row[1:])} |" for row in rows]
-    return "\n".join(lines)
-
-
-def write_between(path: Path, name: str, text: str) -> None:
-    """Replace what stands between the two comments of that name on a page."""
-    page = path.read_text(encoding="utf-8")
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, _, rest = page.partition(begin)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise SystemExit(f"{path} has no comments {begin} and {end}. Expected both. Fix: put them around the table.")
-    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -53,3 +53,21 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
         return mean, mean, mean
     half = float(student_t.ppf((1 + level) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
     return mean, mean - half, mean + half
+
+
+def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table: names in code on the left, numbers on the right."""
+    lines = [f"| {' | '.join(headings)} |", f"|---|{'---:|' * (len(headings) - 1)}"]
+    lines += [f"| `{row[0]}` | {' | '.join(row[1:])} |" for row in rows]
+    return "\n".join(lines)
+
+
+def write_between(path: Path, name: str, text: str) -> None:
+    """Replace what stands between the two comments of that name on a page."""
+    page = path.read_text(encoding="utf-8")
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, _, rest = page.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise SystemExit(f"{path} has no comments {begin} and {end}. Expected both. Fix: put them around the table.")
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

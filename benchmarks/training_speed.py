@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import results
+from memory import peak_bytes
 from usual_network import usual_network
 
 import tfshop as ts
@@ -193,7 +194,7 @@ def memory_of(options: argparse.Namespace) -> dict[str, Any]:
     num_rows, checkpoints = options.memory_of, options.checkpoints
     data, network = rows_and_network(num_rows, options.steps, options.hidden)
     keras.layers.Dense(1)(np.zeros((1, 1), np.float32))  # TensorFlow's own threads and pools
-    before = _peak_bytes()
+    before = peak_bytes()
     started = time.perf_counter()
     with TemporaryDirectory() as folder:
         model = network()
@@ -204,15 +205,9 @@ def memory_of(options: argparse.Namespace) -> dict[str, Any]:
         "checkpoints": checkpoints,
         "table_bytes": table,
         "table_and_moments_bytes": 3 * table,
-        "peak_bytes": _peak_bytes() - before,
+        "peak_bytes": peak_bytes() - before,
         "seconds": time.perf_counter() - started,
     }
-
-
-def _peak_bytes() -> int:
-    """Of this program alone: `getrusage` would begin with the peak of the process that started it."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def _memory_apart(num_rows: int, checkpoints: bool, options: argparse.Namespace) -> dict[str, Any]:

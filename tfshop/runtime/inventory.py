@@ -76,7 +76,7 @@ def bytes_by_part(content: bytes) -> dict[str, int]:
     taken = {tensor.buffer for tensor in tables.values()}
     dense = {
         tensor.index: tensor
-        for tensor in _layer_constants(graph)
+        for tensor in layer_constants(graph)
         if tensor.index not in tables and tensor.buffer not in taken
     }
     sizes = {"tables": _stored_bytes(tables.values()), "dense": _stored_bytes(dense.values())}
@@ -124,7 +124,7 @@ def _stored_bytes(tensors: Iterable[Tensor]) -> int:
     return sum(buffers.values()) + sum(tensor.parameter_bytes for tensor in tensors)
 
 
-def _layer_constants(graph: Graph) -> Iterator[Tensor]:
+def layer_constants(graph: Graph) -> Iterator[Tensor]:
     """Constants that layers which multiply read: weights and biases."""
     for operator in graph.operators:
         if operator.kind in WEIGHTS:
