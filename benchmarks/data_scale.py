@@ -234,7 +234,7 @@ def _report(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> No
     note = f"Peak memory, wanted: {MEMORY_LIMIT_GIB:g} GiB. Resident pages of the process, those of mapped files too."
     results.show(f"A log of {options.rows:,} rows x 15 columns", HEADINGS, rows, note=note)
     content = {"rows": options.rows, "batch_size": options.batch_size, "phases": found}
-    print(results.save("data_scale", content))
+    print(results.save("data_scale_quick" if options.quick else "data_scale", content))
 
 
 if __name__ == "__main__":

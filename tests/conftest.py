@@ -144,3 +144,14 @@ def exported(clicks: Splits, trained: Callable[[str], Any]) -> Callable[[str, st
         return Export(mode, calibration_rows=512).to_bytes(trained(name), clicks)
 
     return content
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Name the tests against a real database server, which a dot in a row of dots would not."""
+    outcomes = ("passed", "failed", "skipped", "error")
+    found = [(o, r) for o in outcomes for r in terminalreporter.stats.get(o, ()) if "test_mariadb" in r.nodeid]
+    if found:
+        terminalreporter.section("MariaDB")
+    for outcome, report in found:
+        if report.when == "call" or outcome != "passed":
+            terminalreporter.write_line(f"{outcome} in {report.duration:.1f} s: {report.nodeid.split('::')[-1]}")

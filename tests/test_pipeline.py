@@ -289,6 +289,7 @@ def test_the_baseline_can_be_handed_over_too(result: Result, tmp_path: Path) -> 
 
 def test_a_plan_has_a_name_made_of_its_steps() -> None:
     assert plan_name(ts.chain(ts.Prune(0.5), ts.QAT(), ts.Export("int8"))) == "prune_qat_int8"
+    assert plan_name(ts.chain(ts.Export("float32"))) != "float32", "the baseline has that name"
 
 
 def test_a_candidate_without_passes_has_no_history(result: Result, trained_mlp: Any) -> None:

@@ -177,6 +177,23 @@ def test_outputs_of_any_name_are_taken_in_order_and_it_is_said(two_targets: Spli
     assert found.targets == result.baseline.evaluation.targets
 
 
+def test_training_says_which_output_was_taken_for_which_target(
+    two_targets: Splits, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ts.train(foreign(two_targets, ("zeta", "alpha")), two_targets, epochs=1)
+    told = " ".join((captured := capsys.readouterr()).err.split() + captured.out.split())
+    assert "by order: zeta for clicked, alpha for bought" in told
+
+
+def test_a_dict_of_outputs_without_targets_names_has_no_order_to_go_by(two_targets: Splits) -> None:
+    """Its keys come in the order of the alphabet: `buy` would learn what was clicked."""
+    plain = foreign(two_targets, ("first", "second"))
+    model = keras.Model(plain.input, dict(zip(("ctr", "buy"), plain.outputs, strict=True)))
+    for use in (lambda: ts.train(model, two_targets), lambda: ts.compress(model, two_targets, ts.chain())):
+        with pytest.raises(ModelError, match=r"buy, ctr, which has no order.*Fix: name the keys after the targets"):
+            use()
+
+
 def test_a_network_of_one_target_does_not_learn_two(trained_mlp: Any, two_targets: Splits) -> None:
     for use in (
         lambda: ts.compress(trained_mlp, two_targets, ts.chain()),

@@ -134,7 +134,8 @@ def describe_data(data: Splits) -> str:
 
 def plan_name(plan: Plan) -> str:
     """A short name made of the plan's steps: prune_qat_int8."""
-    return "_".join([*(step.name.lower() for step in plan.passes), plan.exporter.mode])
+    name = "_".join([*(step.name.lower() for step in plan.passes), plan.exporter.mode])
+    return f"plain_{name}" if name == BASELINE else name
 
 
 def save_saved_model(model: Any, folder: str | os.PathLike[str]) -> Path:

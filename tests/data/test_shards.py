@@ -178,6 +178,24 @@ def test_changed_data_are_encoded_anew_and_the_old_rows_removed(frame, path, cac
     assert len(list(cache.glob("prepared-*/"))) == 1 and not before & set(cache.glob("prepared-*/"))
 
 
+@pytest.mark.parametrize("large", [False, True])
+def test_a_change_that_leaves_size_and_time_alone_is_seen(frame, path, cache, encoded, monkeypatch, large):
+    """Also where only samples of a large file are hashed: its last bytes are among them."""
+    monkeypatch.setattr("tfshop.data.sources._READ_WHOLE", 0 if large else 1 << 26)
+    monkeypatch.setattr("tfshop.data.sources._SAMPLE_BYTES", 64)
+    plain = SCHEMA.replace(features=SCHEMA.features[:2])
+    csv = path.with_suffix(".csv")
+    frame[["shop", "item", "day", "bought"]].to_csv(csv, index=False)
+    prepare(csv, plain, split=BY_DAY, cache_dir=cache)
+    found, content, encoded[:] = csv.stat(), csv.read_bytes().rstrip(), []
+    flipped = b"1" if content.endswith(b"0") else b"0"
+    csv.write_bytes(content[:-1] + flipped + b"\n")
+    os.utime(csv, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert (csv.stat().st_size, csv.stat().st_mtime_ns) == (found.st_size, found.st_mtime_ns)
+    prepare(csv, plain, split=BY_DAY, cache_dir=cache)
+    assert sorted(encoded) == [0, 1, 2, 3, 4]
+
+
 def test_another_schema_or_split_has_rows_of_its_own(path, cache, encoded):
     prepare(path, SCHEMA, split=BY_DAY, cache_dir=cache)
     wider = SCHEMA.replace(features=[*SCHEMA.features[:4], SequenceFeature("viewed", table="item", max_length=4)])

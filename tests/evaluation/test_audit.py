@@ -205,7 +205,7 @@ def test_an_output_with_few_levels_is_refused(dense_clicks: Splits, plain: tuple
     assert audit_file(content, model, dense_clicks, mode="int8").tie_rate > 0.05
     with pytest.raises(
         AuditError,
-        match=r"output 'probability': \S+ of the \(positive, negative\) pairs have equal scores.*Fix: Export\('int8'\)",
+        match=r"output 'probability': \S+ of the \(positive, negative\) pairs have equal scores.*Fix: QAT\(\)",
     ):
         audit_file(content, model, dense_clicks, mode="int8", baseline=plain[1])
 

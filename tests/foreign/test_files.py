@@ -100,6 +100,24 @@ def test_bytecode_in_a_file_is_run_only_where_it_is_trusted(name, network, tmp_p
         assert same_weights(ts.load_model(place, trust_lambdas=True), network("with_lambda"))
 
 
+def test_bytecode_of_an_old_file_is_run_where_it_is_trusted(log, tmp_path):
+    """Without a closure, which the old format drops."""
+    ids = keras.Input((len(log.schema.id_columns),), dtype="int32", name="ids")
+    table = keras.layers.Embedding(sum(log.schema.tables.values()), 4)(ids)
+    doubled = keras.layers.Lambda(lambda values: values * 2.0)(keras.layers.Flatten()(table))
+    model = keras.Model(ids, keras.layers.Dense(1, activation="sigmoid")(doubled))
+    model.save(tmp_path / "net.h5")
+    loaded = ts.load_model(tmp_path / "net.h5", trust_lambdas=True)
+    rows = log.test.inputs["ids"][:20]
+    np.testing.assert_allclose(loaded(rows), model(rows), atol=1e-6)
+
+
+def test_a_file_of_weights_alone_is_told_apart(network, tmp_path):
+    network("plain").save_weights(tmp_path / "net.h5")
+    with pytest.raises(ModelError, match="weights alone, without their network"):
+        ts.load_model(tmp_path / "net.h5")
+
+
 @pytest.mark.parametrize(("name", "content"), [("gone.keras", None), ("no.h5", b"text"), ("no.keras", b"text")])
 def test_what_is_no_model_is_an_error(name, content, tmp_path):
     if content is not None:

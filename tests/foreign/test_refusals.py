@@ -91,6 +91,27 @@ def test_a_subclassed_network_is_told_how_to_become_functional_and_does(log):
     assert rebuilt.count_params() == ranker.count_params()
 
 
+def test_a_network_that_ends_in_a_logit_is_told_to_end_in_a_sigmoid(log):
+    inputs = id_inputs(log.schema)
+    hidden = layers.Concatenate()(embedded(log.schema, inputs))
+    for ends in (layers.Dense(1), layers.Dense(1, activation=lambda x: x * 30.0 - 3.0)):
+        model = keras.Model(inputs, ends(hidden))
+        for use in (lambda model=model: ts.compress(model, log, PRUNE), lambda model=model: ts.evaluate(model, log)):
+            with pytest.raises(ModelError, match=r"Expected a probability, in \[0, 1\]. Fix: end in a sigmoid"):
+                use()
+    with pytest.raises(ModelError, match="a logit"):
+        ts.train(keras.Model(inputs, layers.Dense(1)(hidden)), log)
+
+
+def test_an_exporter_alone_asks_for_a_functional_network_too(log):
+    class Subclassed(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    with pytest.raises(ModelError, match="is subclassed"):
+        ts.Export("float32").to_bytes(Subclassed(), log)
+
+
 def test_a_sequential_model_without_input_is_told_what_it_lacks(log):
     assert "sequential without an input shape" in refused(keras.Sequential([layers.Dense(1)]), log)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tfshop as ts
-from tfshop._keras import keras
+from tfshop._keras import keras, tf
 from tfshop.data.datasets import synthetic
 from tfshop.errors import PlanError
 
@@ -52,3 +52,17 @@ def test_a_student_of_our_own_can_learn_from_it(network, log):
 def test_what_would_abort_the_converter_is_refused_before(network, log):
     with pytest.raises(PlanError, match=r"layer_normalization.*Fix: Export\('int8'\)"):
         ts.compress(network, log, ts.chain(ts.Export("int16x8")))
+
+
+def test_a_loss_added_to_the_network_is_left_out_and_said(log, capsys):
+    inputs = {feature.name: keras.Input((1,), dtype="int32", name=feature.name) for feature in log.schema.id_features}
+    sizes = log.schema.tables
+    parts = [keras.layers.Flatten()(keras.layers.Embedding(sizes[name], 4)(tensor)) for name, tensor in inputs.items()]
+    hidden = keras.layers.Dense(8, activation="relu", name="first")(keras.layers.Concatenate()(parts))
+    model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid", name="click")(hidden), name="penalised")
+    model.add_loss(1e-3 * tf.reduce_mean(hidden))
+    result = ts.compress(model, log, ts.chain(ts.Prune(0.5), ts.QAT(), ts.Export("int8")))
+    assert result.artifact.verify() == 0
+    captured = capsys.readouterr()
+    assert "add_loss" in " ".join((captured.out + captured.err).split())
+    assert len(model.losses) == 1, "the model that came in keeps it"

@@ -75,7 +75,7 @@ def test_features_left_out_of_one_side_are_on_the_other(data: Splits) -> None:
     [
         ({}, "Expected the names of the features of one side"),
         ({"item": "item"}, "Expected the names of the features of one side"),
-        ({"item": ("item", "size")}, "'size' is no features"),
+        ({"item": ("item", "size")}, "'size' is unknown"),
         ({"user": ("user", "item"), "item": ITEM}, "'item' is on both sides"),
         ({"user": ("user",), "item": ("item",)}, "'brand', 'price', 'liked' are on no side"),
         ({"item": ("user", "item", "brand", "price", "liked")}, "no features are left for the user"),

@@ -187,6 +187,15 @@ def test_a_checkpoint_of_another_training_is_refused_by_what_differs(folder: Pat
     other = replace(data, train=replace(data.train, labels=1 - data.train.labels))
     with pytest.raises(PlanError, match=": training rows differ"):
         train(network(data), other, checkpoint_dir=folder, **SETTINGS)
+    last = np.array(data.train.labels)
+    last[-1] = 1 - last[-1]
+    with pytest.raises(PlanError, match=": training rows differ"):
+        train(network(data), replace(data, train=replace(data.train, labels=last)), checkpoint_dir=folder, **SETTINGS)
+    ids = np.array(data.train.inputs["ids"])
+    ids[-1, 0] = 1 + ids[-1, 0] % 2
+    inputs = {**data.train.inputs, "ids": ids}
+    with pytest.raises(PlanError, match=": training rows differ"):
+        train(network(data), replace(data, train=replace(data.train, inputs=inputs)), checkpoint_dir=folder, **SETTINGS)
     assert steps(folder) == [38, LAST_WRITTEN]
 
 

@@ -41,7 +41,6 @@ def test_a_network_of_our_own_is_arranged_already(two_targets: Splits, trained_s
         (("bought", "clicked"), (), ["clicked", "bought"], "by name: clicked for clicked, bought for bought"),
         (("a", "b"), (), RENAMED, "by order: a for clicked, b for bought"),
         (("a", "b"), ("bought", "clicked"), RENAMED, "by name: clicked for clicked, bought for bought"),
-        (("x", "y"), ("ctr", "cvr"), RENAMED, "by order: ctr for clicked, cvr for bought"),
     ],
 )
 def test_outputs_are_taken_by_name_and_else_by_order(
@@ -58,6 +57,11 @@ def test_outputs_are_taken_by_name_and_else_by_order(
     wanted = [pair.split()[0] for pair in told.split(": ")[1].split(", ")]
     for output, key in zip(found(rows), wanted, strict=True):
         np.testing.assert_array_equal(output.numpy(), keys[key])
+
+
+def test_keys_that_are_no_targets_have_no_order(two_targets: Splits) -> None:
+    with pytest.raises(ModelError, match=r"outputs ctr, cvr, which has no order.*\[model.output\['ctr'\], …\]"):
+        arrange_outputs(network(two_targets, ("x", "y"), as_dict=("ctr", "cvr")), two_targets.schema)
 
 
 def test_a_name_that_fits_no_target_beside_one_that_does_is_refused(two_targets: Splits) -> None:

@@ -51,6 +51,7 @@ class Table:
 
     Example:
         >>> import pyarrow as pa
+        >>> from tfshop.data import read_table
         >>> read_table(pa.table({"item": ["a", "b", "a"]})).sql("SELECT item, count(*) FROM rows GROUP BY 1 ORDER BY 1")
         [('a', 2), ('b', 1)]
     """

@@ -26,6 +26,10 @@ PARITY_ROWS = 4096
 TIE_ROWS = 65_536
 TIE_FACTOR = 10.0
 ZERO_ROW_SHARE = 0.01
+CURE = (
+    "QAT() before the export where the plan has none, more calibration_rows, raw numbers with a transform or a clip "
+    "(NumericFeature('price', transform='log1p')),"
+)
 ZERO_NUMBER_SHARE = 0.1  # in tables of one column
 
 
@@ -233,8 +237,14 @@ def _parity_remedy(mode: Mode) -> str:
     if mode.name in {"int8_io", "int16x8"}:
         return "Export('int8'): it keeps raw numbers in float, where this mode gives all columns one integer scale."
     if mode.calibrates:
-        return "QAT() before the export, more calibration_rows, or Export('float16')."
+        return f"{CURE} or Export('float16')."
     return "Export('float32') to see whether the mode or the network is at fault."
+
+
+def _ties_remedy(mode: Mode) -> str:
+    if mode.calibrates and mode.name != "int8":
+        return "Export('int8'), which keeps the head in float."
+    return f"{CURE} or Export('float16')."
 
 
 def _ties(scorer: Scorer, validation: Split, mode: Mode, baseline: bytes | None, data: Splits) -> float:
@@ -253,7 +263,7 @@ def _ties(scorer: Scorer, validation: Split, mode: Mode, baseline: bytes | None,
             raise AuditError(
                 f"output {output!r}: {found[target]:.2e} of the (positive, negative) pairs have equal scores. Expected "
                 f"at most {allowed:.2e}, ten times the baseline's or one negative a positive: tied candidates cannot "
-                "be ranked. Fix: Export('int8'), which keeps the head in float, or QAT() before the export."
+                f"be ranked. Fix: {_ties_remedy(mode)}"
             )
     return max(found.values())
 

@@ -80,7 +80,11 @@ def _loaded(place: Path, objects: Mapping[str, Any]) -> Any:
         return keras.models.load_model(str(place), dict(objects), compile=False)
     if zipfile.is_zipfile(place):
         return keras.models.load_model(str(place), dict(objects), compile=False, safe_mode=False)
-    model = keras.models.model_from_config(_plain_functions(_config(place)), dict(objects))
+    config = _config(place)
+    if not config:
+        raise ValueError("it holds weights alone, without their network")
+    with keras.src.saving.serialization_lib.SafeModeScope(False):
+        model = keras.models.model_from_config(_plain_functions(config), dict(objects))
     model.load_weights(str(place))
     return model
 

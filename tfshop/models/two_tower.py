@@ -90,7 +90,7 @@ def tower_features(schema: Schema, user: Collection[str], item: Collection[str])
     unknown = sorted((given["user"] | given["item"]) - set(names))
     both = sorted(given["user"] & given["item"])
     neither = [name for name in names if name not in given["user"] | given["item"]]
-    for wrong, what in ((unknown, "no features"), (both, "on both sides"), (neither, "on no side")):
+    for wrong, what in ((unknown, "unknown"), (both, "on both sides"), (neither, "on no side")):
         if wrong:
             raise ModelError(
                 f"two_tower: {', '.join(map(repr, wrong))} {'is' if len(wrong) == 1 else 'are'} {what}. Expected each "

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfshop._keras import tf
+from tfshop._keras import keras, tf
 from tfshop.data.binding import bind
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError, PlanError
 from tfshop.models.rebuild import foreign_parts, has_submodels, rebuild
+from tfshop.training.checks import not_a_probability, require_probabilities
 from tfshop.training.inputs import model_specs
 
 SAMPLE_ROWS = 32
 SAME = 1e-4  # of a score: what float arithmetic in another order can make
+ADDED = frozenset({"AddLoss", "AddMetric"})  # what Keras makes of model.add_loss and model.add_metric
 # Layers that hold more than their configuration and weights say, or may.
 STATEFUL = frozenset({"Lambda", "Normalization", "Discretization", "IntegerLookup", "StringLookup"})
 
@@ -43,18 +45,24 @@ def adopted(model: Any, schema: Schema) -> Adopted:
         schema: Fitted; says which inputs hold ids.
 
     Raises:
-        ModelError: For inputs the schema cannot serve, tables too small for its ids, and layers that cannot be copied.
+        ModelError: For inputs the schema cannot serve, tables too small for its ids, outputs that are no
+            probabilities, and layers that cannot be copied.
     """
+    require_probabilities(model)
+    notes = []
+    if any(type(layer).__name__ in ADDED for layer in model.layers):
+        model = keras.Model(model.input, model.output, name=model.name)
+        notes.append("losses and metrics added with add_loss and add_metric are left out of what passes train")
     require_takes(model, schema)
     dtypes = _integer_inputs(model, schema)
-    notes = [
+    notes += [
         f"input {name!r} was declared float32 and holds ids: the file takes it as int32, in which no two become one"
         for name in dtypes
     ]
     if has_submodels(model):
         notes.append("the layers of submodels stand in their place, named by their path")
-    if not notes and not _has_renamed_inputs(model):
-        return Adopted(model)
+    if not dtypes and not has_submodels(model) and not _has_renamed_inputs(model):
+        return Adopted(model, tuple(notes))
     made = rebuild(model, dtypes=dtypes)
     _require_same_scores(model, made, schema)
     return Adopted(made, tuple(notes))
@@ -69,7 +77,7 @@ def require_takes(model: Any, schema: Schema) -> None:
     specs = model_specs(model)
     inputs = bind(sample_inputs(schema), schema, specs)
     try:
-        scores_of(model, inputs)
+        scores = scores_of(model, inputs)
     except (tf.errors.InvalidArgumentError, tf.errors.InternalError) as error:
         raise ModelError(
             f"network {model.name!r} cannot score the largest ids of the schema, {dict(schema.tables)} rows a table: "
@@ -77,6 +85,9 @@ def require_takes(model: Any, schema: Schema) -> None:
             "Embedding with input_dim=data.schema.tables[…], or prepare the data with the schema the network was "
             "trained with."
         ) from error
+    if np.nanmin(scores, initial=0.0) < 0 or np.nanmax(scores, initial=1.0) > 1:
+        found = f"goes from {np.nanmin(scores):.3g} to {np.nanmax(scores):.3g}"
+        raise not_a_probability(model, f"output {', '.join(map(repr, model.output_names))}", found)
 
 
 def require_copyable(model: Any, schema: Schema) -> None:

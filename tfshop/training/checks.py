@@ -27,6 +27,22 @@ def require_functional(model: Any) -> None:
         )
 
 
+def require_probabilities(model: Any) -> None:
+    """Raise `ModelError` where an output comes straight from a layer without an activation: that is a logit."""
+    for output in model.outputs:
+        layer = output._keras_history.layer
+        if getattr(layer, "activation", None) is keras.activations.linear and layer.weights:
+            raise not_a_probability(model, f"output {layer.name!r}", "is what a linear layer gives, a logit")
+
+
+def not_a_probability(model: Any, output: str, found: str) -> ModelError:
+    """The error for an output that is no probability."""
+    return ModelError(
+        f"{output} of {model.name!r} {found}. Expected a probability, in [0, 1]. Fix: end in a sigmoid: "
+        "keras.Model(model.input, keras.layers.Activation('sigmoid', name='probability')(model.output))."
+    )
+
+
 def require_named_inputs(model: Any) -> None:
     """Raise `ModelError` where inputs were given in a dict with other keys than their names.
 

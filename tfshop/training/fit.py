@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss, roc_auc_score
 
+from tfshop._console import say
 from tfshop._keras import keras
 from tfshop.data.split import Split, Splits
 from tfshop.errors import DataError, PlanError
@@ -27,14 +28,14 @@ from tfshop.training.checkpoints import (
     prepare_folder,
     restore,
 )
-from tfshop.training.checks import require_functional, require_named_inputs
+from tfshop.training.checks import require_functional, require_named_inputs, require_probabilities
 from tfshop.training.distribution import Workers
 from tfshop.training.fingerprint import fingerprint
 from tfshop.training.history import Epoch, History
 from tfshop.training.inputs import model_specs
 from tfshop.training.lazy_adam import LazyAdam
 from tfshop.training.noise import noise_by_step
-from tfshop.training.outputs import arrange_outputs
+from tfshop.training.outputs import arrange_outputs, outputs_note
 from tfshop.training.progress import PredictionLine, ProgressLine
 
 SCORING_BATCH = 8192
@@ -129,6 +130,10 @@ def train(  # noqa: PLR0913  (the whole surface of a training, all of it by keyw
     """
     require_functional(model)
     require_named_inputs(model)
+    arrange_outputs(model, data.schema)  # before anything is said or built: it refuses what cannot be taken
+    require_probabilities(model)
+    if note := outputs_note(model, data.schema):
+        say(f"{model.name}: {note}")
     settings = FitSettings(
         epochs=epochs,
         learning_rate=learning_rate,

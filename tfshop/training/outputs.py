@@ -8,6 +8,7 @@ from typing import Any
 from tfshop._keras import keras
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
+from tfshop.training.checks import require_functional
 
 
 def arrange_outputs(model: Any, schema: Schema) -> Any:
@@ -22,14 +23,15 @@ def arrange_outputs(model: Any, schema: Schema) -> Any:
         schema: Names the targets.
 
     Raises:
-        ModelError: For another number of outputs than of targets, where some names are targets' and others not, and
-            where another layer has the name that an output is to get.
+        ModelError: For what is not functional, another number of outputs than of targets, where some names are
+            targets' and others not, and where another layer has the name that an output is to get.
 
     Example:
         >>> schema = Schema([NumericFeature("age")], target=("clicked", "bought"))  # doctest: +SKIP
         >>> arrange_outputs(keras.Model(x, {"bought": b, "clicked": c}), schema).output_names  # doctest: +SKIP
         ['probability_clicked', 'probability_bought']
     """
+    require_functional(model)
     _require_as_many(model, schema.targets)
     if len(schema.targets) == 1:
         return keras.Model(model.input, model.outputs[0], name=model.name) if isinstance(model.output, dict) else model
@@ -93,13 +95,20 @@ def _positions(model: Any, names: Sequence[str], schema: Schema) -> tuple[int, .
     """Position of each target's output by name; None where no name is that of a target.
 
     Raises:
-        ModelError: Where some are and others are not: the order of the others would be a guess.
+        ModelError: Where some are and others are not, or none is and the outputs are a dict: their order would be a
+            guess.
     """
     found = {
         target: next((name for name in (output, target) if name in names), None)
         for target, output in schema.outputs.items()
     }
     if not any(found.values()):
+        if isinstance(model.output, dict):
+            raise ModelError(
+                f"model {model.name!r} gives a dict of outputs {', '.join(names)}, which has no order, and no key is "
+                f"a target's. Expected the keys {', '.join(schema.outputs)}. Fix: name the keys after the targets, "
+                f"or give a list: keras.Model(model.input, [model.output[{names[0]!r}], …], name={model.name!r})."
+            )
         return None
     lost = [target for target, name in found.items() if name is None]
     if lost:

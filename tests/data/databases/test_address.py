@@ -42,6 +42,17 @@ def test_a_scheme_names_its_driver(text, driver):
     assert Address.parse(text).url.drivername == driver
 
 
+def test_the_same_relative_path_elsewhere_is_another_database(tmp_path, monkeypatch):
+    found = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "shop.db").touch()
+        monkeypatch.chdir(tmp_path / folder)
+        found.append(Address.parse("sqlite:///shop.db").identity)
+    assert found[0] != found[1]
+    assert Address.parse(f"sqlite:///{tmp_path}/two/shop.db").identity == found[1]
+
+
 def test_the_identity_changes_with_what_is_read_and_not_with_the_password():
     one = Address.parse("mysql://clara:one@db/shop").identity
     assert one == Address.parse("mysql://clara:two@db/shop").identity

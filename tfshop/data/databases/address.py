@@ -93,7 +93,10 @@ class Address:
     @property
     def identity(self) -> str:
         """SHA-256 of all that decides what is read, the password and the options apart."""
-        parts = [self.dialect, self.url.username, self.url.host, self.url.port, self.url.database]
+        database = self.url.database
+        if self.dialect == "sqlite" and database:
+            database = str(Path(database).absolute())  # the same name elsewhere is another file
+        parts = [self.dialect, self.url.username, self.url.host, self.url.port, database]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def scrub(self, text: str) -> str:
