@@ -1,7 +1,7 @@
 """Every network of `MODELS` on promotion response, at equal embedding dimension; rewrites docs/networks.md's table.
 
 Run: `python benchmarks/networks.py` (about an hour on two cores; `--quick` takes a few minutes). A run that was cut
-short goes on where it stopped; `--fresh` starts over.
+short goes on where it stopped, unless the code of the networks changed; `--fresh` starts over.
 
 Every network is trained on the same third of the training rows, with the same step size, batch and early stopping on
 validation, twice, with two seeds. AUCs are of the float32 file for `bought`; networks of several targets learn
@@ -55,7 +55,13 @@ def main() -> None:
     """Train, export, score and time every network, print the table, write the JSON and the page."""
     options = _options()
     name = "networks_quick" if options.quick else "networks"
-    settings = {"rows": options.rows, "seeds": options.seeds, "epochs": options.epochs, "fraction": options.fraction}
+    settings: dict[str, Any] = {
+        "rows": options.rows,
+        "seeds": options.seeds,
+        "epochs": options.epochs,
+        "fraction": options.fraction,
+    }
+    settings["code"] = results.code_digest("data", "layers", "models", "training")
     done = {} if options.fresh else _done(name, settings)
     wanted = [network for network in ts.MODELS if not options.networks or network in options.networks]
     data = _prepared(options, targets=("bought",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import t as student_t
 
+import tfshop
 from tfshop.artifact import installed_versions
 from tfshop.runtime.latency import cpu_name
 
@@ -71,3 +73,12 @@ def write_between(path: Path, name: str, text: str) -> None:
     if not found:
         raise SystemExit(f"{path} has no comments {begin} and {end}. Expected both. Fix: put them around the table.")
     path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def code_digest(*rooms: str) -> str:
+    """Changes when a file of these rooms of the package does: what was measured before is then not that of today."""
+    digest = hashlib.sha256()
+    for room in rooms:
+        for path in sorted((Path(tfshop.__file__).parent / room).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
