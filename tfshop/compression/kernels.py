@@ -47,16 +47,22 @@ class Kernel:
     variable: Any
     axes: tuple[int, ...] = ()
 
+    @property
+    def is_matrix(self) -> bool:
+        """Whether it is known which of its axes are inputs: a kernel of two axes has them first."""
+        return bool(self.axes) or len(self.variable.shape) == 2  # noqa: PLR2004  (rows and columns)
+
     def matrix(self, values: np.ndarray) -> np.ndarray:
         """Values of the kernel's shape as (inputs, all the rest)."""
-        first = np.moveaxis(values, self.axes, range(len(self.axes)))
-        inputs = int(np.prod(first.shape[: len(self.axes)]))
-        return first.reshape(inputs, -1)
+        axes = self.axes or (0,)
+        first = np.moveaxis(values, axes, range(len(axes)))
+        return first.reshape(int(np.prod(first.shape[: len(axes)])), -1)
 
     def shaped(self, matrix: np.ndarray) -> np.ndarray:
         """Inverse of `matrix`."""
-        shape = np.moveaxis(np.empty(self.variable.shape, np.bool_), self.axes, range(len(self.axes))).shape
-        return np.moveaxis(np.reshape(matrix, shape), range(len(self.axes)), self.axes)
+        axes = self.axes or (0,)
+        shape = np.moveaxis(np.empty(self.variable.shape, np.bool_), axes, range(len(axes))).shape
+        return np.moveaxis(np.reshape(matrix, shape), range(len(axes)), axes)
 
 
 def kernel_variables(layer: Any) -> list[Any]:
