@@ -111,8 +111,8 @@ def step_to_dict(step: Any, *, functions_by_name: bool = False) -> dict[str, Any
     for name, value in settings.items():
         if callable(value) and not functions_by_name:
             raise PlanError(
-                f"{step.name}({name}={_called(value)}) is a function, which JSON cannot hold. Expected plain data. Fix: "
-                f"a {name} that has a name of its own, or keep the plan in Python."
+                f"{step.name}({name}={_called(value)}) is a function, which JSON cannot hold. Expected plain data. "
+                f"Fix: a {name} that has a name of its own, or keep the plan in Python."
             )
     return {name: _called(value) if callable(value) else value for name, value in settings.items()}
 
