@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from tfshop.compression import QAT, Distill, Prune
+from tfshop.compression.patterns import Pattern
 from tfshop.export import Export, Plan
 
 SPARSITY_STEP = 0.2
 LEAST_SPARSITY = 0.15
+LEAST_THRESHOLD = 0.01
 WIDER = 2.0
 WIDEST = 4096
 SHRINKING = ("float32", "float16", "int8")
@@ -51,13 +53,24 @@ def smaller(plan: Plan) -> Plan | None:
 
 
 def _milder(step: Any) -> Any:
-    if isinstance(step, Prune) and step.sparsity - SPARSITY_STEP >= LEAST_SPARSITY:
-        return replace(step, sparsity=round(step.sparsity - SPARSITY_STEP, 3))
+    if isinstance(step, Prune):
+        return _fewer_zeros(step)
     if isinstance(step, Distill):
         hidden = step.student.get("hidden", ())
         if hidden and max(hidden) * WIDER <= WIDEST:
             return replace(step, student=_scaled(step.student, WIDER))
     return None
+
+
+def _fewer_zeros(step: Prune) -> Prune | None:
+    """A lower sparsity, or a threshold of half the value; a pattern such as 2:4 leaves no choice."""
+    if step.threshold is not None:
+        lower = replace(step.threshold, value=step.threshold.value / 2)
+        return replace(step, threshold=lower) if lower.value >= LEAST_THRESHOLD else None
+    if Pattern.parse(step.pattern).is_grouped or step.sparsity - SPARSITY_STEP < LEAST_SPARSITY:
+        return None
+    sparsity = round(step.sparsity - SPARSITY_STEP, 3)
+    return replace(step, sparsity=sparsity, layers={name: min(own, sparsity) for name, own in step.layers.items()})
 
 
 def _scaled(student: Any, factor: float, *, dimension: bool = False) -> dict[str, Any]:

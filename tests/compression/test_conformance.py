@@ -14,7 +14,7 @@ from helpers import first_rows, keras_scores, same_weights
 from networks import SAMPLE
 
 from tfshop._keras import keras
-from tfshop.compression import PASSES, QAT, Candidate, Distill, Pass, Prune
+from tfshop.compression import PASSES, QAT, Candidate, Cluster, Distill, Pass, Prune
 from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.export import convert
@@ -22,10 +22,11 @@ from tfshop.runtime import Scorer, read_graph
 
 QUICK: dict[str, Pass] = {
     "Prune": Prune(0.5),
+    "Cluster": Cluster(8),
     "QAT": QAT(),
     "Distill": Distill({"dimension": 4, "hidden": (16,)}, epochs=1),
 }
-IN_ORDER = ("Distill", "Prune", "QAT")
+IN_ORDER = ("Distill", "Prune", "Cluster", "QAT")
 
 
 @dataclass
@@ -148,7 +149,7 @@ def test_another_seed_gives_another_student(applied: Callable[[str, str], Applie
 
 
 def test_passes_compose(candidate: Callable[[str], Candidate], brief: Splits) -> None:
-    """Distill, then Prune, then QAT: each works on what the one before made, and all three are told of."""
+    """Each works on what the one before made, and all are told of."""
     current = candidate("dcn")
     for name in IN_ORDER:
         QUICK[name].check(current.model, current.schema)

@@ -106,9 +106,12 @@ def test_only_the_roles_asked_for_are_pruned(
         ({"sparsity": 1.0}, "sparsity is 1.0. Expected a fraction in [0, 1)"),
         ({"sparsity": -0.1}, "sparsity is -0.1"),
         ({"sparsity": float("nan")}, "sparsity is nan"),
-        ({"roles": ("dense", "zz")}, "Prune cannot treat role 'zz'. Expected roles from dense, cross, table, head"),
+        (
+            {"roles": ("dense", "zz")},
+            "Prune cannot treat role 'zz'. Expected roles from dense, cross, table, head, other",
+        ),
         ({"roles": ()}, "Prune has no roles"),
-        ({"schedule": "linear"}, "schedule is 'linear'. Expected one of polynomial, constant"),
+        ({"schedule": "linear"}, "schedule is 'linear'. Expected one of polynomial, constant, one_shot, adaptive"),
     ],
 )
 def test_settings_out_of_range_are_refused_at_construction(settings: dict[str, Any], message: str) -> None:

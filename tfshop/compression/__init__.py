@@ -7,10 +7,23 @@ from types import MappingProxyType
 from typing import Any
 
 from tfshop.compression.candidate import Candidate, Pass, StepRecord, step_to_dict
+from tfshop.compression.cluster import Cluster
 from tfshop.compression.distill import Distill
 from tfshop.compression.prune import Prune
 from tfshop.compression.qat import QAT
+from tfshop.compression.thresholds import Threshold
 
-PASSES: Mapping[str, Any] = MappingProxyType({"Prune": Prune, "QAT": QAT, "Distill": Distill})
+PASSES: Mapping[str, Any] = MappingProxyType({"Prune": Prune, "Cluster": Cluster, "QAT": QAT, "Distill": Distill})
 
-__all__ = ["PASSES", "QAT", "Candidate", "Distill", "Pass", "Prune", "StepRecord", "step_to_dict"]
+__all__ = [
+    "PASSES",
+    "QAT",
+    "Candidate",
+    "Cluster",
+    "Distill",
+    "Pass",
+    "Prune",
+    "StepRecord",
+    "Threshold",
+    "step_to_dict",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -69,7 +69,7 @@ class Candidate:
             unquantized: The model before QAT.
             **record: `notes` and `curve` of the `StepRecord`.
         """
-        made = StepRecord(step.name, step_to_dict(step), **record)
+        made = StepRecord(step.name, step_to_dict(step, functions_by_name=True), **record)
         return replace(self, model=model, history=(*self.history, made), unquantized=unquantized)
 
 
@@ -97,12 +97,33 @@ def curve_of(history: History) -> tuple[dict[str, float], ...]:
     return tuple({"epoch": row.epoch, "loss": row.loss, "validation_auc": row.validation_auc} for row in history.epochs)
 
 
-def step_to_dict(step: Any) -> dict[str, Any]:
-    """Hyperparameters of a pass or exporter as plain JSON data."""
-    return {item.name: _plain(getattr(step, item.name)) for item in fields(step)}
+def step_to_dict(step: Any, *, functions_by_name: bool = False) -> dict[str, Any]:
+    """Hyperparameters of a pass or exporter as plain JSON data.
+
+    Args:
+        step: The pass or exporter.
+        functions_by_name: Whether a function is told of by its name, for records that nobody reads back.
+
+    Raises:
+        PlanError: For a function, unless its name will do.
+    """
+    settings = {item.name: _plain(getattr(step, item.name)) for item in fields(step)}
+    for name, value in settings.items():
+        if callable(value) and not functions_by_name:
+            raise PlanError(
+                f"{step.name}({name}={_called(value)}) is a function, which JSON cannot hold. Expected plain data. "
+                f"Fix: a {name} that has a name of its own, or keep the plan in Python."
+            )
+    return {name: _called(value) if callable(value) else value for name, value in settings.items()}
+
+
+def _called(function: Any) -> str:
+    return str(getattr(function, "__qualname__", type(function).__name__))
 
 
 def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):

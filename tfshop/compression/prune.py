@@ -1,56 +1,73 @@
-"""Magnitude pruning, with TF-MOT underneath."""
+"""Zeros in kernels: which weights go, when, and where they may lie. TF-MOT is underneath where it can."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import numpy as np
-
-from tfshop._keras import keras
-from tfshop.compression._tfmot import sparsity as tfmot_sparsity
 from tfshop.compression.candidate import Candidate, require_fraction
-from tfshop.compression.left_alone import has_matrix, left_alone
-from tfshop.compression.rebuild import copy_model
-from tfshop.compression.roles import layers_with, require_known_roles, require_roles, unwrapped
+from tfshop.compression.importance import Importance, require_importance
+from tfshop.compression.left_alone import left_alone
+from tfshop.compression.patterns import UNSTRUCTURED, Pattern
+from tfshop.compression.prunable import PRUNABLE, Prunable, Wanted, prunable
+from tfshop.compression.pruning import Pruning, sparsity_of
+from tfshop.compression.roles import require_known_roles
+from tfshop.compression.schedules import SCHEDULES
+from tfshop.compression.thresholds import Threshold
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
-from tfshop.models.rebuild import copy_weights, fresh, inlined
-from tfshop.training import FitSettings, fit
+from tfshop.models.rebuild import inlined
+from tfshop.training import FitSettings
 from tfshop.training.adoption import require_copyable
 
-SCHEDULES = ("polynomial", "constant")
-PRUNABLE = ("dense", "cross", "table", "head")
-FEWEST_RISING_STEPS = 3  # a rise, its end, and a step after it
-RISING_SHARE = 0.6  # of the steps; the rest let the weights that stay recover
-MASK_UPDATES = 60
-CURVE_POINTS = 100
+SCOPES = ("local", "global")
+WHOLE = 0.005  # a share written with two decimals is meant
 
 
 @dataclass(frozen=True)
 class Prune:
-    """Zero the smallest weights while fine-tuning.
+    """Zero the weights that matter least while fine-tuning.
 
     The schedule is laid over the steps that will really be run, so the sparsity asked for is reached. Zeros make
     the download smaller, not the latency.
 
     Args:
-        sparsity: Fraction of zero weights at the end, in [0, 1).
-        schedule: "polynomial": sparsity rises from 0 over the first 60% of the steps; "constant": from the first.
-        roles: Which layers, by role: "dense", "cross", "table", "head".
+        sparsity: Fraction of zero weights at the end, in [0, 1); the most that "adaptive" may reach.
+        schedule: "polynomial": sparsity rises from 0 over the first 60% of the steps; "constant": from the first;
+            "one_shot": the weights are chosen once, before the training, which `epochs=0` leaves out; "adaptive":
+            it rises stage by stage while the validation AUC holds, and steps back where it does not.
+        roles: Which layers, by role: "dense", "cross", "table", "head", and "other" for attention, recurrence,
+            bilinear products, experts and whatever names its kernels in `get_prunable_weights()`.
         epochs: Fine-tuning epochs.
         learning_rate: Of the fine-tuning.
+        scope: "local": every kernel loses the same share; "global": one threshold over all kernels together.
+        layers: Layer or role to its own sparsity, whatever the scope; 0 leaves it alone.
+        importance: "magnitude", "activation", "taylor", "random", or a callable, as in `weight_scores`.
+        pattern: "unstructured"; "n:m", of which n of m inputs in a row stay, such as "2:4"; "block 4x4", inputs x
+            outputs.
+        threshold: In place of `sparsity`: the scores below it in the model that comes in, as in `Threshold`.
+        randomness: 0: the least important go. 1: the chance to stay is in proportion to importance. In between: to a
+            higher power of it.
+        l1: Strength of a penalty on the sum of absolute weights while training.
+        group_lasso: Strength of a penalty on the norms of units' incoming weights, or of the pattern's blocks.
+        tolerance: Validation AUC that "adaptive" may lose.
 
     Raises:
-        PlanError: At construction for a value out of range; in `check` where no layer has a role.
+        PlanError: At construction for a value out of range and settings that exclude each other; in `check` where no
+            layer can be treated.
 
     Example:
         >>> Prune(0.8).sparsity
         0.8
+        >>> Prune(threshold=Threshold("max", 0.05), scope="global").threshold.kind
+        'max'
 
     References:
-        Zhu & Gupta, To prune, or not to prune: exploring the efficacy of pruning for model compression, 2017.
+        Zhu & Gupta, To prune, or not to prune: exploring the efficacy of pruning for model compression, 2017; Han et
+        al., Learning both Weights and Connections, NeurIPS 2015; Mishra et al., Accelerating Sparse Deep Neural
+        Networks, 2021 (2:4).
     """
 
     name: ClassVar[str] = "Prune"
@@ -59,130 +76,92 @@ class Prune:
 
     sparsity: float = 0.5
     schedule: str = "polynomial"
-    roles: tuple[str, ...] = ("dense", "cross")
+    roles: tuple[str, ...] = ("dense", "cross", "other")
     epochs: int = 1
     learning_rate: float = 5e-4
+    scope: str = "local"
+    layers: Mapping[str, float] = field(default_factory=dict)
+    importance: Importance = "magnitude"
+    pattern: str = UNSTRUCTURED
+    threshold: Threshold | None = None
+    randomness: float = 0.0
+    l1: float = 0.0
+    group_lasso: float = 0.0
+    tolerance: float = 0.001
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "roles", tuple(self.roles))
+        object.__setattr__(self, "threshold", Threshold.of(self.threshold))
         require_fraction("sparsity", self.sparsity)
         require_known_roles(self.roles, wanted_by="Prune", allowed=PRUNABLE)
-        if self.schedule not in SCHEDULES:
-            raise PlanError(f"schedule is {self.schedule!r}. Expected one of {', '.join(SCHEDULES)}.")
-        FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
+        _require_one_of("schedule", self.schedule, SCHEDULES)
+        _require_one_of("scope", self.scope, SCOPES)
+        require_importance(self.importance)
+        for name, value in self.layers.items():
+            require_fraction(f"layers[{name!r}]", value)
+        for name in ("randomness", "l1", "group_lasso", "tolerance"):
+            _require_not_negative(name, getattr(self, name))
+        if self.epochs != 0 or self.schedule != "one_shot":
+            FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
+        _require_sensible(self, Pattern.parse(self.pattern))
 
     def check(self, model: Any, schema: Schema) -> None:
-        """Refuse roles that cannot be pruned or that the model does not have."""
+        """Refuse roles and layers that cannot be pruned or that the model does not have."""
         require_copyable(model, schema)
-        require_roles(inlined(model), self.roles, wanted_by="Prune", allowed=PRUNABLE)
+        prunable(inlined(model), self._wanted())
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
-        """Fine-tune with masks, then take the wrappers off."""
+        """Choose weights and fine-tune without them."""
         model = inlined(candidate.model)
-        names = layers_with(model, self.roles)
-        steps = self.epochs * data.train.num_batches
-        schedule = _schedule(self, steps)
+        found = prunable(model, self._wanted())
+        pruned, record = Pruning(self, model, found.sparsities, data, seed).run()
+        names = tuple(found.sparsities)
+        others = left_alone(model, names, by=self.name, reason=self._reason(found))
+        notes = {"sparsity": sparsity_of(pruned, names), "layers": list(names), "left_alone": others, **record.notes}
+        return candidate.advance(self, pruned, notes=notes, curve=record.curve)
 
-        made: dict[str, Any] = {}
+    def _wanted(self) -> Wanted:
+        return Wanted(self.roles, self.sparsity, self.layers, self.importance, Pattern.parse(self.pattern))
 
-        def replace(layer: Any) -> Any:
-            copied = fresh(layer)
-            if layer.name in names:
-                copied = tfmot_sparsity.prune_low_magnitude(copied, pruning_schedule=schedule)
-            return made.setdefault(layer.name, copied)
-
-        wrapped = copy_model(model, replace)
-        curve = SparsityCurve(every=max(1, steps // CURVE_POINTS))
-        settings = FitSettings(
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            seed=seed,
-            patience=None,
-            keep_best=False,  # the best epoch may be one before the zeros
-            steps_per_execution=1,  # TF-MOT reads the step number before each step
-            description=f"pruning to {self.sparsity:.0%}",
-            callbacks=(tfmot_sparsity.UpdatePruningStep(), curve),
-        )
-        history = fit(wrapped, data, settings)
-        stripped = copy_model(model)
-        for name, layer in made.items():
-            copy_weights(layer, stripped.get_layer(name))
-        reached = sparsity_of(stripped, names)
-        others = left_alone(model, names, by=self.name, reason=self._reason)
-        notes = {"sparsity": reached, "layers": list(names), "left_alone": others, "fit": history.to_dict()}
-        return candidate.advance(self, stripped, notes=notes, curve=curve.with_validation(history))
-
-    def _reason(self, layer: Any, role: str) -> str:
-        if role in PRUNABLE:
+    def _reason(self, found: Prunable) -> Any:
+        def reason(layer: Any, role: str) -> str:
+            if layer.name in found.reasons:
+                return found.reasons[layer.name]
             return f"its role is {role!r}; Prune was asked for {', '.join(self.roles)}"
-        if not has_matrix(layer):
-            return "its weights are vectors, of which every number counts"
-        return f"Prune knows the kernels of Dense and Embedding, not those of {type(layer).__name__}"
+
+        return reason
 
 
-def sparsity_of(model: Any, names: tuple[str, ...]) -> float:
-    """Share of zeros in the kernels (or tables) of the named layers."""
-    weights = [unwrapped(model.get_layer(name)).get_weights()[0] for name in names]
-    return float(sum(np.count_nonzero(w == 0) for w in weights) / sum(w.size for w in weights))
+def _require_one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise PlanError(f"{name} is {value!r}. Expected one of {', '.join(known)}. Fix: {name}={known[0]!r}.")
 
 
-def _schedule(settings: Prune, steps: int) -> Any:
-    """TF-MOT schedule whose last mask update lies inside the run."""
-    if settings.schedule == "constant" or steps < FEWEST_RISING_STEPS:
-        frequency = max(1, steps // MASK_UPDATES)
-        return tfmot_sparsity.ConstantSparsity(settings.sparsity, begin_step=0, end_step=-1, frequency=frequency)
-    end = max(1, int(steps * RISING_SHARE))
-    frequency = max(1, end // MASK_UPDATES)
-    end = max(frequency, end // frequency * frequency)
-    return tfmot_sparsity.PolynomialDecay(
-        initial_sparsity=0.0, final_sparsity=settings.sparsity, begin_step=0, end_step=end, frequency=frequency
-    )
+def _require_not_negative(name: str, value: object) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < float("inf"):  # type: ignore[operator]
+        raise PlanError(f"{name} is {value!r}. Expected a number of at least 0. Fix: leave {name} out.")
 
 
-class SparsityCurve(keras.callbacks.Callback):
-    """Record loss and the share of masked weights every few steps.
+def _require_sensible(settings: Prune, pattern: Pattern) -> None:
+    """Raise `PlanError` for settings that exclude each other."""
+    share = pattern.share
+    if share is not None:
+        _require_groups_alone(settings, share)
+    if not settings.epochs and (settings.l1 or settings.group_lasso):
+        raise PlanError("Prune(epochs=0) trains nothing, so l1 and group_lasso do nothing. Fix: epochs=1.")
 
-    Args:
-        every: Steps between two records.
-    """
 
-    def __init__(self, every: int) -> None:
-        super().__init__()
-        self._every = every
-        self._step = 0
-        self._rows: list[dict[str, float]] = []
-        self._epochs: list[float] = []
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Record one row where it is due."""
-        self._step += 1
-        if self._step % self._every == 0 or self._step == 1:
-            self._rows.append({"step": self._step, "loss": float(logs["loss"]), "sparsity": self._masked_share()})
-        if self._rows:
-            logs["sparsity"] = self._rows[-1]["sparsity"]
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Keep the sparsity of the epoch."""
-        self._epochs.append(self._masked_share())
-
-    def with_validation(self, history: Any) -> tuple[dict[str, float], ...]:
-        """The rows with their place in epochs, and one more an epoch that holds the validation AUC."""
-        steps_per_epoch = self._step / len(history.epochs)
-        during = [{**row, "epoch": row["step"] / steps_per_epoch} for row in self._rows]
-        ends = [
-            {
-                "step": row.epoch * steps_per_epoch,
-                "epoch": float(row.epoch),
-                "loss": row.loss,
-                "sparsity": sparsity,
-                "validation_auc": row.validation_auc,
-            }
-            for row, sparsity in zip(history.epochs, self._epochs, strict=True)
-        ]
-        return tuple(sorted([*during, *ends], key=lambda row: row["step"]))
-
-    def _masked_share(self) -> float:
-        wrappers = [layer for layer in self.model.layers if hasattr(layer, "pruning_obj")]
-        masks = [mask for wrapper in wrappers for _, mask, _ in wrapper.pruning_vars]
-        kept = sum(float(keras.backend.sum(mask)) for mask in masks)
-        return 1.0 - kept / sum(int(np.prod(mask.shape)) for mask in masks)
+def _require_groups_alone(settings: Prune, share: float) -> None:
+    others = [value for value in settings.layers.values() if value not in (0, share)]
+    if settings.threshold is not None or settings.scope != "local" or settings.schedule == "adaptive":
+        raise PlanError(
+            f"pattern {settings.pattern!r} says itself how much goes, of every group the same. Expected it without "
+            "threshold, scope='global' and schedule='adaptive'. Fix: leave those out, or pattern='unstructured'."
+        )
+    if abs(settings.sparsity - share) > WHOLE or others:
+        raise PlanError(
+            f"pattern {settings.pattern!r} makes {share:.4g} zeros, but sparsity is "
+            f"{(others or [settings.sparsity])[0]}. Expected them to agree. Fix: Prune({share:.4g}, "
+            f"pattern={settings.pattern!r})."
+        )

@@ -14,6 +14,7 @@ from tfshop.compression._range_places import RangePlaces, range_name, range_plac
 from tfshop.compression._tfmot import QuantizeWrapperV2
 from tfshop.compression.candidate import Candidate, curve_of
 from tfshop.compression.left_alone import left_alone
+from tfshop.compression.masked import zeros_held
 from tfshop.compression.rebuild import KeepZeros, copy_model, zero_masks
 from tfshop.compression.roles import (
     layers_with,
@@ -91,7 +92,8 @@ class QAT:
             patience=None,
             description="quantization-aware training",
         )
-        history = fit(wrapped, data, settings)
+        with zeros_held(wrapped, but=[w.name for w in wrapped.layers if isinstance(w, QuantizeWrapperV2)]):
+            history = fit(wrapped, data, settings)
         frozen = _freeze(model, wrapped, places)
         notes = {
             "layers": list(places.rounded),

@@ -51,12 +51,19 @@ class Plan:
             if isinstance(step, Distill):
                 model = step.student_model(model, schema)  # what the later steps will meet
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data; `Plan.from_dict` gives the same plan back."""
-        return {
-            "passes": [{"name": step.name, **step_to_dict(step)} for step in self.passes],
-            "exporter": {"name": self.exporter.name, **step_to_dict(self.exporter)},
-        }
+    def to_dict(self, *, functions_by_name: bool = False) -> dict[str, Any]:
+        """Plain data; `Plan.from_dict` gives the same plan back.
+
+        Args:
+            functions_by_name: Whether functions among the settings are told of by their names, for records.
+
+        Raises:
+            PlanError: For a setting that is a function, unless its name will do.
+        """
+        passes = [
+            {"name": step.name, **step_to_dict(step, functions_by_name=functions_by_name)} for step in self.passes
+        ]
+        return {"passes": passes, "exporter": {"name": self.exporter.name, **step_to_dict(self.exporter)}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Plan:

@@ -42,6 +42,10 @@ class ExpertKernels(keras.layers.Layer):
         mixed = tf.transpose(tf.matmul(first, self.kernels), (1, 0, 2))
         return self.activation(tf.reshape(mixed, (-1, self.num_experts * width)))
 
+    def get_prunable_weights(self) -> list[Any]:
+        """The kernels, for pruning; the name is TF-MOT's."""
+        return [self.kernels]
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         activation = keras.activations.serialize(self.activation)

@@ -48,6 +48,10 @@ class _Recurrence(keras.layers.Layer):
         thirds = (projected[:, :, part * self.units : (part + 1) * self.units] for part in range(3))
         return list(zip(*(tf.unstack(third, axis=1) for third in thirds), strict=True))
 
+    def get_prunable_weights(self) -> list[Any]:
+        """The kernels that read the state, for pruning; the name is TF-MOT's."""
+        return [self.gates_kernel, self.state_kernel]
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "units": self.units}
