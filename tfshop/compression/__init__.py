@@ -8,9 +8,10 @@ from typing import Any
 
 from tfshop.compression.candidate import Candidate, Pass, StepRecord, step_to_dict
 from tfshop.compression.distill import Distill
+from tfshop.compression.low_rank import LowRank
 from tfshop.compression.prune import Prune
 from tfshop.compression.qat import QAT
 
-PASSES: Mapping[str, Any] = MappingProxyType({"Prune": Prune, "QAT": QAT, "Distill": Distill})
+PASSES: Mapping[str, Any] = MappingProxyType({"Prune": Prune, "LowRank": LowRank, "QAT": QAT, "Distill": Distill})
 
-__all__ = ["PASSES", "QAT", "Candidate", "Distill", "Pass", "Prune", "StepRecord", "step_to_dict"]
+__all__ = ["PASSES", "QAT", "Candidate", "Distill", "LowRank", "Pass", "Prune", "StepRecord", "step_to_dict"]

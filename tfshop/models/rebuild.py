@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from tfshop._keras import keras, tf
@@ -92,7 +92,13 @@ def has_submodels(model: Any) -> bool:
     return any(is_submodel(layer) for layer in model.layers)
 
 
-def rebuild(model: Any, replace: Replace | None = None, *, dtypes: Mapping[str, str] | None = None) -> Any:
+def rebuild(
+    model: Any,
+    replace: Replace | None = None,
+    *,
+    dtypes: Mapping[str, str] | None = None,
+    unfilled: Collection[str] = (),
+) -> Any:
     """A model of the same graph with the weights of the original, the layers of submodels in their place.
 
     A layer or submodel that is called several times is copied once. A layer of a submodel gets its path as its name,
@@ -101,8 +107,10 @@ def rebuild(model: Any, replace: Replace | None = None, *, dtypes: Mapping[str, 
     Args:
         model: Functional model; left as it is.
         replace: For models without submodels: takes a layer and gives the one to put in its place, under the same name,
-            or a tuple of layers to call one after the other, of which the first gets the weights. By default a copy.
+            or a tuple of layers to call one after the other, of which the first gets the weights; of an empty one what
+            the layer read goes on as it is. By default a copy.
         dtypes: Input name to the dtype it is to have.
+        unfilled: Names of layers whose weights stay behind: what takes their place has other shapes.
 
     Raises:
         ModelError: For a layer that cannot be copied.
@@ -113,15 +121,16 @@ def rebuild(model: Any, replace: Replace | None = None, *, dtypes: Mapping[str, 
         >>> [layer.name for layer in rebuild(keras.Model(x, tower(x))).layers[1:]]
         ['tower/first', 'tower']
     """
-    return _Rebuild(replace, dtypes or {}).whole(model)
+    return _Rebuild(replace, dtypes or {}, unfilled).whole(model)
 
 
 class _Rebuild:
     """One pass over a graph: new layers by the identity of the old ones, so that shared layers stay shared."""
 
-    def __init__(self, replace: Replace | None, dtypes: Mapping[str, str]) -> None:
+    def __init__(self, replace: Replace | None, dtypes: Mapping[str, str], unfilled: Collection[str]) -> None:
         self._replace = replace
         self._dtypes = dtypes
+        self._unfilled = unfilled
         self._made: dict[int, tuple[Any, tuple[Any, ...]]] = {}
 
     def whole(self, model: Any) -> Any:
@@ -138,7 +147,8 @@ class _Rebuild:
             _as_before(model, inputs), tf.nest.pack_sequence_as(model._nested_outputs, flat), name=model.name
         )
         for old, chain in self._made.values():
-            copy_weights(old, chain[0])
+            if chain and old.name not in self._unfilled:
+                copy_weights(old, chain[0])
         return made
 
     def _input(self, tensor: Any) -> Any:
@@ -165,9 +175,9 @@ class _Rebuild:
             given = layer._flatten_to_reference_inputs(args[0] if args else kwargs["inputs"])
             inputs = [_conformed(tensor, wanted) for tensor, wanted in zip(given, layer.inputs, strict=True)]
             return self._run(layer, inputs, prefix=f"{prefix}{layer.name}{PATH}", training=kwargs.get("training"))
-        first, *behind = self._layers(layer, prefix)
-        outputs = first(*args, **kwargs)
-        for other in behind:
+        chain = self._layers(layer, prefix)
+        outputs = chain[0](*args, **kwargs) if chain else args[0]
+        for other in chain[1:]:
             outputs = other(outputs)
         flat: list[Any] = tf.nest.flatten(outputs)
         return flat
