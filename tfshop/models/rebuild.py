@@ -16,8 +16,8 @@ _FUNCTIONAL = keras.Sequential.__mro__[1]  # the class of keras.Model(inputs, ou
 _PARTS = (keras.constraints.Constraint, keras.initializers.Initializer, keras.regularizers.Regularizer)
 
 
-def fresh(layer: Any, name: str | None = None) -> Any:
-    """A new layer with the same configuration and no weights.
+def fresh(layer: Any, name: str | None = None, **changes: Any) -> Any:
+    """A new layer with the same configuration, but for the changes, and no weights.
 
     Functions come along as they are: bytecode, which is what a configuration holds of a `Lambda`, loses the names it
     was written with.
@@ -25,6 +25,7 @@ def fresh(layer: Any, name: str | None = None) -> Any:
     Args:
         layer: Any layer of a functional model, also `Lambda`, `tf.` operators and layers that Keras does not know.
         name: Of the new layer; by default that of the old one.
+        **changes: Arguments of the layer that are to be others.
 
     Raises:
         ModelError: For a layer that cannot be made again from its `get_config()`.
@@ -36,7 +37,7 @@ def fresh(layer: Any, name: str | None = None) -> Any:
     if kind is keras.layers.Lambda:
         return _fresh_lambda(layer, name)
     try:
-        config = {**layer.get_config(), "name": name}
+        config = {**layer.get_config(), **changes, "name": name}
         with keras.saving.custom_object_scope(foreign_parts(layer)):
             return kind.from_config(config)
     except (NotImplementedError, TypeError, ValueError, KeyError, AttributeError, NameError) as error:
