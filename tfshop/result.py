@@ -59,7 +59,7 @@ class Result:
     @property
     def artifact(self) -> Artifact:
         """What is handed over; `.save(folder)` writes it."""
-        return _artifact(self.measured, self.plan.to_dict(), self.data, self.candidate)
+        return _artifact(self.measured, self.plan.to_dict(functions_by_name=True), self.data, self.candidate)
 
     @property
     def baseline_artifact(self) -> Artifact:
@@ -116,7 +116,7 @@ def as_variant(measured: Measured, data: Splits, plan: Plan | None = None) -> Va
         labels=data.test.labels,
         scores=measured.test_scores,
         bytes_by_part=bytes_by_part(measured.content),
-        plan=None if plan is None else plan.to_dict(),
+        plan=None if plan is None else plan.to_dict(functions_by_name=True),
     )
 
 

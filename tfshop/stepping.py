@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ SPARSITY_STEP = 0.2
 LEAST_SPARSITY = 0.15
 WIDER = 2.0
 WIDEST = 4096
+NARROWEST = 2  # a row of two numbers
 SHRINKING = ("float32", "float16", "int8")
 
 
@@ -44,16 +46,45 @@ def smaller(plan: Plan) -> Plan | None:
     if not any(isinstance(step, Distill) for step in plan.passes):
         return plan.with_passes(Distill(), *plan.passes)
     for position, step in enumerate(plan.passes):
-        if isinstance(step, Distill) and step.student.get("dimension", 16) > 2:  # noqa: PLR2004  (a row of two numbers)
-            narrower = replace(step, student=_scaled(step.student, 0.5, dimension=True))
+        narrower = _narrower(step) if isinstance(step, Distill) else None
+        if narrower is not None:
             return plan.with_passes(*plan.passes[:position], narrower, *plan.passes[position + 1 :])
     return None
+
+
+def _narrower(step: Distill) -> Distill | None:
+    """A smaller student; None for one that was given as a model, or cannot be smaller."""
+    if step.shrink is not None:
+        return replace(step, shrink=_halved(step.shrink)) if _halved(step.shrink) != step.shrink else None
+    if not isinstance(step.student, Mapping) or step.student.get("dimension", 16) <= NARROWEST:
+        return None
+    return replace(step, student=_scaled(step.student, 0.5, dimension=True))
+
+
+def _halved(shrink: Mapping[str, Any]) -> dict[str, Any]:
+    """Half the width and dimension, as a share or a number."""
+    return {
+        name: value if name == "depth" else value / 2 if isinstance(value, float) else max(NARROWEST, value // 2)
+        for name, value in shrink.items()
+    }
+
+
+def _doubled(shrink: Mapping[str, Any]) -> dict[str, Any]:
+    """Twice the width; never more than the teacher's."""
+    return {
+        name: value if name != "width" else min(1.0, value * WIDER) if isinstance(value, float) else int(value * WIDER)
+        for name, value in shrink.items()
+    }
 
 
 def _milder(step: Any) -> Any:
     if isinstance(step, Prune) and step.sparsity - SPARSITY_STEP >= LEAST_SPARSITY:
         return replace(step, sparsity=round(step.sparsity - SPARSITY_STEP, 3))
-    if isinstance(step, Distill):
+    if isinstance(step, Distill) and step.shrink is not None:
+        wider = _doubled(step.shrink)
+        within = not isinstance(wider.get("width"), int) or wider["width"] <= WIDEST
+        return replace(step, shrink=wider) if wider != step.shrink and wider["width"] != 1.0 and within else None
+    if isinstance(step, Distill) and isinstance(step.student, Mapping):
         hidden = step.student.get("hidden", ())
         if hidden and max(hidden) * WIDER <= WIDEST:
             return replace(step, student=_scaled(step.student, WIDER))

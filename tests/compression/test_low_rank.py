@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_whitened_factors_lose_least_of_the_outputs_and_less_with_each_rank(inpu
     kernel, second = drawn_kernel(inputs, outputs, seed, silent=silent)
     ranks = range(1, min(inputs, outputs) + 1)
     errors = [error(kernel, second, rank, whiten=True) for rank in ranks]
-    for before, after in zip(errors, errors[1:], strict=False):
+    for before, after in pairwise(errors):
         assert after <= before + 1e-6
     for rank, found in zip(ranks, errors, strict=True):
         assert found <= error(kernel, second, rank, whiten=False) + 1e-5
@@ -94,7 +95,7 @@ def test_scores_of_any_network_move_less_with_a_higher_rank(clicks, drawn, seed)
         found = {row["layer"]: row for row in step.apply(candidate, clicks, seed=0).history[-1].notes["layers"]}
         assert all(row["output_error"] <= 1 - energy + 1e-5 for row in found.values())
         errors.append({name: row["rank"] for name, row in found.items()})
-    for lower, higher in zip(errors, errors[1:], strict=False):
+    for lower, higher in pairwise(errors):
         assert all(lower[name] <= rank for name, rank in higher.items() if name in lower)
 
 

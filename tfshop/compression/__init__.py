@@ -11,7 +11,21 @@ from tfshop.compression.distill import Distill
 from tfshop.compression.low_rank import LowRank
 from tfshop.compression.prune import Prune
 from tfshop.compression.qat import QAT
+from tfshop.compression.shrink import shrink
+from tfshop.compression.warm_start import warm_start
 
 PASSES: Mapping[str, Any] = MappingProxyType({"Prune": Prune, "LowRank": LowRank, "QAT": QAT, "Distill": Distill})
 
-__all__ = ["PASSES", "QAT", "Candidate", "Distill", "LowRank", "Pass", "Prune", "StepRecord", "step_to_dict"]
+__all__ = [
+    "PASSES",
+    "QAT",
+    "Candidate",
+    "Distill",
+    "LowRank",
+    "Pass",
+    "Prune",
+    "StepRecord",
+    "shrink",
+    "step_to_dict",
+    "warm_start",
+]

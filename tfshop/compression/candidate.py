@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -69,7 +69,7 @@ class Candidate:
             unquantized: The model before QAT.
             **record: `notes` and `curve` of the `StepRecord`.
         """
-        made = StepRecord(step.name, step_to_dict(step), **record)
+        made = StepRecord(step.name, step_to_dict(step, functions_by_name=True), **record)
         return replace(self, model=model, history=(*self.history, made), unquantized=unquantized)
 
 
@@ -97,12 +97,58 @@ def curve_of(history: History) -> tuple[dict[str, float], ...]:
     return tuple({"epoch": row.epoch, "loss": row.loss, "validation_auc": row.validation_auc} for row in history.epochs)
 
 
-def step_to_dict(step: Any) -> dict[str, Any]:
-    """Hyperparameters of a pass or exporter as plain JSON data."""
-    return {item.name: _plain(getattr(step, item.name)) for item in fields(step)}
+def step_to_dict(step: Any, *, functions_by_name: bool = False) -> dict[str, Any]:
+    """Hyperparameters of a pass or exporter as plain JSON data.
+
+    Args:
+        step: The pass or exporter.
+        functions_by_name: Whether functions and models in memory are told of by their names, for records that nobody
+            reads back.
+
+    Raises:
+        PlanError: For a function or a model in memory, unless its name will do.
+    """
+    settings = {item.name: _plain(getattr(step, item.name)) for item in fields(step)}
+    for name, value in settings.items():
+        if not functions_by_name and (found := _in_memory(value)):
+            what, fix = ("a function", f"a {name} that has a name of its own")
+            if hasattr(found[0], "get_weights"):
+                what, fix = ("a model in memory", "save it, and give its path")
+            raise PlanError(
+                f"{step.name}({name}={called(found[0])}) is {what}, which JSON cannot hold. Expected plain data. Fix: "
+                f"{fix}, or keep the plan in Python."
+            )
+    return {name: _told(value) for name, value in settings.items()}
+
+
+def called(value: Any) -> str:
+    """What to call a value that is no plain data: a model or a function by its name."""
+    if hasattr(value, "get_weights"):
+        return f"<model {value.name!r}>"
+    return str(getattr(value, "__qualname__", type(value).__name__))
+
+
+def _in_memory(value: Any) -> list[Any]:
+    """Models and functions among plain data."""
+    if isinstance(value, list):
+        return [found for item in value for found in _in_memory(item)]
+    if isinstance(value, Mapping):
+        return [found for item in value.values() for found in _in_memory(item)]
+    return [value] if callable(value) else []
+
+
+def _told(value: Any) -> Any:
+    """Plain data with models and functions by their names."""
+    if isinstance(value, list):
+        return [_told(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _told(item) for key, item in value.items()}
+    return called(value) if callable(value) else value
 
 
 def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):

@@ -73,7 +73,9 @@ def spectrum(kernel: NDArray[np.floating], second: Matrix | None = None) -> Spec
 def output_error(kernel: NDArray[np.floating], other: NDArray[np.floating], second: Matrix) -> float:
     """Mean square of the difference of the outputs of two kernels, over that of the outputs of the first."""
     change = np.asarray(kernel, np.float64) - other
-    return _energy(change, second) / max(_energy(np.asarray(kernel, np.float64), second), np.finfo(np.float64).tiny)
+    return _energy(change, second) / max(
+        _energy(np.asarray(kernel, np.float64), second), float(np.finfo(np.float64).tiny)
+    )
 
 
 def _energy(kernel: Matrix, second: Matrix) -> float:

@@ -60,7 +60,7 @@ def hyperparameters_of(model: Any, schema: Schema) -> dict[str, Any] | None:
         "num_crosses": len([name for name in layers if re.fullmatch(r"cross_\d+_kernel", name)]) or None,
         "dropout": next((layer.rate for layer in layers.values() if isinstance(layer, keras.layers.Dropout)), None),
     }
-    found = {name: value for name, value in read.items() if value is not None and name in parameters}
+    found: dict[str, Any] = {name: value for name, value in read.items() if value is not None and name in parameters}
     try:
         again = build_model(model.name, schema, **found)
     except (ModelError, ValueError, TypeError):

@@ -206,7 +206,8 @@ def _kernels(model: Any, names: Sequence[str], spectra: Mapping[str, Spectrum]) 
         layer = model.get_layer(name)
         positions = sum(int(np.prod([n or 1 for n in t.shape[1:-1]])) for t in output_tensors(layer, model))
         losses = spectra[name].losses if name in spectra else np.zeros(0)
-        found.append(Factorable(name, *map(int, layer.kernel.shape), positions, losses))
+        inputs, outputs = (int(size) for size in layer.kernel.shape)
+        found.append(Factorable(name, inputs, outputs, positions, losses))
     return found
 
 

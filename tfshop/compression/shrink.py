@@ -158,13 +158,13 @@ class _Shrinking:
             return ()
         width = self._width(layer)
         if type(layer) is keras.layers.Dense and width != layer.units:
-            return fresh(layer, units=width, kernel_constraint=None)
+            return fresh(layer, changes={"units": width, "kernel_constraint": None})
         if type(layer) is keras.layers.Embedding and width != layer.output_dim:
-            return fresh(layer, output_dim=width)
+            return fresh(layer, changes={"output_dim": width})
         if type(layer) is keras.layers.Reshape:
-            return fresh(layer, target_shape=(*layer.target_shape[:-1], width))
+            return fresh(layer, changes={"target_shape": (*layer.target_shape[:-1], width)})
         if type(layer) is Reshaped:
-            return fresh(layer, shape=(*layer.shape[:-1], width))
+            return fresh(layer, changes={"shape": (*layer.shape[:-1], width)})
         return fresh(layer)
 
     def _width(self, layer: Any) -> int:

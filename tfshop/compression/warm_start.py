@@ -106,7 +106,7 @@ class _Pair:
 
     def fill(self, layer: Any) -> bool:
         """Copy what corresponds into one layer of the student."""
-        theirs = self._theirs.get(layer.name)
+        theirs: Any = self._theirs.get(layer.name)
         if type(theirs) is not type(layer):
             return False
         wanted, given = [list(w.shape) for w in layer.weights], [list(w.shape) for w in theirs.weights]
@@ -176,7 +176,7 @@ class _Pair:
 
 
 def _same(ours: Any, theirs: Any) -> bool:
-    """Whether tensors of two networks are made alike: by layers with weights of the same names, from the same inputs."""
+    """Whether tensors of two networks are made alike: layers with weights by name, the others by what they read."""
     one, other = ours._keras_history.layer, theirs._keras_history.layer
     if type(one) is not type(other):
         return False

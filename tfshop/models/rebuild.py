@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tfshop._keras import keras, tf
@@ -11,13 +12,14 @@ from tfshop.errors import ModelError
 Replace = Callable[[Any], Any]
 
 HOUSES = ("tf_keras.", "tfshop.", "tensorflow.")
+NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 PATH = "/"  # between the name of a submodel and that of its layer
 _FUNCTIONAL = keras.Sequential.__mro__[1]  # the class of keras.Model(inputs, outputs), which has no public name
 _PARTS = (keras.constraints.Constraint, keras.initializers.Initializer, keras.regularizers.Regularizer)
 
 
-def fresh(layer: Any, name: str | None = None, **changes: Any) -> Any:
-    """A new layer with the same configuration, but for the changes, and no weights.
+def fresh(layer: Any, name: str | None = None, changes: Mapping[str, Any] = NO_CHANGES) -> Any:
+    """A new layer with the same configuration, some changes apart, and no weights.
 
     Functions come along as they are: bytecode, which is what a configuration holds of a `Lambda`, loses the names it
     was written with.
@@ -25,7 +27,7 @@ def fresh(layer: Any, name: str | None = None, **changes: Any) -> Any:
     Args:
         layer: Any layer of a functional model, also `Lambda`, `tf.` operators and layers that Keras does not know.
         name: Of the new layer; by default that of the old one.
-        **changes: Arguments of the layer that are to be others.
+        changes: Entries of the configuration that are to be others, such as `units`.
 
     Raises:
         ModelError: For a layer that cannot be made again from its `get_config()`.
