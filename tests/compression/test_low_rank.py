@@ -23,7 +23,7 @@ from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.export import Export
 from tfshop.models.rebuild import inlined
-from tfshop.runtime import Scorer, count_zeros, read_graph
+from tfshop.runtime import Scorer, count_multiplies, count_zeros, read_graph
 from tfshop.runtime.inventory import bytes_by_part
 
 from .random_networks import random_network, steps
@@ -109,6 +109,8 @@ def test_the_file_multiplies_less_and_is_smaller(factored, trained_dcn, clicks):
     before, after = (Export("float32").to_bytes(model, clicks) for model in (trained_dcn, factored.model))
     notes = factored.history[-1].notes
     assert notes["multiplies"] <= 0.33 * notes["multiplies_before"]
+    saved = notes["multiplies_before"] - notes["multiplies"]
+    assert count_multiplies(before) - count_multiplies(after) == saved > 0.6 * count_multiplies(before)
     weights_before, weights = count_zeros(before)[1], count_zeros(after)[1]
     assert weights_before - weights == notes["kernel_weights_before"] - notes["kernel_weights"] > 5000
     assert bytes_by_part(after)["dense"] < 0.45 * bytes_by_part(before)["dense"]

@@ -16,12 +16,14 @@ from tfshop._keras import keras, tf
 from tfshop.compression import Candidate, Distill, teacher_scores
 from tfshop.compression.teacher_scores import soft_targets
 from tfshop.data import Splits
+from tfshop.data.binding import bind
 from tfshop.errors import PlanError
-from tfshop.export import Plan
+from tfshop.export import Export, Plan
 from tfshop.models import build_model
 from tfshop.models.rebuild import rebuild
 from tfshop.stepping import gentler, smaller
 from tfshop.training.fingerprint import digest_of_rows, digest_of_weights
+from tfshop.training.inputs import model_specs
 
 TINY = {"dimension": 4, "hidden": (16,)}
 LAST = {"last hidden": "last hidden"}
@@ -197,6 +199,31 @@ def test_a_student_of_other_inputs_and_another_make_learns(hints, trained_dcn, c
     assert same_weights(student, before) and not same_weights(student, after.model)
     assert {tensor.name for tensor in after.model.inputs} == {"id_0", "number_0"}
     assert after.history[-1].notes["fit"]["epochs"][-1]["validation_auc"] > 0.6
+
+
+@pytest.mark.parametrize("family", ["mlp", "dcn", "deepfm"])
+def test_a_student_of_ours_reads_fewer_features_by_name(family, trained_dcn, clicks):
+    step = Distill(TINY, family=family, epochs=2, learning_rate=1e-2, features=("id_0", "id_2", "number_1"), hints=LAST)
+    step.check(trained_dcn, clicks.schema)
+    after = step.apply(Candidate(trained_dcn, clicks.schema), clicks, seed=0)
+    assert {t.name: t.shape.as_list() for t in after.model.inputs} == {
+        "id_0": [None, 1],
+        "id_2": [None, 1],
+        "number_1": [None, 1],
+    }
+    rows = sum(clicks.schema.tables[name] for name in ("id_0", "id_2"))
+    assert after.model.get_layer("table").input_dim == rows and "logit" in {one.name for one in after.model.layers}
+    assert after.history[-1].notes["fit"]["epochs"][-1]["validation_auc"] > 0.6
+    rows = bind(first_rows(clicks.test.inputs, 200), clicks.schema, model_specs(after.model))
+    scores = ts.Scorer(Export("float32").to_bytes(after.model, clicks))(rows)
+    np.testing.assert_allclose(scores, keras_scores(after.model, rows), atol=1e-5)
+
+
+def test_features_need_a_student_by_hyperparameters(trained_mlp, clicks):
+    with pytest.raises(PlanError, match="Expected no shrink and no model beside them"):
+        Distill(shrink={"width": 0.5}, features=("id_0",))
+    with pytest.raises(PlanError, match=r"features name colour, which the schema has not. Expected some of id_0"):
+        Distill(TINY, features=("colour",)).check(trained_mlp, clicks.schema)
 
 
 def test_a_teacher_with_other_inputs_teaches_one_of_ours(clicks, fresh):

@@ -45,6 +45,7 @@ class Distill:
         hint_weight: Of the hints in the loss.
         warm_start: Whether the student begins with the first teacher's most important units, layers by name.
         cache: Folder where the teachers' scores are kept between runs.
+        features: Names of the features that a student by hyperparameters reads, with an input each; None for all.
 
     Raises:
         PlanError: At construction for a value out of range; in `check` for a teacher of no known family, a student
@@ -77,6 +78,7 @@ class Distill:
     hint_weight: float = 0.1
     warm_start: bool = False
     cache: str | None = None
+    features: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         self._settle_student()
@@ -106,7 +108,7 @@ class Distill:
             PlanError: For a teacher of no known family, hyperparameters its family does not take, a model that the
                 schema cannot feed, or one that cannot shrink.
         """
-        return student_of(model, schema, student=self.student, family=self.family, smaller=self.shrink, seed=seed)
+        return student_of(model, schema, self, seed=seed)
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Score the training rows once with the teachers, then train the student on them."""
@@ -153,6 +155,13 @@ class Distill:
                 f"student is {self.student!r}. Expected hyperparameters by name, a functional model, or the path of "
                 "one. Fix: Distill({'dimension': 8, 'hidden': (100, 100)})."
             )
+        if self.features is not None:
+            object.__setattr__(self, "features", tuple(self.features))
+            if self.shrink is not None or not isinstance(self.student, Mapping):
+                raise PlanError(
+                    "features choose what a student by hyperparameters reads. Expected no shrink and no model beside "
+                    "them. Fix: Distill({'dimension': 8}, family='mlp', features=(…))."
+                )
         if self.shrink is not None and (self.student != STUDENT or self.family):
             raise PlanError(
                 "Distill was given a student and shrink. Expected one of them. Fix: Distill(shrink={'width': 0.5})."

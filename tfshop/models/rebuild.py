@@ -127,6 +127,22 @@ def rebuild(
     return _Rebuild(replace, dtypes or {}, unfilled).whole(model)
 
 
+def called_on(model: Any, tensors: Mapping[str, Any]) -> list[Any]:
+    """What copies of a model's layers, with its weights, give for other tensors.
+
+    Args:
+        model: Functional model; left as it is.
+        tensors: Keras tensors in the place of its inputs, by their names.
+
+    Returns:
+        Tensors in the order of `model.outputs`.
+    """
+    made = _Rebuild(None, {}, ())
+    outputs = made._run(model, [tensors[t._keras_history.layer.name] for t in model.inputs], prefix="", training=None)
+    made.fill()
+    return outputs
+
+
 class _Rebuild:
     """One pass over a graph: new layers by the identity of the old ones, so that shared layers stay shared."""
 
@@ -149,10 +165,14 @@ class _Rebuild:
         made = keras.Model(
             _as_before(model, inputs), tf.nest.pack_sequence_as(model._nested_outputs, flat), name=model.name
         )
+        self.fill()
+        return made
+
+    def fill(self) -> None:
+        """Give the new layers the weights of the old ones."""
         for old, chain in self._made.values():
             if chain and old.name not in self._unfilled:
                 copy_weights(old, chain[0])
-        return made
 
     def _input(self, tensor: Any) -> Any:
         name = tensor._keras_history.layer.name
