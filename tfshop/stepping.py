@@ -6,19 +6,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tfshop.compression import QAT, Distill, Prune
+from tfshop.compression import QAT, Distill, LowRank, Prune
+from tfshop.compression.low_rank import ENERGY
 from tfshop.export import Export, Plan
 
 SPARSITY_STEP = 0.2
 LEAST_SPARSITY = 0.15
 WIDER = 2.0
 WIDEST = 4096
+LARGEST_BUDGET = 1 << 22
+LEAST_LOST = 1e-4  # of a layer's energy
 NARROWEST = 2  # a row of two numbers
 SHRINKING = ("float32", "float16", "int8")
 
 
 def gentler(plan: Plan) -> Plan | None:
-    """A plan that loses less: less sparsity, a wider student, QAT instead of PTQ, float16; None if there is none.
+    """A plan that loses less; None if there is none.
+
+    Less sparsity, higher ranks, a wider student, QAT instead of PTQ, float16.
 
     Example:
         >>> gentler(Plan((Prune(0.8),), Export("int8"))).passes[0].sparsity
@@ -28,7 +33,7 @@ def gentler(plan: Plan) -> Plan | None:
         milder = _milder(step)
         if milder is not None:
             return plan.with_passes(*plan.passes[:position], milder, *plan.passes[position + 1 :])
-        if isinstance(step, Prune):
+        if isinstance(step, Prune | LowRank):
             return plan.with_passes(*plan.passes[:position], *plan.passes[position + 1 :])
     if plan.exporter.mode == "int8" and not any(isinstance(step, QAT) for step in plan.passes):
         return plan.with_passes(*plan.passes, QAT())
@@ -77,7 +82,26 @@ def _doubled(shrink: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _higher_ranks(step: LowRank) -> LowRank | None:
+    """Twice the rank or budget, or half the energy lost; None where that would be all of it."""
+    for name in ("rank", "max_bytes", "max_multiplies"):
+        value = getattr(step, name)
+        if isinstance(value, Mapping):
+            return replace(step, rank={layer: rank * 2 for layer, rank in value.items()}) if _doubles(value) else None
+        if value is not None:
+            return replace(step, **{name: value * 2}) if _doubles({name: value}) else None
+    lost = (1.0 - (ENERGY if step.energy is None else step.energy)) / 2
+    return replace(step, energy=round(1.0 - lost, 6)) if lost >= LEAST_LOST else None
+
+
+def _doubles(given: Mapping[str, float]) -> bool:
+    """Whether twice each share is still less than all, and twice each number one that a tower may have."""
+    return all(value * 2 < 1 if isinstance(value, float) else value * 2 <= LARGEST_BUDGET for value in given.values())
+
+
 def _milder(step: Any) -> Any:
+    if isinstance(step, LowRank):
+        return _higher_ranks(step)
     if isinstance(step, Prune) and step.sparsity - SPARSITY_STEP >= LEAST_SPARSITY:
         return replace(step, sparsity=round(step.sparsity - SPARSITY_STEP, 3))
     if isinstance(step, Distill) and step.shrink is not None:
