@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfshop.compression import QAT, Distill, Prune
+from tfshop.compression import QAT, Distill, LowRank, Prune
 from tfshop.export import Export, Plan, chain
 from tfshop.stepping import gentler, smaller
 
@@ -27,6 +27,10 @@ def steps(plan: Plan | None, step) -> list[Plan]:
         (chain(Prune(0.8)), chain(Prune(0.6))),
         (chain(Prune(0.3), QAT()), chain(QAT())),
         (chain(Distill(STUDENT), Prune(0.5)), chain(Distill({"dimension": 8, "hidden": (100, 40)}), Prune(0.5))),
+        (chain(LowRank(0.9)), chain(LowRank(0.95))),
+        (chain(LowRank(rank={"dense_1": 4, "dense_2": 0.1})), chain(LowRank(rank={"dense_1": 8, "dense_2": 0.2}))),
+        (chain(LowRank(max_multiplies=0.3), Prune(0.5)), chain(LowRank(max_multiplies=0.6), Prune(0.5))),
+        (chain(LowRank(max_bytes=0.6), QAT()), chain(QAT())),
         (chain(Export("int8", 99)), chain(QAT(), Export("int8", 99))),
         (chain(QAT(), Export("int8", 99)), chain(Export("float16", 99))),
         (chain(QAT(), Export("int8_io")), chain(Export("float16"))),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tfshop import recipes
     from tfshop.artifact import Artifact
-    from tfshop.compression import PASSES, QAT, Cluster, Distill, Prune, Threshold
+    from tfshop.compression import PASSES, QAT, Cluster, Distill, LowRank, Prune, Threshold
     from tfshop.data import (
         GroupSplit,
         IdFeature,
@@ -40,7 +40,7 @@ __version__ = "0.1.0"
 # Where each public name lives. They are imported at first use, so that `import tfshop` does not import TensorFlow.
 _HOMES = {
     "tfshop.artifact": ("Artifact",),
-    "tfshop.compression": ("PASSES", "QAT", "Cluster", "Distill", "Prune", "Threshold"),
+    "tfshop.compression": ("PASSES", "QAT", "Cluster", "Distill", "LowRank", "Prune", "Threshold"),
     "tfshop.data": (
         "GroupSplit",
         "IdFeature",
@@ -74,6 +74,7 @@ __all__ = [
     "GroupSplit",
     "IdFeature",
     "InBatchSoftmax",
+    "LowRank",
     "NumericFeature",
     "Prune",
     "RandomSplit",

@@ -10,7 +10,7 @@ from helpers import first_rows, keras_scores
 from sklearn.metrics import roc_auc_score
 
 from tfshop.compression import Candidate, Distill
-from tfshop.compression.distill import soft_targets
+from tfshop.compression.teacher_scores import soft_targets
 from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.training import predict
@@ -27,7 +27,7 @@ def distilled(trained_dcn: Any, clicks: Splits) -> Candidate:
 
 def test_soft_targets_hold_the_label_and_the_teachers_logit(trained_mlp: Any, clicks: Splits) -> None:
     part = clicks.train.take(200)
-    targets = soft_targets(trained_mlp, part)
+    targets = soft_targets([trained_mlp], part)
     assert targets.labels.shape == (200, 2) and targets.labels.dtype == np.float32
     np.testing.assert_array_equal(targets.labels[:, 0], part.labels)
     scores = keras_scores(trained_mlp, part.inputs)

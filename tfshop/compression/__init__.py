@@ -9,11 +9,16 @@ from typing import Any
 from tfshop.compression.candidate import Candidate, Pass, StepRecord, step_to_dict
 from tfshop.compression.cluster import Cluster
 from tfshop.compression.distill import Distill
+from tfshop.compression.low_rank import LowRank
 from tfshop.compression.prune import Prune
 from tfshop.compression.qat import QAT
+from tfshop.compression.shrink import shrink
 from tfshop.compression.thresholds import Threshold
+from tfshop.compression.warm_start import warm_start
 
-PASSES: Mapping[str, Any] = MappingProxyType({"Prune": Prune, "Cluster": Cluster, "QAT": QAT, "Distill": Distill})
+PASSES: Mapping[str, Any] = MappingProxyType(
+    {"Prune": Prune, "Cluster": Cluster, "LowRank": LowRank, "QAT": QAT, "Distill": Distill}
+)
 
 __all__ = [
     "PASSES",
@@ -21,9 +26,12 @@ __all__ = [
     "Candidate",
     "Cluster",
     "Distill",
+    "LowRank",
     "Pass",
     "Prune",
     "StepRecord",
     "Threshold",
+    "shrink",
     "step_to_dict",
+    "warm_start",
 ]

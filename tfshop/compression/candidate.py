@@ -102,23 +102,48 @@ def step_to_dict(step: Any, *, functions_by_name: bool = False) -> dict[str, Any
 
     Args:
         step: The pass or exporter.
-        functions_by_name: Whether a function is told of by its name, for records that nobody reads back.
+        functions_by_name: Whether functions and models in memory are told of by their names, for records that nobody
+            reads back.
 
     Raises:
-        PlanError: For a function, unless its name will do.
+        PlanError: For a function or a model in memory, unless its name will do.
     """
     settings = {item.name: _plain(getattr(step, item.name)) for item in fields(step)}
     for name, value in settings.items():
-        if callable(value) and not functions_by_name:
+        if not functions_by_name and (found := _in_memory(value)):
+            what, fix = ("a function", f"a {name} that has a name of its own")
+            if hasattr(found[0], "get_weights"):
+                what, fix = ("a model in memory", "save it, and give its path")
             raise PlanError(
-                f"{step.name}({name}={_called(value)}) is a function, which JSON cannot hold. Expected plain data. "
-                f"Fix: a {name} that has a name of its own, or keep the plan in Python."
+                f"{step.name}({name}={called(found[0])}) is {what}, which JSON cannot hold. Expected plain data. Fix: "
+                f"{fix}, or keep the plan in Python."
             )
-    return {name: _called(value) if callable(value) else value for name, value in settings.items()}
+    return {name: _told(value) for name, value in settings.items()}
 
 
-def _called(function: Any) -> str:
-    return str(getattr(function, "__qualname__", type(function).__name__))
+def called(value: Any) -> str:
+    """What to call a value that is no plain data: a model or a function by its name."""
+    if hasattr(value, "get_weights"):
+        return f"<model {value.name!r}>"
+    return str(getattr(value, "__qualname__", type(value).__name__))
+
+
+def _in_memory(value: Any) -> list[Any]:
+    """Models and functions among plain data."""
+    if isinstance(value, list):
+        return [found for item in value for found in _in_memory(item)]
+    if isinstance(value, Mapping):
+        return [found for item in value.values() for found in _in_memory(item)]
+    return [value] if callable(value) else []
+
+
+def _told(value: Any) -> Any:
+    """Plain data with models and functions by their names."""
+    if isinstance(value, list):
+        return [_told(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _told(item) for key, item in value.items()}
+    return called(value) if callable(value) else value
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from tfshop.compression import PASSES, Distill, Pass, step_to_dict
-from tfshop.compression.candidate import PROPERTIES
+from tfshop.compression.candidate import PROPERTIES, called
 from tfshop.data.schema import Schema
 from tfshop.errors import PlanError
 from tfshop.export.exporter import Export
@@ -58,7 +58,7 @@ class Plan:
             functions_by_name: Whether functions among the settings are told of by their names, for records.
 
         Raises:
-            PlanError: For a setting that is a function, unless its name will do.
+            PlanError: For a setting that is a function or a model in memory, unless its name will do.
         """
         passes = [
             {"name": step.name, **step_to_dict(step, functions_by_name=functions_by_name)} for step in self.passes
@@ -143,11 +143,17 @@ def _short(step: Any) -> str:
     changed = {item.name: getattr(step, item.name) for item in fields(step)}
     first = next(iter(changed))
     shown = [
-        repr(value) if name == first else f"{name}={value!r}"
+        _shown(value) if name == first else f"{name}={_shown(value)}"
         for name, value in changed.items()
         if value != getattr(default, name) or (name == first and isinstance(step, Export))
     ]
     return f"{type(step).__name__}({', '.join(shown)})"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_shown, value))}{',' if len(value) == 1 else ''})"
+    return called(value) if callable(value) else repr(value)
 
 
 def _step(known: Mapping[str, Any], entry: Mapping[str, Any]) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tfshop._keras import keras, tf
@@ -11,13 +12,14 @@ from tfshop.errors import ModelError
 Replace = Callable[[Any], Any]
 
 HOUSES = ("tf_keras.", "tfshop.", "tensorflow.")
+NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 PATH = "/"  # between the name of a submodel and that of its layer
 _FUNCTIONAL = keras.Sequential.__mro__[1]  # the class of keras.Model(inputs, outputs), which has no public name
 _PARTS = (keras.constraints.Constraint, keras.initializers.Initializer, keras.regularizers.Regularizer)
 
 
-def fresh(layer: Any, name: str | None = None) -> Any:
-    """A new layer with the same configuration and no weights.
+def fresh(layer: Any, name: str | None = None, changes: Mapping[str, Any] = NO_CHANGES) -> Any:
+    """A new layer with the same configuration, some changes apart, and no weights.
 
     Functions come along as they are: bytecode, which is what a configuration holds of a `Lambda`, loses the names it
     was written with.
@@ -25,6 +27,7 @@ def fresh(layer: Any, name: str | None = None) -> Any:
     Args:
         layer: Any layer of a functional model, also `Lambda`, `tf.` operators and layers that Keras does not know.
         name: Of the new layer; by default that of the old one.
+        changes: Entries of the configuration that are to be others, such as `units`.
 
     Raises:
         ModelError: For a layer that cannot be made again from its `get_config()`.
@@ -36,7 +39,7 @@ def fresh(layer: Any, name: str | None = None) -> Any:
     if kind is keras.layers.Lambda:
         return _fresh_lambda(layer, name)
     try:
-        config = {**layer.get_config(), "name": name}
+        config = {**layer.get_config(), **changes, "name": name}
         with keras.saving.custom_object_scope(foreign_parts(layer)):
             return kind.from_config(config)
     except (NotImplementedError, TypeError, ValueError, KeyError, AttributeError, NameError) as error:
@@ -92,7 +95,13 @@ def has_submodels(model: Any) -> bool:
     return any(is_submodel(layer) for layer in model.layers)
 
 
-def rebuild(model: Any, replace: Replace | None = None, *, dtypes: Mapping[str, str] | None = None) -> Any:
+def rebuild(
+    model: Any,
+    replace: Replace | None = None,
+    *,
+    dtypes: Mapping[str, str] | None = None,
+    unfilled: Collection[str] = (),
+) -> Any:
     """A model of the same graph with the weights of the original, the layers of submodels in their place.
 
     A layer or submodel that is called several times is copied once. A layer of a submodel gets its path as its name,
@@ -101,8 +110,10 @@ def rebuild(model: Any, replace: Replace | None = None, *, dtypes: Mapping[str, 
     Args:
         model: Functional model; left as it is.
         replace: For models without submodels: takes a layer and gives the one to put in its place, under the same name,
-            or a tuple of layers to call one after the other, of which the first gets the weights. By default a copy.
+            or a tuple of layers to call one after the other, of which the first gets the weights; of an empty one what
+            the layer read goes on as it is. By default a copy.
         dtypes: Input name to the dtype it is to have.
+        unfilled: Names of layers whose weights stay behind: what takes their place has other shapes.
 
     Raises:
         ModelError: For a layer that cannot be copied.
@@ -113,15 +124,32 @@ def rebuild(model: Any, replace: Replace | None = None, *, dtypes: Mapping[str, 
         >>> [layer.name for layer in rebuild(keras.Model(x, tower(x))).layers[1:]]
         ['tower/first', 'tower']
     """
-    return _Rebuild(replace, dtypes or {}).whole(model)
+    return _Rebuild(replace, dtypes or {}, unfilled).whole(model)
+
+
+def called_on(model: Any, tensors: Mapping[str, Any]) -> list[Any]:
+    """What copies of a model's layers, with its weights, give for other tensors.
+
+    Args:
+        model: Functional model; left as it is.
+        tensors: Keras tensors in the place of its inputs, by their names.
+
+    Returns:
+        Tensors in the order of `model.outputs`.
+    """
+    made = _Rebuild(None, {}, ())
+    outputs = made._run(model, [tensors[t._keras_history.layer.name] for t in model.inputs], prefix="", training=None)
+    made.fill()
+    return outputs
 
 
 class _Rebuild:
     """One pass over a graph: new layers by the identity of the old ones, so that shared layers stay shared."""
 
-    def __init__(self, replace: Replace | None, dtypes: Mapping[str, str]) -> None:
+    def __init__(self, replace: Replace | None, dtypes: Mapping[str, str], unfilled: Collection[str]) -> None:
         self._replace = replace
         self._dtypes = dtypes
+        self._unfilled = unfilled
         self._made: dict[int, tuple[Any, tuple[Any, ...]]] = {}
 
     def whole(self, model: Any) -> Any:
@@ -137,9 +165,14 @@ class _Rebuild:
         made = keras.Model(
             _as_before(model, inputs), tf.nest.pack_sequence_as(model._nested_outputs, flat), name=model.name
         )
-        for old, chain in self._made.values():
-            copy_weights(old, chain[0])
+        self.fill()
         return made
+
+    def fill(self) -> None:
+        """Give the new layers the weights of the old ones."""
+        for old, chain in self._made.values():
+            if chain and old.name not in self._unfilled:
+                copy_weights(old, chain[0])
 
     def _input(self, tensor: Any) -> Any:
         name = tensor._keras_history.layer.name
@@ -165,9 +198,9 @@ class _Rebuild:
             given = layer._flatten_to_reference_inputs(args[0] if args else kwargs["inputs"])
             inputs = [_conformed(tensor, wanted) for tensor, wanted in zip(given, layer.inputs, strict=True)]
             return self._run(layer, inputs, prefix=f"{prefix}{layer.name}{PATH}", training=kwargs.get("training"))
-        first, *behind = self._layers(layer, prefix)
-        outputs = first(*args, **kwargs)
-        for other in behind:
+        chain = self._layers(layer, prefix)
+        outputs = chain[0](*args, **kwargs) if chain else args[0]
+        for other in chain[1:]:
             outputs = other(outputs)
         flat: list[Any] = tf.nest.flatten(outputs)
         return flat

@@ -1,0 +1,167 @@
+"""Smaller networks of the same make."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from foreign.conftest import click_schema, click_table
+from foreign.styles import STYLES
+from helpers import same_weights
+from networks import needs
+from sklearn.metrics import roc_auc_score
+
+from tfshop._keras import keras
+from tfshop.compression import shrink, warm_start
+from tfshop.compression.warm_start import unit_scores
+from tfshop.data import RandomSplit, prepare
+from tfshop.errors import PlanError
+from tfshop.export import Export
+from tfshop.models import MODELS, build_model
+from tfshop.runtime.inventory import bytes_by_part
+from tfshop.training import predict, train
+
+
+@pytest.fixture(scope="module")
+def log():
+    """Three id columns and a price."""
+    return prepare(click_table(2000), click_schema(), split=RandomSplit(seed=0), batch_size=128)
+
+
+def widths(model) -> dict[str, int]:
+    return {layer.name: layer.units for layer in model.layers if type(layer) is keras.layers.Dense}
+
+
+def build(style, log):
+    keras.utils.set_random_seed(0)
+    return STYLES[style](log.schema)
+
+
+@pytest.mark.parametrize("style", [name for name in STYLES if name != "attention"])
+def test_networks_of_others_become_narrower_and_still_train_and_convert(style, log):
+    model = build(style, log)
+    before = model.get_weights()
+    small = shrink(model, width=0.5)
+    assert same_weights(model, before)
+    hidden = {name: units for name, units in widths(small).items() if units > 1}
+    assert hidden and small.count_params() < model.count_params()
+    assert {t.name: t.shape.as_list() for t in small.inputs} == {t.name: t.shape.as_list() for t in model.inputs}
+    assert [t.shape.as_list() for t in small.outputs] == [t.shape.as_list() for t in model.outputs]
+
+
+@pytest.mark.parametrize("style", ["plain", "interactions", "normalized", "shared_tower", "with_tf_ops"])
+def test_tables_become_narrower_and_the_file_smaller(style, log):
+    model = build(style, log)
+    small = shrink(model, width=0.5, dimension=2)
+    tables = [layer.output_dim for layer in small.layers if type(layer) is keras.layers.Embedding]
+    assert tables and max(tables) == 2
+    before, after = (bytes_by_part(Export("float32").to_bytes(one, log)) for one in (model, small))
+    assert after["tables"] < 0.6 * before["tables"] and after["dense"] < 0.6 * before["dense"]
+
+
+def test_the_last_layers_of_a_tower_are_dropped_with_what_belongs_to_them(log):
+    small = shrink(build("normalized", log), depth=1)
+    assert {"second", "third", "prelu"} & {layer.name for layer in small.layers} == set()
+    assert widths(small) == {"first": 16, "click": 1} and small.get_layer("norm") is not None
+    *hidden, last = widths(shrink(build("nested", log), depth=2))
+    assert hidden == ["middle/inner/first", "middle/inner/second"] and last.startswith("head/")
+
+
+def test_what_meets_in_a_product_stays_equally_wide(log):
+    small = shrink(build("factorization", log), width=0.5, dimension=4)
+    assert widths(small) == {"users": 4, "items": 4}
+    x = keras.Input((12,))
+    crossed = keras.layers.Add()([x, keras.layers.Multiply()([x, keras.layers.Dense(12, name="cross")(x)])])
+    tower = keras.layers.Dense(8, name="hidden")(crossed)
+    model = keras.Model(x, keras.layers.Dense(1)(tower))
+    assert widths(shrink(model, width=0.5)) == {"cross": 12, "hidden": 4, model.layers[-1].name: 1}
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "logistic_regression"])
+def test_ours_shrink_by_hyperparameters(name, kinds):
+    data = kinds[needs(name).kinds[-1]]
+    model = build_model(name, data.schema, **needs(name).settings)
+    small = shrink(model, dimension=0.5, schema=data.schema)
+    assert small.name == name and small.output_names == model.output_names
+    assert small.count_params() < 0.99 * model.count_params()
+
+
+def test_ours_shrink_in_every_direction(clicks):
+    model = build_model("dcn", clicks.schema, dimension=8, hidden=(64, 32, 16), num_crosses=2)
+    for schema in (clicks.schema, None):
+        small = shrink(model, width=0.5, depth=2, dimension=4, schema=schema)
+        assert {name: units for name, units in widths(small).items() if not name.startswith("cross")} == {
+            "dense_0": 32,
+            "dense_0_numeric": 32,
+            "dense_1": 16,
+            "logit": 1,
+        }
+        assert small.get_layer("table").output_dim == 4
+        assert small.get_layer("cross_1_kernel").units == small.get_layer("features").output.shape[-1]
+
+
+def test_the_same_seed_gives_the_same_student(log):
+    model = build("plain", log)
+    assert same_weights(shrink(model, width=0.5, seed=3), shrink(model, width=0.5, seed=3))
+    assert not same_weights(shrink(model, width=0.5, seed=3), shrink(model, width=0.5, seed=4))
+
+
+@pytest.mark.parametrize(
+    ("style", "wanted", "message"),
+    [
+        ("plain", {}, "nothing to shrink"),
+        ("plain", {"width": 1.5}, r"width is 1.5. Expected a share as a float in \(0, 1\], or a whole number"),
+        ("plain", {"depth": True}, "depth is True"),
+        ("plain", {"width": 64}, "is no larger than"),
+        ("attention", {"dimension": 2}, "cannot shrink to .*Fix: .*build the student yourself"),
+    ],
+)
+def test_what_cannot_shrink_is_refused(style, wanted, message, log):
+    with pytest.raises(PlanError, match=message):
+        shrink(build(style, log), **wanted)
+
+
+def test_a_network_without_hidden_layers_is_refused(linear):
+    with pytest.raises(PlanError, match="'linear' cannot shrink in width: it has not a hidden Dense layer"):
+        shrink(linear, width=0.5)
+
+
+@pytest.mark.parametrize("style", ["plain", "interactions", "normalized", "wide_and_deep", "shared_tower"])
+def test_a_warm_student_begins_far_better_than_a_fresh_one(style, log):
+    model = build(style, log)
+    train(model, log, epochs=3, learning_rate=1e-2)
+    student = shrink(model, width=0.5, dimension=3)
+
+    def auc(one) -> float:
+        return float(roc_auc_score(log.validation.labels, predict(one, log.validation)))
+
+    fresh = auc(student)
+    filled = warm_start(student, model, log.train)
+    assert set(filled) == {layer.name for layer in student.layers if layer.weights}
+    assert auc(student) > fresh + 0.5 * (auc(model) - fresh) > fresh + 0.05
+
+
+def test_units_that_say_nothing_score_nothing_and_are_not_kept(log):
+    model = build("plain", log)
+    kernel, bias = model.get_layer("first").get_weights()
+    bias[:8] = -1e3  # their ReLU never opens
+    model.get_layer("first").set_weights([kernel, bias])
+    assert (unit_scores(model, log.train)["first"][:8] == 0).all()
+    student = shrink(model, width=0.5)
+    warm_start(student, model, log.train)
+    np.testing.assert_array_equal(student.get_layer("first").get_weights()[0], kernel[:, 8:])
+
+
+def test_layers_that_read_other_things_keep_their_fresh_weights(log):
+    model = build("plain", log)
+    student = shrink(model, depth=1)
+    before = student.get_layer("click").get_weights()
+    assert "click" not in warm_start(student, model, log.train)
+    assert same_weights(before, student.get_layer("click").get_weights())
+
+
+def test_a_student_of_another_family_takes_what_it_shares(trained_dcn, clicks):
+    student = build_model("mlp", clicks.schema, dimension=4, hidden=(16, 8))
+    filled = warm_start(student, trained_dcn, clicks.train)
+    assert {"table", "dense_0", "dense_1"} <= set(filled) and "logit" not in filled
+    columns = trained_dcn.get_layer("table").get_weights()[0].T.tolist()
+    assert all(column in columns for column in student.get_layer("table").get_weights()[0].T.tolist())

@@ -1,0 +1,90 @@
+"""One kernel as the product of two, so that what the layer gives changes least."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+DAMPING = 1e-6  # of the largest eigenvalue: inputs that the sample hardly saw count a little, and not nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """What a kernel gives, along its principal directions.
+
+    Attributes:
+        kernel: float64 (inputs, outputs).
+        singular_values: Root of the mean square along each direction, descending, (min(inputs, outputs),).
+        directions: Orthonormal columns in the space of the outputs, (outputs, min(inputs, outputs)).
+    """
+
+    kernel: Matrix
+    singular_values: NDArray[np.float64]
+    directions: Matrix
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """Share of the energy that is lost by rank, from rank 0 (all of it, 1) to the full rank (none, 0)."""
+        squares = self.singular_values**2
+        behind = np.concatenate([np.cumsum(squares[::-1])[::-1], [0.0]])
+        return behind / behind[0] if behind[0] > 0 else np.zeros(len(behind))
+
+    def factors(self, rank: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The two kernels, float32 (inputs, rank) and (rank, outputs), whose product is nearest to the kernel.
+
+        The outputs are projected on their first directions, which needs no inverse of the moments. Each direction's
+        size is spread over both kernels evenly: int8 then finds one scale for what passes between them.
+        """
+        kept = self.directions[:, :rank]
+        first = self.kernel @ kept
+        norms = np.linalg.norm(first, axis=0)
+        size = np.sqrt(np.where(norms > 0, norms, 1.0))
+        return (first / size).astype(np.float32), (kept * size).T.astype(np.float32)
+
+
+def spectrum(kernel: NDArray[np.floating], second: Matrix | None = None) -> Spectrum:
+    r"""Directions in which a kernel `W` gives most.
+
+    With `C`, the second moments of what it reads, they minimise :math:`E |x^T W - x^T W'|^2 = |C^{1/2}(W - W')|^2`;
+    without, plain singular vectors minimise :math:`|W - W'|^2`, as if inputs were white.
+
+    Args:
+        kernel: (inputs, outputs).
+        second: Mean of the outer products of the inputs, (inputs, inputs); None for the plain decomposition.
+
+    Example:
+        >>> found = spectrum(np.diag([3.0, 1.0]), np.diag([1.0, 100.0]))
+        >>> found.singular_values.round(2).tolist()
+        [10.0, 3.0]
+
+    References:
+        Eckart & Young, The approximation of one matrix by another of lower rank, 1936. Wang et al., SVD-LLM:
+        Truncation-aware Singular Value Decomposition for Large Language Model Compression, ICLR 2025.
+    """
+    wide = np.asarray(kernel, np.float64)
+    seen = wide if second is None else _root(second) @ wide
+    _, values, directions = np.linalg.svd(seen, full_matrices=False)
+    return Spectrum(wide, values, directions.T)
+
+
+def output_error(kernel: NDArray[np.floating], other: NDArray[np.floating], second: Matrix) -> float:
+    """Mean square of the difference of the outputs of two kernels, over that of the outputs of the first."""
+    change = np.asarray(kernel, np.float64) - other
+    return _energy(change, second) / max(
+        _energy(np.asarray(kernel, np.float64), second), float(np.finfo(np.float64).tiny)
+    )
+
+
+def _energy(kernel: Matrix, second: Matrix) -> float:
+    return float(np.einsum("io,ij,jo->", kernel, second, kernel, optimize=True))
+
+
+def _root(second: Matrix) -> Matrix:
+    """A matrix R with R^T R = C, damped: float sums leave eigenvalues a little below zero."""
+    values, vectors = np.linalg.eigh((second + second.T) / 2)
+    floor = DAMPING * max(float(values[-1]), np.finfo(np.float64).tiny)
+    root: Matrix = np.sqrt(np.maximum(values, floor))[:, None] * vectors.T
+    return root

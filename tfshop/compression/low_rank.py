@@ -1,0 +1,227 @@
+"""Low rank: wide kernels become the product of two narrow ones, which multiply less."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tfshop import _console
+from tfshop.compression.candidate import Candidate, curve_of
+from tfshop.compression.factoring import Spectrum, output_error, spectrum
+from tfshop.compression.left_alone import left_alone
+from tfshop.compression.moments import Moments, input_moments
+from tfshop.compression.ranks import (
+    Cost,
+    Factorable,
+    least_cost,
+    left_whole,
+    rank_of,
+    ranks_by_energy,
+    ranks_within,
+    whole_cost,
+)
+from tfshop.compression.rebuild import with_factors
+from tfshop.compression.roles import layers_with, output_tensors, require_known_roles, require_roles
+from tfshop.data.schema import Schema
+from tfshop.data.split import Splits
+from tfshop.errors import PlanError
+from tfshop.models.rebuild import inlined
+from tfshop.training import FitSettings, fit
+from tfshop.training.adoption import require_copyable
+
+FACTORABLE = ("dense", "cross")
+ENERGY = 0.99
+COSTS: Mapping[str, Cost] = {"max_bytes": Factorable.bytes, "max_multiplies": Factorable.multiplies}
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """Put two layers in the place of a Dense one: the first linear and without bias, the second as the old one was.
+
+    The first is called `<name>_in`, the second keeps its name. Ranks are chosen in one of four ways; without any, by
+    99% of the energy. A layer whose two kernels would have as many weights as the one is left alone.
+
+    Args:
+        energy: Share of the mean square of each layer's outputs to keep, in (0, 1].
+        rank: For every layer: a whole number, or a share of the full rank as a float in (0, 1]; or a mapping of layer
+            name to either, which leaves the layers alone that it does not name.
+        max_bytes: Of all kernels together in float32: a whole number, or as a float the share of what they take now.
+            Each direction goes to the kernel that loses most without it, for its bytes.
+        max_multiplies: Likewise in multiplications a row.
+        whiten: Whether the error of the outputs on training rows is kept small; else that of the kernel's numbers.
+        roles: Which layers, by role: "dense", "cross".
+        epochs: Fine-tuning epochs; 0 for none.
+        learning_rate: Of the fine-tuning.
+
+    Raises:
+        PlanError: At construction for a value out of range or two ways at once; in `check` for no layer of the roles,
+            an unknown layer, a budget below rank 1, or where factoring pays nowhere.
+
+    Example:
+        >>> LowRank(max_multiplies=0.25).whiten
+        True
+
+    References:
+        Denton et al., Exploiting linear structure within convolutional networks for efficient evaluation, NeurIPS
+        2014. Wang et al., SVD-LLM, ICLR 2025.
+    """
+
+    name: ClassVar[str] = "LowRank"
+    makes: ClassVar[tuple[str, ...]] = ("factors",)
+    preserves: ClassVar[tuple[str, ...]] = ()
+
+    energy: float | None = None
+    rank: int | float | Mapping[str, int | float] | None = None
+    max_bytes: int | float | None = None
+    max_multiplies: int | float | None = None
+    whiten: bool = True
+    roles: tuple[str, ...] = FACTORABLE
+    epochs: int = 1
+    learning_rate: float = 5e-4
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "roles", tuple(self.roles))
+        require_known_roles(self.roles, wanted_by="LowRank", allowed=FACTORABLE)
+        ways = {name: value for name in ("energy", "rank", *COSTS) if (value := getattr(self, name)) is not None}
+        if len(ways) > 1:
+            raise PlanError(
+                f"LowRank was given {' and '.join(ways)}. Expected one way to choose ranks. "
+                f"Fix: LowRank({next(iter(ways))}=…) alone."
+            )
+        for name, value in ways.items():
+            for number in value.values() if isinstance(value, Mapping) else (value,):
+                _require_amount(name, number, whole=name != "energy", shares_to_one=name not in COSTS)
+        if self.epochs != 0:
+            FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
+
+    def check(self, model: Any, schema: Schema) -> None:
+        """Refuse roles, names and budgets that leave nothing to factor."""
+        require_copyable(model, schema)
+        model = inlined(model)
+        require_roles(model, self.roles, wanted_by="LowRank", allowed=FACTORABLE)
+        kernels = _kernels(model, layers_with(model, self.roles), {})
+        self._require_names(kernels)
+        if not any(kernel.pays(self._least_rank(kernel)) for kernel in kernels):
+            sizes = ", ".join(f"{k.name} {k.inputs}x{k.outputs}" for k in kernels[:4])
+            raise PlanError(
+                f"LowRank finds no kernel in {model.name!r} that pays: {sizes}. Expected rank * (inputs + outputs) "
+                "below inputs * outputs somewhere. Fix: a smaller rank, or leave LowRank out."
+            )
+        for name, cost in COSTS.items():
+            budget = self._budget(name, kernels)
+            if budget is not None and budget < (least := least_cost(kernels, cost)):
+                raise PlanError(
+                    f"{name} is {getattr(self, name)}, which is {budget:,.0f}. Expected at least {least:,}, rank 1 "
+                    f"throughout, of {whole_cost(kernels, cost):,} now. Fix: {name}={least}."
+                )
+
+    def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
+        """Gather moments, choose ranks, put the factors in place, fine-tune."""
+        model = inlined(candidate.model)
+        names = layers_with(model, self.roles)
+        moments = input_moments(model, names, data.train, seed=seed)
+        spectra = _spectra(model, names, moments if self.whiten else {})
+        kernels = _kernels(model, names, spectra)
+        ranks = self._ranks(kernels)
+        reasons = {k.name: reason for k in kernels if (reason := left_whole(k, ranks))}
+        kept = {k.name: rank for k in kernels if k.name not in reasons and (rank := ranks[k.name])}
+        factored = with_factors(model, {name: spectra[name].factors(rank) for name, rank in kept.items()})
+        notes = {
+            "layers": [_told(k, kept[k.name], spectra[k.name], moments[k.name]) for k in kernels if k.name in kept],
+            "kernel_weights": sum(k.weights(kept.get(k.name)) for k in kernels),
+            "kernel_weights_before": sum(k.weights(None) for k in kernels),
+            "multiplies": sum(k.multiplies(kept.get(k.name)) for k in kernels),
+            "multiplies_before": sum(k.multiplies(None) for k in kernels),
+            "left_alone": left_alone(
+                model, tuple(kept), by=self.name, reason=lambda layer, role: self._reason(layer, role, reasons)
+            ),
+        }
+        if not kept or not self.epochs:
+            return candidate.advance(self, factored, notes=notes)
+        settings = FitSettings(
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            seed=seed,
+            patience=None,
+            description="fine-tuning the factors",
+        )
+        history = fit(factored, data, settings)
+        return candidate.advance(self, factored, notes={**notes, "fit": history.to_dict()}, curve=curve_of(history))
+
+    def _ranks(self, kernels: Sequence[Factorable]) -> Mapping[str, int | None]:
+        for name, cost in COSTS.items():
+            budget = self._budget(name, kernels)
+            if budget is not None:
+                return ranks_within(kernels, budget, cost)
+        if self.rank is None:
+            return ranks_by_energy(kernels, self.energy or ENERGY)
+        given = self.rank if isinstance(self.rank, Mapping) else {kernel.name: self.rank for kernel in kernels}
+        return {kernel.name: rank_of(kernel, given[kernel.name]) for kernel in kernels if kernel.name in given}
+
+    def _budget(self, name: str, kernels: Sequence[Factorable]) -> float | None:
+        given: float | None = getattr(self, name)
+        return given * whole_cost(kernels, COSTS[name]) if isinstance(given, float) else given
+
+    def _least_rank(self, kernel: Factorable) -> int:
+        """The rank a kernel will have at least, which is known before any row is seen."""
+        if isinstance(self.rank, Mapping):
+            return rank_of(kernel, self.rank[kernel.name]) if kernel.name in self.rank else kernel.full_rank
+        return 1 if self.rank is None else rank_of(kernel, self.rank)
+
+    def _require_names(self, kernels: Sequence[Factorable]) -> None:
+        known = [kernel.name for kernel in kernels]
+        unknown = sorted(set(self.rank) - set(known)) if isinstance(self.rank, Mapping) else []
+        if unknown:
+            raise PlanError(
+                f"rank names {', '.join(unknown)}, which LowRank cannot factor. Expected layers with role "
+                f"{', '.join(self.roles)}: {', '.join(known)}. Fix: LowRank(rank={{{known[0]!r}: 8}})."
+            )
+
+    def _reason(self, layer: Any, role: str, reasons: Mapping[str, str]) -> str:
+        if layer.name in reasons:
+            return reasons[layer.name]
+        if role in FACTORABLE:
+            return f"its role is {role!r}; LowRank was asked for {', '.join(self.roles)}"
+        if role == "head":
+            return "it gives the score: a kernel with a single column has rank 1 already"
+        return f"LowRank knows the kernels of Dense, not what {type(layer).__name__} does with its weights"
+
+
+def _spectra(model: Any, names: Sequence[str], moments: Mapping[str, Moments]) -> dict[str, Spectrum]:
+    found = {}
+    with _console.progress("decomposing kernels", len(names)) as advance:
+        for name in names:
+            seen = moments[name].second if name in moments else None
+            found[name] = spectrum(model.get_layer(name).kernel.numpy(), seen)
+            advance()
+    return found
+
+
+def _kernels(model: Any, names: Sequence[str], spectra: Mapping[str, Spectrum]) -> list[Factorable]:
+    found = []
+    for name in names:
+        layer = model.get_layer(name)
+        positions = sum(int(np.prod([n or 1 for n in t.shape[1:-1]])) for t in output_tensors(layer, model))
+        losses = spectra[name].losses if name in spectra else np.zeros(0)
+        inputs, outputs = (int(size) for size in layer.kernel.shape)
+        found.append(Factorable(name, inputs, outputs, positions, losses))
+    return found
+
+
+def _told(kernel: Factorable, rank: int, found: Spectrum, moments: Moments) -> dict[str, Any]:
+    """What becomes of one kernel, as plain data; the error is that of its outputs on training rows."""
+    first, second = found.factors(rank)
+    error = output_error(found.kernel, first.astype(np.float64) @ second, moments.second)
+    return {"layer": kernel.name, "rank": rank, "full_rank": kernel.full_rank, "output_error": error}
+
+
+def _require_amount(name: str, value: object, *, whole: bool, shares_to_one: bool) -> None:
+    """Raise unless the value is a share as a float, or (where allowed) a whole number of at least 1."""
+    share = isinstance(value, float) and (0 < value <= 1 if shares_to_one else 0 < value < 1)
+    if share or (whole and isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return
+    shares = "a share as a float in (0, 1]" if shares_to_one else "a share as a float in (0, 1)"
+    raise PlanError(f"{name} is {value!r}. Expected {'a whole number, or ' if whole else ''}{shares}. Fix: {name}=0.5.")
