@@ -6,7 +6,7 @@ from typing import Any
 
 from tfshop._keras import keras
 from tfshop.compression.moments import input_moments
-from tfshop.compression.units.following import Kept
+from tfshop.compression.units.following import Kept, entries_of
 from tfshop.compression.units.trace import Trace
 from tfshop.data.split import Split
 
@@ -34,8 +34,7 @@ def compensate(trace: Trace, kept: Kept, smaller: Any, split: Split, *, seed: in
     names = [layer.name for layer in smaller.layers if _reads_less(trace, kept, layer)]
     moments = input_moments(trace.model, names, split, rows=COMPENSATION_ROWS, seed=seed)
     for name in names:
-        read, units = trace.weights_of(name)[0]
-        assert isinstance(read, tuple) and isinstance(units, tuple)
+        read, units = entries_of(trace.weights_of(name)[0])
         gone = [position for position, entry in enumerate(read) if kept.goes(entry)]
         kernel = trace.model.get_layer(name).get_weights()[0]
         change = moments[name].mean[gone] @ kernel[gone][:, kept.indices(units)]
@@ -47,5 +46,5 @@ def compensate(trace: Trace, kept: Kept, smaller: Any, split: Split, *, seed: in
 def _reads_less(trace: Trace, kept: Kept, layer: Any) -> bool:
     if type(layer) is not keras.layers.Dense or not layer.use_bias or layer.name not in trace.layers:
         return False
-    read = trace.weights_of(layer.name)[0][0]
-    return isinstance(read, tuple) and kept.count(read) < len(read)
+    read, _ = entries_of(trace.weights_of(layer.name)[0])
+    return kept.count(read) < len(read)

@@ -78,6 +78,13 @@ class Segments:
 
 Rows = Callable[[Kept], list[int]]  # of a table: which stay
 WeightAxes = tuple["Axis | Rows | None", ...]  # of each axis of a weight; None for one that stays whole
+
+
+def entries_of(axes: WeightAxes) -> list[Axis]:
+    """The axes of a weight that have entries."""
+    return [axis for axis in axes if isinstance(axis, tuple)]
+
+
 Settings = Callable[[Kept], Mapping[str, Any]]  # changes of a layer's configuration
 
 
@@ -206,6 +213,6 @@ def is_elementwise(function: Any) -> bool:
     some = [0, 2, 3]
     try:
         whole, part = (np.asarray(function(tf.constant(given))) for given in (values, values[:, some]))
-    except Exception:  # noqa: BLE001  (whatever somebody else's function raises, it is not followed)
+    except Exception:  # whatever somebody else's function raises, it is not followed
         return False
     return whole.shape == values.shape and np.allclose(whole[:, some], part, atol=1e-6)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from tfshop.compression.units.ledger import Ledger
 
+Members = list[tuple[str, frozenset[int]]]  # owner, and those of its atoms that are of one kind
+
 
 @dataclass(frozen=True)
 class Group:
@@ -33,25 +35,25 @@ class Group:
 def groups(ledger: Ledger) -> tuple[Group, ...]:
     """All atoms that may go, by kind and by the layers that make them; those of a series belong together."""
     free = set(ledger.free_atoms())
-    rows: list[tuple[str, list[tuple[str, frozenset[int]]]]] = []
+    rows: list[tuple[str, Members]] = []
     for series in ledger.series:
         atoms = frozenset().union(*ledger.resolved(series.entries)) & free
         for kind in sorted({ledger.kind(atom) for atom in atoms}):
             members = frozenset(atom for atom in atoms if ledger.kind(atom) == kind)
             rows.append((kind, [(series.owner, members)]))
-    merged: list[tuple[str, list[tuple[str, frozenset[int]]]]] = []
-    for kind, members in rows:
-        touching = [row for row in merged if row[0] == kind and _meet(row[1], members)]
+    merged: list[tuple[str, Members]] = []
+    for kind, own in rows:
+        touching = [row for row in merged if row[0] == kind and _meet(row[1], own)]
         merged = [row for row in merged if row not in touching]
-        merged.append((kind, [pair for row in touching for pair in row[1]] + members))
-    return tuple(_group(kind, members) for kind, members in merged)
+        merged.append((kind, [pair for row in touching for pair in row[1]] + own))
+    return tuple(_group(kind, own) for kind, own in merged)
 
 
-def _meet(one: list[tuple[str, frozenset[int]]], other: list[tuple[str, frozenset[int]]]) -> bool:
+def _meet(one: Members, other: Members) -> bool:
     return any(not left.isdisjoint(right) for _, left in one for _, right in other)
 
 
-def _group(kind: str, members: list[tuple[str, frozenset[int]]]) -> Group:
+def _group(kind: str, members: Members) -> Group:
     atoms = sorted(frozenset().union(*(floor for _, floor in members)))
     floors: dict[str, frozenset[int]] = defaultdict(frozenset)
     for owner, floor in members:

@@ -17,7 +17,7 @@ KINDS = ("unit", "head", "expert", "feature")
 
 @dataclass(frozen=True)
 class Series:
-    """Elements that one layer made: its units, heads …
+    """Elements that one layer made, such as its units or heads.
 
     Attributes:
         owner: Name of the layer.
@@ -90,6 +90,10 @@ class Ledger:
         """What an atom is, one of `KINDS`."""
         return self._kinds[atom]
 
+    def features(self, entry: Entry) -> Entry:
+        """The atoms of an entry that are input features."""
+        return frozenset(atom for atom in self.resolve(entry) if self._kinds[atom] == "feature")
+
     def name_kind(self, entry: Entry, kind: str) -> None:
         """Say what atoms are."""
         for atom in self.resolve(entry):
@@ -122,11 +126,16 @@ class Ledger:
         """
         one, other = self.resolve(one), self.resolve(other)
         left, right = one - other, other - one
-        features = [atom for atom in left | right if self._kinds[atom] == "feature"]
-        if len(left) == len(right) == 1 and not features:
+        if right and self._is_one_unit(left):
+            self._become(next(iter(left)), right)
+        elif left and self._is_one_unit(right):
             self._become(next(iter(right)), left)
         elif left or right:
             self.hold(left | right, f"{where!r} couples it with what has another structure, or cannot shrink")
+
+    def _is_one_unit(self, entry: Entry) -> bool:
+        """Whether another entry may stand for this one: two features never become one."""
+        return len(entry) == 1 and all(self._kinds[atom] != "feature" for atom in entry)
 
     def tie_axes(self, one: Axis, other: Axis, where: str) -> None:
         """Tie two axes of one length, element by element."""
@@ -161,6 +170,10 @@ class Ledger:
         Returns:
             (rows, columns), whose unions are the elements.
         """
+        if num_rows == 1:  # what goes with a feature goes as the one row
+            axis = self.resolved(axis)
+            whole = self.features(frozenset.intersection(*axis) if axis else NOTHING)
+            return (whole,), tuple(entry - whole for entry in axis)
         cells = self._cells(axis, num_rows)
         rows, columns, rest = _common(cells)
         if any(rest_of_row for row in rest for rest_of_row in row):
@@ -169,7 +182,7 @@ class Ledger:
             rows, columns, rest = _common(cells)
             for cell in (cell for row in rest for cell in row):
                 self.hold(cell, f"{where!r} reads it as a matrix, of which it is neither a row nor a column")
-        if policy != "columns" and num_rows > 1:
+        if policy != "columns":
             for row in rows:
                 self.name_kind(row, kind)
         return rows, columns
@@ -232,8 +245,6 @@ def _common(cells: Sequence[Axis]) -> tuple[Axis, Axis, list[list[Entry]]]:
     """What the cells of each row share, those of each column, and what is left of each cell."""
     rows = tuple(frozenset.intersection(*row) if row else NOTHING for row in cells)
     columns = tuple(frozenset.intersection(*column) for column in zip(*cells, strict=True))
-    if len(cells) == 1:  # one row: all of a cell belongs to its column
-        rows = (NOTHING,)
     rest = [
         [cell - row_entry - columns[position] for position, cell in enumerate(row)]
         for row_entry, row in zip(rows, cells, strict=True)

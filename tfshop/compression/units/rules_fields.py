@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -99,7 +99,7 @@ def hash_sum(call: Call) -> Followed:
     """The columns of a feature are added up, and go together."""
     rows, columns, width = call.input
     ends = list(accumulate(call.layer.hashes, initial=0))
-    parts = [columns[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    parts = [columns[start:end] for start, end in pairwise(ends)]
     for part in parts:
         for other in part[1:]:
             call.ledger.tie(part[0], other, call.name)

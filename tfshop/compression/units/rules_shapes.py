@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from types import MappingProxyType
 
 import numpy as np
 
 from tfshop._keras import keras
-from tfshop.compression.units.following import Call, Followed, Rule, blank, joined, same
+from tfshop.compression.units.following import Call, Followed, Rule, Settings, blank, joined, same, shared_by
 from tfshop.compression.units.ledger import NOTHING, Axes, Axis
 from tfshop.layers import Reshaped
 
 layers = keras.layers
+ONE_ENTRY: Axis = (NOTHING,)
 
 
 def coupled(call: Call) -> Followed | None:
@@ -21,6 +23,26 @@ def coupled(call: Call) -> Followed | None:
     if len({len(axes) for axes in call.inputs}) > 1:
         return None
     return same(*(_broadcast(call, axes) for axes in zip(*call.inputs, strict=True)))
+
+
+def add(call: Call) -> Followed | None:
+    """As `coupled`; a part that goes whole with a feature adds nothing, and the others stay."""
+    if len({tuple(map(len, axes)) for axes in call.inputs}) > 1:
+        return coupled(call)
+    whole = [_features_of_all(call, axes) for axes in call.inputs]
+    common = frozenset.intersection(*whole)
+    parts = [
+        tuple(tuple(call.ledger.resolve(entry) - (own - common) for entry in axis) for axis in axes)
+        if own - common
+        else axes
+        for own, axes in zip(whole, call.inputs, strict=True)
+    ]
+    return coupled(replace(call, inputs=tuple(parts)))
+
+
+def _features_of_all(call: Call, axes: Axes) -> frozenset[int]:
+    """Features that a tensor goes whole with."""
+    return frozenset().union(*(call.ledger.features(shared_by(call.ledger.resolved(axis))) for axis in axes))
 
 
 def _broadcast(call: Call, axes: Sequence[Axis]) -> Axis:
@@ -77,26 +99,26 @@ def _without(axes: Axes, number: int) -> list[Axis]:
 def flatten(call: Call) -> Followed:
     """All axes as one, the last running fastest."""
     rows, *axes = call.input
-    return same(rows, reduce(joined, axes, (NOTHING,)))
+    return same(rows, reduce(joined, axes, ONE_ENTRY))
 
 
 def reshape(call: Call) -> Followed | None:
     """The same elements in order, in other axes."""
     rows, *axes = call.input
-    made = reshaped(call, reduce(joined, axes, (NOTHING,)), call.output_shapes[0])
+    made = reshaped(call, reduce(joined, axes, ONE_ENTRY), call.output_shapes[0])
     return None if made is None else Followed(((rows, *made),), settings=_target_shape("target_shape", made))
 
 
 def reshaped_rows(call: Call) -> Followed | None:
     """The same elements in rows of another length: one example may have several."""
     shape = tuple(call.layer.shape)
-    flat = reduce(joined, call.input, (NOTHING,))
+    flat = reduce(joined, call.input, ONE_ENTRY)
     rows = len(flat) // int(np.prod(shape))
     made = reshaped(call, flat, (rows, *shape))
     return None if made is None else Followed((made,), settings=_target_shape("shape", made[1:]))
 
 
-def _target_shape(name: str, axes: Sequence[Axis]):  # type: ignore[no-untyped-def]
+def _target_shape(name: str, axes: Sequence[Axis]) -> Settings:
     return lambda kept: {name: tuple(kept.count(axis) for axis in axes)}
 
 
@@ -144,9 +166,8 @@ def fixed(call: Call) -> Followed:
 
 RULES: Mapping[type, Rule] = MappingProxyType(
     {
-        **dict.fromkeys(
-            (layers.Add, layers.Subtract, layers.Average, layers.Maximum, layers.Minimum, layers.Multiply), coupled
-        ),
+        layers.Add: add,
+        **dict.fromkeys((layers.Subtract, layers.Average, layers.Maximum, layers.Minimum, layers.Multiply), coupled),
         layers.Concatenate: concatenate,
         layers.Dot: dot,
         layers.Flatten: flatten,

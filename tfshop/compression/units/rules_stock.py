@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tfshop._keras import keras
-from tfshop.compression.units.following import Call, Followed, Kept, Product, Rule, activated, same
+from tfshop.compression.units.following import Call, Followed, Kept, Product, Rule, activated, same, shared_by
 from tfshop.compression.units.ledger import Axis
 
 layers = keras.layers
@@ -15,12 +15,13 @@ KEY_WIDTH = None  # of a head; heads go whole
 
 
 def dense(call: Call) -> Followed:
-    """A unit a column of the kernel; what is read are its rows."""
+    """A unit a column of the kernel; what is read are its rows. Where all of them go, so does what it gives."""
     layer, (*positions, read) = call.layer, call.input
     units = call.fresh(layer.units)
     activated(call, layer.activation, units)
+    with_all = call.ledger.features(shared_by(call.ledger.resolved(read)))
     return Followed(
-        outputs=((*positions, units),),
+        outputs=((*positions, tuple(unit | with_all for unit in units) if with_all else units),),
         weights=((read, units), (units,)) if layer.use_bias else ((read, units),),
         settings=lambda kept: {"units": kept.count(units)},
         products=(Product((*positions, read, units)),),
@@ -103,10 +104,11 @@ def embedding(call: Call) -> Followed:
 
 def multi_head_attention(call: Call) -> Followed | None:
     """Heads go whole, with their query, key, value and the rows that read them."""
-    layer, (query, value, *others) = call.layer, (*call.inputs, *call.inputs[:1])[:3]
-    key = call.inputs[2] if len(call.inputs) > 2 else value  # noqa: PLR2004  (query, value, key)
-    config = layer.get_config()
-    if len(call.inputs) < 2 or any(len(axes) != 3 for axes in (query, value, key)):  # noqa: PLR2004
+    if not 2 <= len(call.inputs) <= 3:  # noqa: PLR2004  (query, value, and the key where it is another)
+        return None
+    query, value, key = (*call.inputs, call.inputs[1])[:3]
+    layer, config = call.layer, call.layer.get_config()
+    if any(len(axes) != 3 for axes in (query, value, key)):  # noqa: PLR2004
         return None
     if layer._output_shape is not None and len(tuple(layer._output_shape)) != 1:
         return None

@@ -36,7 +36,9 @@ class Judge:
     readers: bool = True
 
 
-def unit_scores(trace: Trace, groups: Sequence[Group], judge: Judge, data: Splits, *, seed: int = 0) -> dict[int, float]:
+def unit_scores(
+    trace: Trace, groups: Sequence[Group], judge: Judge, data: Splits, *, seed: int = 0
+) -> dict[int, float]:
     r"""Score every atom; the larger, the more it matters.
 
     .. math:: \sqrt{\sum_{w \text{ makes it}} s(w) \cdot \sum_{w \text{ reads it}} s(w)}
@@ -127,5 +129,3 @@ def _add(totals: Totals, trace: Trace, axis: Axis, values: NDArray[Any]) -> None
     for entry, value in zip(axis, values, strict=True):
         for atom in trace.ledger.resolve(entry):
             totals[atom] += float(value)
-
-

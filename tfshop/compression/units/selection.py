@@ -35,9 +35,7 @@ def choose(groups: Sequence[Group], scores: Mapping[int, float], share: float, l
     if limits.scope == "local":
         wanted = {group: int(share * len(group.atoms) + 0.5) for group in groups}
         orders = {group: _ascending(group.atoms, scores) for group in groups}
-        return frozenset(
-            atom for group in groups for atom in _taken([group], orders[group], wanted[group], limits)
-        )
+        return frozenset(atom for group in groups for atom in _taken([group], orders[group], wanted[group], limits))
     relative: dict[int, float] = {}
     for group in groups:
         mean = float(np.mean([scores[atom] for atom in group.atoms])) or 1.0

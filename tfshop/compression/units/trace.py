@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from tfshop._keras import tf
 from tfshop.compression.units import rules_crosses, rules_fields, rules_histories, rules_shapes, rules_stock
 from tfshop.compression.units.following import Call, Followed, Product, Rule, Segments, WeightAxes, blank, unfollowed
-from tfshop.compression.units.ledger import Axes, Axis, Ledger
+from tfshop.compression.units.ledger import Axes, Ledger
 
 RULES: Mapping[type, Rule] = MappingProxyType(
     {
@@ -48,7 +48,9 @@ class Trace:
         return self.layers[name].weights if name in self.layers else ()
 
 
-def follow(model: Any, *, columns: Mapping[str, Axes] | None = None, ledger: Ledger | None = None, **options: Any) -> Trace:
+def follow(
+    model: Any, *, columns: Mapping[str, Axes] | None = None, ledger: Ledger | None = None, **options: Any
+) -> Trace:
     """Follow the units of every layer to all that they touch.
 
     Args:
@@ -106,16 +108,19 @@ def _followed(trace: Trace, call: Call) -> Followed:
 def _by_rule(trace: Trace, call: Call) -> Followed:
     rule = RULES.get(type(call.layer))
     followed = rule(call) if rule is not None and call.inputs else None
-    if followed is not None:
-        shapes = tuple(tuple(map(len, axes[1:])) for axes in followed.outputs)
-        wanted = tuple(tuple(length or 1 for length in shape) for shape in call.output_shapes)
-        assert shapes == wanted, (call.name, type(call.layer).__name__, shapes, wanted)
+    if followed is not None and _has_right_shapes(call, followed):
         return followed
     kind = type(call.layer).__name__
     reason = f"{call.name!r} ({kind}) reads it, and what {kind} does to single units is not known"
     if call.layer.weights:
         trace.unfollowed[call.name] = f"there is no rule for {kind}, set up as it is"
     return unfollowed(call, reason)
+
+
+def _has_right_shapes(call: Call, followed: Followed) -> bool:
+    """Whether a rule understood the call: axes of unknown length can be too many for it."""
+    shapes = tuple(tuple(map(len, axes[1:])) for axes in followed.outputs)
+    return shapes == tuple(tuple(length or 1 for length in shape) for shape in call.output_shapes)
 
 
 def _tie_calls(ledger: Ledger, call: Call, first: Followed, again: Followed) -> None:
@@ -144,8 +149,3 @@ def _hold_softmaxed(ledger: Ledger) -> None:
     for atom in ledger.softmaxed:
         if ledger.kind(atom) not in ("expert", "feature"):
             ledger.hold(frozenset({atom}), "a softmax runs over it: without a unit, every other changes")
-
-
-def elements(weights: Sequence[WeightAxes]) -> list[Axis]:
-    """All axes of weights that have entries."""
-    return [axis for weight in weights for axis in weight if isinstance(axis, tuple)]
