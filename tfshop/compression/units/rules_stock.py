@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import numpy as np
+
 from tfshop._keras import keras
 from tfshop.compression.units.following import Call, Followed, Kept, Product, Rule, activated, same, shared_by
 from tfshop.compression.units.ledger import Axis
@@ -110,7 +112,7 @@ def multi_head_attention(call: Call) -> Followed | None:
     layer, config = call.layer, call.layer.get_config()
     if any(len(axes) != 3 for axes in (query, value, key)):  # noqa: PLR2004
         return None
-    if layer._output_shape is not None and len(tuple(layer._output_shape)) != 1:
+    if np.size(layer._output_shape) > 1 or len(call.output_shapes[0]) != 2:  # noqa: PLR2004
         return None
     call.hold(query[1], value[1], key[1], reason="attends among positions")
     heads = call.fresh(config["num_heads"], "head")
