@@ -73,7 +73,7 @@ def test_a_network_of_tables_alone_is_refused(name: str, built: Callable[[str], 
         STRUCTURE.check(model, data.schema)
 
 
-@pytest.mark.parametrize("name", ["dcn_mix", "mmoe", "xdeepfm"])
+@pytest.mark.parametrize("name", ["dcn_mix", "mmoe"])
 def test_the_file_multiplies_less_and_is_smaller(name: str, built: Callable[[str], tuple[Any, Splits]]) -> None:
     model, data = built(name)
     after = STRUCTURE.apply(Candidate(model, data.schema), data, seed=0).model

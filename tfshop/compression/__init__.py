@@ -10,7 +10,7 @@ from tfshop.compression.candidate import Candidate, Pass, StepRecord, step_to_di
 from tfshop.compression.cluster import Cluster
 from tfshop.compression.distill import Distill
 from tfshop.compression.drop_features import DropFeatures
-from tfshop.compression.feature_effects import FeatureEffect, feature_effects
+from tfshop.compression.effects import FeatureEffect, feature_effects
 from tfshop.compression.low_rank import LowRank
 from tfshop.compression.prune import Prune
 from tfshop.compression.prune_units import PruneUnits

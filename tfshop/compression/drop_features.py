@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tfshop.compression.candidate import Candidate, curve_of
-from tfshop.compression.feature_effects import EffectMeasure, feature_effects, require_how
+from tfshop.compression.effects import EffectMeasure, feature_effects, require_how
 from tfshop.compression.fine_tuning import fine_tuned
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.units.compensation import compensate

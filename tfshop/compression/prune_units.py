@@ -181,7 +181,8 @@ class PruneUnits:
             if atoms.isdisjoint(removed):
                 held = next((trace.ledger.reasons[atom] for atom in sorted(atoms) if atom in trace.ledger.reasons), "")
                 reasons[series.owner] = held or f"it has no units to spare: {len(series.entries)} of them"
-        treated = [layer.name for layer in trace.model.layers if layer.name not in reasons]
+        smaller = {owner for group in found if removed.intersection(group.atoms) for owner in group.owners}
+        treated = [layer.name for layer in trace.model.layers if layer.name not in reasons or layer.name in smaller]
         return left_alone(trace.model, treated, by=self.name, reason=lambda layer, _: reasons[layer.name])
 
 
