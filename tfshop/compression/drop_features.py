@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from tfshop.compression.candidate import Candidate, curve_of
 from tfshop.compression.effects import EffectMeasure, feature_effects, require_how
-from tfshop.compression.fine_tuning import fine_tuned
 from tfshop.compression.left_alone import left_alone
+from tfshop.compression.masked import zeros_held
 from tfshop.compression.units.compensation import compensate
 from tfshop.compression.units.features import FeatureTrace, follow_features
 from tfshop.compression.units.following import Kept
@@ -18,7 +18,7 @@ from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import ModelError, PlanError
 from tfshop.models.rebuild import inlined
-from tfshop.training import FitSettings
+from tfshop.training import FitSettings, fit
 from tfshop.training.adoption import require_copyable
 
 
@@ -122,7 +122,8 @@ class DropFeatures:
             patience=None,
             description=f"fine-tuning without {len(dropped)} features",
         )
-        history = fine_tuned(smaller, data, settings) if self.epochs else None
+        with zeros_held(smaller):
+            history = fit(smaller, data, settings) if self.epochs else None
         notes = {
             "dropped": list(dropped),
             "effects": [effect.to_dict() for effect in effects],

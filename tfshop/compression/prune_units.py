@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tfshop.compression.candidate import Candidate, curve_of, require_fraction
-from tfshop.compression.fine_tuning import fine_tuned
 from tfshop.compression.importance import Importance, require_importance
 from tfshop.compression.left_alone import left_alone
+from tfshop.compression.masked import zeros_held
 from tfshop.compression.units.compensation import compensate
 from tfshop.compression.units.following import Kept
 from tfshop.compression.units.groups import Group, groups
@@ -21,7 +21,7 @@ from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
 from tfshop.models.rebuild import inlined
-from tfshop.training import FitSettings
+from tfshop.training import FitSettings, fit
 from tfshop.training.adoption import require_copyable
 
 
@@ -128,7 +128,8 @@ class PruneUnits:
             patience=None,
             description=f"fine-tuning without {len(removed):,} units",
         )
-        history = fine_tuned(smaller, data, settings) if self.epochs else None
+        with zeros_held(smaller):
+            history = fit(smaller, data, settings) if self.epochs else None
         notes = {
             "removed": len(removed),
             "groups": [_told(group, removed) for group in found],
