@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tfshop import recipes
     from tfshop.artifact import Artifact
-    from tfshop.compression import PASSES, QAT, Cluster, Distill, LowRank, Prune, Threshold
+    from tfshop.compression import (
+        PASSES,
+        QAT,
+        Cluster,
+        Distill,
+        DropFeatures,
+        LowRank,
+        Prune,
+        PruneUnits,
+        Threshold,
+        feature_effects,
+    )
     from tfshop.data import (
         GroupSplit,
         IdFeature,
@@ -40,7 +51,18 @@ __version__ = "0.1.0"
 # Where each public name lives. They are imported at first use, so that `import tfshop` does not import TensorFlow.
 _HOMES = {
     "tfshop.artifact": ("Artifact",),
-    "tfshop.compression": ("PASSES", "QAT", "Cluster", "Distill", "LowRank", "Prune", "Threshold"),
+    "tfshop.compression": (
+        "PASSES",
+        "QAT",
+        "Cluster",
+        "Distill",
+        "DropFeatures",
+        "LowRank",
+        "Prune",
+        "PruneUnits",
+        "Threshold",
+        "feature_effects",
+    ),
     "tfshop.data": (
         "GroupSplit",
         "IdFeature",
@@ -70,6 +92,7 @@ __all__ = [
     "Artifact",
     "Cluster",
     "Distill",
+    "DropFeatures",
     "Export",
     "GroupSplit",
     "IdFeature",
@@ -77,6 +100,7 @@ __all__ = [
     "LowRank",
     "NumericFeature",
     "Prune",
+    "PruneUnits",
     "RandomSplit",
     "Schema",
     "Scorer",
@@ -94,6 +118,7 @@ __all__ = [
     "evaluate",
     "evaluate_retrieval",
     "export_towers",
+    "feature_effects",
     "load_model",
     "prepare",
     "read_table",

@@ -14,7 +14,18 @@ from helpers import first_rows, keras_scores, same_weights
 from networks import SAMPLE
 
 from tfshop._keras import keras
-from tfshop.compression import PASSES, QAT, Candidate, Cluster, Distill, LowRank, Pass, Prune
+from tfshop.compression import (
+    PASSES,
+    QAT,
+    Candidate,
+    Cluster,
+    Distill,
+    DropFeatures,
+    LowRank,
+    Pass,
+    Prune,
+    PruneUnits,
+)
 from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.export import convert
@@ -26,9 +37,11 @@ QUICK: dict[str, Pass] = {
     "LowRank": LowRank(rank=3),
     "QAT": QAT(),
     "Distill": Distill({"dimension": 4, "hidden": (16,)}, epochs=1),
+    "PruneUnits": PruneUnits(0.5),
+    "DropFeatures": DropFeatures(("id_2",)),
 }
-IN_ORDER = ("Distill", "LowRank", "Prune", "Cluster", "QAT")
-WITHOUT_TRAINING = ("LowRank",)  # 0 epochs are allowed
+IN_ORDER = ("Distill", "DropFeatures", "LowRank", "PruneUnits", "Prune", "Cluster", "QAT")
+WITHOUT_TRAINING = ("LowRank", "PruneUnits", "DropFeatures")  # 0 epochs are allowed
 
 
 @dataclass

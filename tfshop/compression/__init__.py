@@ -9,15 +9,26 @@ from typing import Any
 from tfshop.compression.candidate import Candidate, Pass, StepRecord, step_to_dict
 from tfshop.compression.cluster import Cluster
 from tfshop.compression.distill import Distill
+from tfshop.compression.drop_features import DropFeatures
+from tfshop.compression.effects import FeatureEffect, feature_effects
 from tfshop.compression.low_rank import LowRank
 from tfshop.compression.prune import Prune
+from tfshop.compression.prune_units import PruneUnits
 from tfshop.compression.qat import QAT
 from tfshop.compression.shrink import shrink
 from tfshop.compression.thresholds import Threshold
 from tfshop.compression.warm_start import warm_start
 
 PASSES: Mapping[str, Any] = MappingProxyType(
-    {"Prune": Prune, "Cluster": Cluster, "LowRank": LowRank, "QAT": QAT, "Distill": Distill}
+    {
+        "Prune": Prune,
+        "PruneUnits": PruneUnits,
+        "DropFeatures": DropFeatures,
+        "Cluster": Cluster,
+        "LowRank": LowRank,
+        "QAT": QAT,
+        "Distill": Distill,
+    }
 )
 
 __all__ = [
@@ -26,11 +37,15 @@ __all__ = [
     "Candidate",
     "Cluster",
     "Distill",
+    "DropFeatures",
+    "FeatureEffect",
     "LowRank",
     "Pass",
     "Prune",
+    "PruneUnits",
     "StepRecord",
     "Threshold",
+    "feature_effects",
     "shrink",
     "step_to_dict",
     "warm_start",

@@ -124,7 +124,7 @@ def rebuild(
         >>> [layer.name for layer in rebuild(keras.Model(x, tower(x))).layers[1:]]
         ['tower/first', 'tower']
     """
-    return _Rebuild(replace, dtypes or {}, unfilled).whole(model)
+    return Rebuild(replace, dtypes or {}, unfilled).whole(model)
 
 
 def called_on(model: Any, tensors: Mapping[str, Any]) -> list[Any]:
@@ -137,16 +137,24 @@ def called_on(model: Any, tensors: Mapping[str, Any]) -> list[Any]:
     Returns:
         Tensors in the order of `model.outputs`.
     """
-    made = _Rebuild(None, {}, ())
+    made = Rebuild(None)
     outputs = made._run(model, [tensors[t._keras_history.layer.name] for t in model.inputs], prefix="", training=None)
     made.fill()
     return outputs
 
 
-class _Rebuild:
-    """One pass over a graph: new layers by the identity of the old ones, so that shared layers stay shared."""
+class Rebuild:
+    """One pass over a graph: new layers by the identity of the old ones, so that shared layers stay shared.
 
-    def __init__(self, replace: Replace | None, dtypes: Mapping[str, str], unfilled: Collection[str]) -> None:
+    Args:
+        replace: As `rebuild` takes it.
+        dtypes: As `rebuild` takes them.
+        unfilled: As `rebuild` takes them.
+    """
+
+    def __init__(
+        self, replace: Replace | None, dtypes: Mapping[str, str] = NO_CHANGES, unfilled: Collection[str] = ()
+    ) -> None:
         self._replace = replace
         self._dtypes = dtypes
         self._unfilled = unfilled
@@ -172,7 +180,10 @@ class _Rebuild:
         """Give the new layers the weights of the old ones."""
         for old, chain in self._made.values():
             if chain and old.name not in self._unfilled:
-                copy_weights(old, chain[0])
+                self._give_weights(old, chain[0])
+
+    def _give_weights(self, old: Any, new: Any) -> None:
+        copy_weights(old, new)
 
     def _input(self, tensor: Any) -> Any:
         name = tensor._keras_history.layer.name
@@ -188,12 +199,13 @@ class _Rebuild:
             args, kwargs = node.map_arguments(tensors)
             if training is not None and node.layer._expects_training_arg:
                 kwargs.setdefault("training", training)
-            outputs = self._call(node.layer, args, kwargs, prefix)
+            outputs = self._call(node, args, kwargs, prefix)
             for key, tensor in zip(node.flat_output_ids, outputs, strict=True):
                 tensors[key] = [tensor] * usage[key]
         return [tensors[str(id(old))].pop() for old in model.outputs]
 
-    def _call(self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], prefix: str) -> list[Any]:
+    def _call(self, node: Any, args: tuple[Any, ...], kwargs: dict[str, Any], prefix: str) -> list[Any]:
+        layer = node.layer
         if is_submodel(layer):
             given = layer._flatten_to_reference_inputs(args[0] if args else kwargs["inputs"])
             inputs = [_conformed(tensor, wanted) for tensor, wanted in zip(given, layer.inputs, strict=True)]

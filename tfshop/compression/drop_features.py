@@ -1,0 +1,163 @@
+"""Whole input features: what a network does not need is no longer looked up, multiplied or stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from tfshop.compression.candidate import Candidate, curve_of
+from tfshop.compression.effects import EffectMeasure, feature_effects, require_how
+from tfshop.compression.left_alone import left_alone
+from tfshop.compression.masked import zeros_held
+from tfshop.compression.units.compensation import compensate
+from tfshop.compression.units.features import FeatureTrace, follow_features
+from tfshop.compression.units.following import Kept
+from tfshop.compression.units.surgery import shrunk
+from tfshop.data.schema import Schema
+from tfshop.data.split import Splits
+from tfshop.errors import ModelError, PlanError
+from tfshop.models.rebuild import inlined
+from tfshop.training import FitSettings, fit
+from tfshop.training.adoption import require_copyable
+
+
+@dataclass(frozen=True)
+class DropFeatures:
+    """Remove features with their rows of the tables and the weights they fed; inputs keep their names and shapes.
+
+    Whoever feeds the file goes on feeding what it fed: the columns of a dropped feature are read by nothing.
+
+    Args:
+        names: Features to drop; None to choose them by `max_auc_drop`.
+        max_auc_drop: What validation AUC may lose before fine-tuning, all dropped features together. Features are
+            tried one by one, the least useful first.
+        how: How a feature's worth is measured, see `feature_effects`.
+        compensate: Whether what dropped features gave on average goes into the biases of what read them.
+        epochs: Of fine-tuning; 0 for none.
+        learning_rate: Of the fine-tuning.
+
+    Raises:
+        PlanError: At construction for a value out of range; in `check` for unknown features, and those that the
+            network cannot do without.
+
+    Example:
+        >>> DropFeatures(("weekday",)).names
+        ('weekday',)
+    """
+
+    name: ClassVar[str] = "DropFeatures"
+    makes: ClassVar[tuple[str, ...]] = ()
+    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors")
+
+    names: tuple[str, ...] | None = None
+    max_auc_drop: float = 5e-4
+    how: str = "permuted"
+    compensate: bool = True
+    epochs: int = 1
+    learning_rate: float = 5e-4
+
+    def __post_init__(self) -> None:
+        if isinstance(self.names, str) or (self.names is not None and not len(self.names)):
+            raise PlanError(f"names is {self.names!r}. Expected names of features. Fix: DropFeatures(('weekday',)).")
+        object.__setattr__(self, "names", None if self.names is None else tuple(self.names))
+        if not -1 < self.max_auc_drop < 1:
+            raise PlanError(f"max_auc_drop is {self.max_auc_drop!r}. Expected a difference of AUC. Fix: 5e-4.")
+        require_how(self.how)
+        if self.epochs != 0:
+            FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
+
+    def check(self, model: Any, schema: Schema) -> None:
+        """Refuse unknown features, and those that cannot be taken out."""
+        require_copyable(model, schema)
+        features = follow_features(inlined(model), schema)
+        known = [feature.name for feature in schema.features]
+        for name in self.names or ():
+            if name not in known:
+                raise PlanError(
+                    f"DropFeatures is to drop {name!r}, which the schema has not. Expected some of "
+                    f"{', '.join(known)}. Fix: name features as they are declared."
+                )
+            if name in features.held:
+                raise PlanError(
+                    f"DropFeatures cannot drop {name!r} from {model.name!r}: {features.held[name]}. Expected a feature "
+                    f"out of {', '.join(features.free) or 'none here'}. Fix: leave {name!r} in."
+                )
+        if not features.free:
+            reason = next(iter(features.held.values()), "it reads none")
+            raise PlanError(
+                f"DropFeatures can drop no feature of {model.name!r}: {reason}. Expected a feature that layers with a "
+                "rule read. Fix: leave DropFeatures out."
+            )
+        if self.names:
+            self._require_without(features)
+
+    def _require_without(self, features: FeatureTrace) -> None:
+        try:
+            shrunk(features.trace, features.atoms(self.names or ()))
+        except (ModelError, ValueError) as error:
+            raise PlanError(
+                f"DropFeatures cannot drop {', '.join(self.names or ())} from {features.trace.model.name!r}: {error} "
+                "Expected features that leave each layer something. Fix: drop fewer."
+            ) from error
+
+    def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
+        """Measure, drop, rebuild, and train what is left for a moment."""
+        model = inlined(candidate.model)
+        features = follow_features(model, data.schema)
+        effects: tuple[Any, ...] = ()
+        dropped = self.names or ()
+        if self.names is None:
+            effects = feature_effects(model, data, how=self.how, seed=seed)
+            tried = [e.feature for e in effects if e.auc_drop <= self.max_auc_drop and e.feature in features.free]
+            dropped = self._while_it_holds(features, EffectMeasure(model, data, how=self.how, seed=seed), tried)
+        atoms = features.atoms(dropped)
+        smaller = shrunk(features.trace, atoms)
+        kept = Kept(features.trace.ledger, atoms)
+        compensated = compensate(features.trace, kept, smaller, data.train, seed=seed) if self.compensate else []
+        settings = FitSettings(
+            epochs=max(1, self.epochs),
+            learning_rate=self.learning_rate,
+            seed=seed,
+            patience=None,
+            description=f"fine-tuning without {len(dropped)} features",
+        )
+        with zeros_held(smaller):
+            history = fit(smaller, data, settings) if self.epochs else None
+        notes = {
+            "dropped": list(dropped),
+            "effects": [effect.to_dict() for effect in effects],
+            "not_to_be_dropped": dict(features.held),
+            "parameters": [model.count_params(), smaller.count_params()],
+            "compensated": compensated,
+            "left_alone": self._left_alone(model, features.held),
+            "fit": history.to_dict() if history else None,
+        }
+        return candidate.advance(self, smaller, notes=notes, curve=curve_of(history) if history else ())
+
+    def _while_it_holds(self, features: FeatureTrace, measure: EffectMeasure, tried: Iterable[str]) -> tuple[str, ...]:
+        """Features that can go together, the least useful first."""
+        chosen: list[str] = []
+        for name in tried:
+            together = [*chosen, name]
+            if len(together) == len(features.held) + len(features.free):
+                break
+            if measure.auc - measure.auc_without(together) <= self.max_auc_drop and self._stands(features, together):
+                chosen = together
+        return tuple(chosen)
+
+    @staticmethod
+    def _stands(features: FeatureTrace, names: Iterable[str]) -> bool:
+        try:
+            shrunk(features.trace, features.atoms(names))
+        except (ModelError, ValueError):
+            return False
+        return True
+
+    def _left_alone(self, model: Any, held: Mapping[str, str]) -> list[dict[str, str]]:
+        """Nothing where every feature could go; tables of features that could not, otherwise."""
+        if not held:
+            return []
+        why = f"the network cannot do without {', '.join(held)}: {next(iter(held.values()))}"
+        tables = [layer.name for layer in model.layers if type(layer).__name__ != "Embedding"]
+        return left_alone(model, tables, by=self.name, reason=lambda *_: why)

@@ -1,0 +1,193 @@
+"""Whole units: neurons, ranks, heads, experts and maps are removed, and the network is rebuilt smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from tfshop.compression.candidate import Candidate, curve_of, require_fraction
+from tfshop.compression.importance import Importance, require_importance
+from tfshop.compression.left_alone import left_alone
+from tfshop.compression.masked import zeros_held
+from tfshop.compression.units.compensation import compensate
+from tfshop.compression.units.following import Kept
+from tfshop.compression.units.groups import Group, groups
+from tfshop.compression.units.scoring import BATCHNORM, Judge, scored_by_scale, unit_scores
+from tfshop.compression.units.selection import SCOPES, Limits, choose, choose_for_budget, multiplications
+from tfshop.compression.units.surgery import shrunk
+from tfshop.compression.units.trace import Trace, follow
+from tfshop.data.schema import Schema
+from tfshop.data.split import Splits
+from tfshop.errors import PlanError
+from tfshop.models.rebuild import inlined
+from tfshop.training import FitSettings, fit
+from tfshop.training.adoption import require_copyable
+
+
+@dataclass(frozen=True)
+class PruneUnits:
+    """Remove the units that matter least, and rebuild the network with smaller layers.
+
+    Unlike single zeros, this makes the file faster: fewer neurons are fewer multiplications. Units are followed
+    through all that they touch; those that an addition or product couples go together. Experts go with their gates,
+    attention heads with their queries, keys and values. The width of tables stays. What cannot be followed (Lambda,
+    `tf.` operators, layers of others), or does not stand the loss of a unit (LayerNormalization), keeps its width,
+    and is listed with the reason.
+
+    Args:
+        share: Of the units that may go, how many do, in [0, 1).
+        multiplies: Budget instead of a share: what stays of the multiplications with weights, in (0, 1).
+        scope: "local" takes the same share of every group of layers; "global" ranks all units together.
+        importance: "magnitude", "activation", "taylor", "random", "batchnorm" (the scale of the BatchNormalization;
+            layers without one keep their width), or a callable, as `weight_scores` takes it.
+        readers: Whether the weights that read a unit count beside those that make it.
+        minimum: Units that stay of each layer; of heads and experts one does.
+        multiple_of: Widths are rounded up to a multiple, such as 8, which kernels like.
+        keep: Names of layers whose units all stay.
+        compensate: Whether what removed units gave on average goes into the biases of what read them.
+        epochs: Of fine-tuning; 0 for none.
+        learning_rate: Of the fine-tuning.
+
+    Raises:
+        PlanError: At construction for a value out of range; in `check` where no unit may go, or too few for the
+            budget.
+
+    Example:
+        >>> PruneUnits(0.5, multiple_of=8).scope
+        'local'
+
+    References:
+        Li et al., Pruning Filters for Efficient ConvNets, ICLR 2017; Fang et al., DepGraph: Towards Any Structural
+        Pruning, CVPR 2023.
+    """
+
+    name: ClassVar[str] = "PruneUnits"
+    makes: ClassVar[tuple[str, ...]] = ()
+    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors")
+
+    share: float = 0.5
+    multiplies: float | None = None
+    scope: str = "local"
+    importance: Importance = "magnitude"
+    readers: bool = True
+    minimum: int = 4
+    multiple_of: int = 1
+    keep: tuple[str, ...] = ()
+    compensate: bool = True
+    epochs: int = 1
+    learning_rate: float = 5e-4
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keep", tuple(self.keep))
+        require_fraction("share", self.share)
+        if self.multiplies is not None and not 0 < self.multiplies < 1:
+            raise PlanError(
+                f"multiplies is {self.multiplies!r}. Expected the share that stays, in (0, 1). Fix: multiplies=0.25."
+            )
+        if self.scope not in SCOPES:
+            raise PlanError(f"scope is {self.scope!r}. Expected one of {', '.join(SCOPES)}. Fix: scope='local'.")
+        if self.importance != BATCHNORM:
+            require_importance(self.importance)
+        for name in ("minimum", "multiple_of"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise PlanError(f"{name} is {getattr(self, name)!r}. Expected an integer of at least 1.")
+        if self.epochs != 0:
+            FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
+
+    def check(self, model: Any, schema: Schema) -> None:
+        """Refuse networks of which nothing may go, and budgets out of reach."""
+        require_copyable(model, schema)
+        trace, found = self._followed(inlined(model))
+        everything = choose(found, dict.fromkeys((a for g in found for a in g.atoms), 0.0), 1.0, self._limits)
+        if not everything:
+            raise PlanError(
+                f"PruneUnits finds no units that may go in {model.name!r}{self._why(trace)}. Expected layers wider "
+                f"than minimum={self.minimum}, with a rule for whatever reads them. Fix: leave PruneUnits out, or "
+                "lower minimum."
+            )
+        least = multiplications(trace, everything) / max(1, multiplications(trace))
+        if self.multiplies is not None and least > self.multiplies:
+            raise PlanError(
+                f"PruneUnits cannot bring {model.name!r} to {self.multiplies:.0%} of its multiplications: with "
+                f"minimum={self.minimum}, {least:.0%} stay{self._why(trace)}. Expected a budget above that. "
+                f"Fix: multiplies={min(0.99, least * 1.1):.2f}, or LowRank for what cannot lose units."
+            )
+
+    def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
+        """Score, choose, rebuild, and train what is left for a moment."""
+        trace, found = self._followed(inlined(candidate.model))
+        removed = self._chosen(trace, found, data, seed)
+        smaller = shrunk(trace, removed)
+        kept = Kept(trace.ledger, removed)
+        compensated = compensate(trace, kept, smaller, data.train, seed=seed) if self.compensate else []
+        settings = FitSettings(
+            epochs=max(1, self.epochs),
+            learning_rate=self.learning_rate,
+            seed=seed,
+            patience=None,
+            description=f"fine-tuning without {len(removed):,} units",
+        )
+        with zeros_held(smaller):
+            history = fit(smaller, data, settings) if self.epochs else None
+        notes = {
+            "removed": len(removed),
+            "groups": [_told(group, removed) for group in found],
+            "parameters": [candidate.model.count_params(), smaller.count_params()],
+            "multiplications": [multiplications(trace), multiplications(follow(smaller))],
+            "compensated": compensated,
+            "left_alone": self._left_alone(trace, found, removed),
+            "fit": history.to_dict() if history else None,
+        }
+        return candidate.advance(self, smaller, notes=notes, curve=curve_of(history) if history else ())
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(self.scope, self.minimum, self.multiple_of)
+
+    def _followed(self, model: Any) -> tuple[Trace, tuple[Group, ...]]:
+        """The trace of a flat model, and the groups that may shrink."""
+        trace = follow(model)
+        unknown = [name for name in self.keep if name not in {layer.name for layer in model.layers}]
+        if unknown:
+            raise PlanError(
+                f"PruneUnits is to keep {', '.join(map(repr, unknown))}, which {model.name!r} has not. Expected names "
+                f"of its layers. Fix: keep=({model.layers[-1].name!r},)."
+            )
+        for series in trace.ledger.series:
+            if series.owner in self.keep:
+                trace.ledger.hold_axes((series.entries,), "it was to keep its units")
+        found = groups(trace.ledger)
+        return trace, scored_by_scale(trace, found) if self.importance == BATCHNORM else found
+
+    def _chosen(self, trace: Trace, found: Sequence[Group], data: Splits, seed: int) -> frozenset[int]:
+        scores = unit_scores(trace, found, Judge(self.importance, self.readers), data, seed=seed)
+        if self.multiplies is None:
+            return choose(found, scores, self.share, self._limits)
+        budget = self.multiplies * multiplications(trace)
+        return choose_for_budget(trace, found, scores, budget, self._limits)
+
+    @staticmethod
+    def _why(trace: Trace) -> str:
+        """The first reason why units stay, for an error."""
+        reasons = [trace.ledger.reason(entry) for series in trace.ledger.series for entry in series.entries]
+        first = next((reason for reason in reasons if reason), None)
+        return "" if first is None else f"; {first}"
+
+    def _left_alone(self, trace: Trace, found: Sequence[Group], removed: frozenset[int]) -> list[dict[str, str]]:
+        """Layers whose own units all stayed, and why."""
+        reasons = dict(trace.unfollowed)
+        for series in trace.ledger.series:
+            atoms = frozenset().union(*trace.ledger.resolved(series.entries))
+            if atoms.isdisjoint(removed):
+                held = next((trace.ledger.reasons[atom] for atom in sorted(atoms) if atom in trace.ledger.reasons), "")
+                reasons[series.owner] = held or f"it has no units to spare: {len(series.entries)} of them"
+        smaller = {owner for group in found if removed.intersection(group.atoms) for owner in group.owners}
+        treated = [layer.name for layer in trace.model.layers if layer.name not in reasons or layer.name in smaller]
+        return left_alone(trace.model, treated, by=self.name, reason=lambda layer, _: reasons[layer.name])
+
+
+def _told(group: Group, removed: frozenset[int]) -> dict[str, Any]:
+    """A group as plain data."""
+    stay = len(group.atoms) - len(removed.intersection(group.atoms))
+    return {"layers": list(group.owners), "kind": group.kind, "before": len(group.atoms), "after": stay}
