@@ -9,6 +9,7 @@ from typing import Any
 from tfshop.compression.candidate import Candidate, Pass, StepRecord, step_to_dict
 from tfshop.compression.cluster import Cluster
 from tfshop.compression.distill import Distill
+from tfshop.compression.equalize import Equalize
 from tfshop.compression.low_rank import LowRank
 from tfshop.compression.prune import Prune
 from tfshop.compression.qat import QAT
@@ -17,7 +18,7 @@ from tfshop.compression.thresholds import Threshold
 from tfshop.compression.warm_start import warm_start
 
 PASSES: Mapping[str, Any] = MappingProxyType(
-    {"Prune": Prune, "Cluster": Cluster, "LowRank": LowRank, "QAT": QAT, "Distill": Distill}
+    {"Prune": Prune, "Equalize": Equalize, "Cluster": Cluster, "LowRank": LowRank, "QAT": QAT, "Distill": Distill}
 )
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Candidate",
     "Cluster",
     "Distill",
+    "Equalize",
     "LowRank",
     "Pass",
     "Prune",
