@@ -10,10 +10,10 @@ import numpy as np
 
 import tfshop as ts
 from tfshop._keras import keras, tf
+from tfshop._quiet import quiet
 from tfshop.compression.rebuild import copy_model
 from tfshop.data.split import Splits
 from tfshop.evaluation.measured import Measured, measure_file
-from tfshop.export.convert import quiet
 
 # isort: split
 import tensorflow_model_optimization as tfmot

@@ -17,6 +17,7 @@ PACKAGE = Path(tfshop.__file__).parent
 # purpose: the exporter reads the calibrated graph.
 ORDER = (
     ("errors", "_keras", "_console", "_folders", "_quiet"),
+    ("numerics",),
     ("data",),
     ("tables",),
     ("layers",),
@@ -110,7 +111,7 @@ def test_keras_is_selected_in_one_place() -> None:
 def test_the_runtime_needs_no_tensorflow() -> None:
     """Nor does the measurement of scores, nor the report: at no time, also not inside a function."""
     for path in sources():
-        if room_of(path) in {"runtime", "report", "errors", "_console", "_folders", "_quiet"}:
+        if room_of(path) in {"runtime", "report", "numerics", "errors", "_console", "_folders", "_quiet"}:
             names = set(imports(ast.parse(path.read_text(encoding="utf-8"))))
             assert "tfshop._keras" not in names and not any(n.startswith(("tensorflow", "tf_keras")) for n in names), (
                 path

@@ -211,10 +211,12 @@ def _export(
     candidate: Candidate, data: Splits, exporter: Export, name: str, baseline: Measured
 ) -> tuple[Candidate, Measured]:
     """The file; after QAT, the better on validation of the trained one and that of the weights before QAT."""
-    measured = measure_file(name, exporter.to_bytes(candidate.model, data), data, baseline=baseline)
+    exported = exporter.export(candidate.model, data)
+    measured = measure_file(name, exported.content, data, baseline=baseline).with_notes(*exported.notes)
     if candidate.unquantized is None:
         return candidate, measured
-    rival = measure_file(name, exporter.to_bytes(candidate.unquantized, data), data, baseline=baseline)
+    plain_export = exporter.export(candidate.unquantized, data)
+    rival = measure_file(name, plain_export.content, data, baseline=baseline).with_notes(*plain_export.notes)
     trained, plain = measured.evaluation.mean_validation_auc, rival.evaluation.mean_validation_auc
     comparison = f"validation AUC {trained:.5f} with QAT, {plain:.5f} with post-training quantization alone"
     if trained >= plain:

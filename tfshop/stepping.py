@@ -41,7 +41,7 @@ def gentler(plan: Plan) -> Plan | None:
         return plan.with_passes(*plan.passes, QAT())
     kept = tuple(step for step in plan.passes if not isinstance(step, QAT))
     if plan.exporter.mode in {"int8", "int8_io", "int16x8", "dynamic"}:
-        return Plan(kept, replace(plan.exporter, mode="float16"))
+        return Plan(kept, Export("float16", plan.exporter.calibration_rows))
     return None
 
 

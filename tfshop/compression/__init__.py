@@ -11,6 +11,7 @@ from tfshop.compression.cluster import Cluster
 from tfshop.compression.distill import Distill
 from tfshop.compression.drop_features import DropFeatures
 from tfshop.compression.effects import FeatureEffect, feature_effects
+from tfshop.compression.equalize import Equalize
 from tfshop.compression.low_rank import LowRank
 from tfshop.compression.prune import Prune
 from tfshop.compression.prune_units import PruneUnits
@@ -24,6 +25,7 @@ PASSES: Mapping[str, Any] = MappingProxyType(
         "Prune": Prune,
         "PruneUnits": PruneUnits,
         "DropFeatures": DropFeatures,
+        "Equalize": Equalize,
         "Cluster": Cluster,
         "LowRank": LowRank,
         "QAT": QAT,
@@ -38,6 +40,7 @@ __all__ = [
     "Cluster",
     "Distill",
     "DropFeatures",
+    "Equalize",
     "FeatureEffect",
     "LowRank",
     "Pass",

@@ -1,24 +1,37 @@
-"""From a Keras model to the bytes of a `.tflite`, with the stock converter underneath."""
+"""From a Keras model to the bytes of a `.tflite`: what stays float, which ranges, which biases."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from tensorflow.lite.python.convert import mlir_quantize
-from tensorflow.lite.python.convert_phase import ConverterError
-
-from tfshop._keras import tf
-from tfshop._quiet import quiet
-from tfshop.errors import ExportError
+from tfshop.export import stock
+from tfshop.export.bias_correction import Correction, correct_biases
+from tfshop.export.groups import named_operators, operator_groups
+from tfshop.export.mixed import AUC, Choice, Search
 from tfshop.export.precision import float_operators
+from tfshop.export.ranges import chosen_ranges, empty_operators
+from tfshop.export.settings import RECORDED, Batches, Mixed, Precision
+from tfshop.runtime.editing import recorded_ranges, with_ranges
 from tfshop.runtime.graph import read_graph
 
-Batches = Callable[[], Iterator[Mapping[str, np.ndarray]]]
+__all__ = ["Batches", "Exported", "convert", "export"]
+
+INTEGER_MODES = ("int8", "int8_io")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file, and what was measured while it was made.
+
+    Attributes:
+        content: The bytes of a `.tflite`.
+        notes: Sentences for the report: which layers stayed in float, and why.
+    """
+
+    content: bytes
+    notes: tuple[str, ...] = ()
 
 
 def convert(model: Any, mode: str, calibration: Batches | None = None) -> bytes:
@@ -35,89 +48,82 @@ def convert(model: Any, mode: str, calibration: Batches | None = None) -> bytes:
     Raises:
         ExportError: Where the converter fails; its own words are in the message.
     """
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    try:
-        with _silent():
-            return CONVERTERS[mode](converter, calibration)
-    except (ConverterError, ValueError, RuntimeError, TypeError, tf.errors.OpError) as error:
-        raise _refused(model, mode, error) from error
+    return export(model, mode, calibration, Precision()).content
 
 
-def _float32(converter: Any, calibration: Batches | None) -> bytes:
-    return bytes(converter.convert())
+def export(
+    model: Any, mode: str, calibration: Batches | None, precision: Precision, *, auc: AUC | None = None
+) -> Exported:
+    """`convert`, with a say in ranges, biases and layers.
+
+    Args:
+        model: Functional tf_keras model.
+        mode: Key of `MODES`.
+        calibration: Batches of inputs by name.
+        precision: What is asked of the integers; read by "int8" and "int8_io".
+        auc: Gives the validation AUC of a file, for `Mixed.max_auc_drop`.
+
+    Raises:
+        ExportError: Where the converter fails, and for a layer to be kept in float that is not in the graph.
+    """
+    if mode not in INTEGER_MODES or calibration is None:
+        return Exported(stock.whole_way(model, mode, calibration))
+    graph = _Calibrated(model, mode, calibration, precision)
+    notes: list[str] = []
+    if precision.mixed is None:
+        content = graph.quantized()
+    else:
+        choice = graph.mixed(precision.mixed, auc)
+        content = choice.content
+        notes.append(_told(choice))
+    if precision.bias_correction:
+        content, corrections = correct_biases(graph.content, content, calibration)
+        notes.append(_corrected(corrections))
+    return Exported(content, tuple(notes))
 
 
-def _float16(converter: Any, calibration: Batches | None) -> bytes:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_types = [tf.float16]
-    return bytes(converter.convert())
+class _Calibrated:
+    """A calibrated float graph with its final ranges, and the operators that stay in float whatever is asked."""
+
+    def __init__(self, model: Any, mode: str, calibration: Batches, precision: Precision) -> None:
+        self._model, self._mode, self._calibration = model, mode, calibration
+        self.content = stock.calibrated(model, mode, calibration)
+        if precision.ranges != RECORDED:
+            ranges = chosen_ranges(self.content, calibration, precision.ranges, precision.percentile)
+            self.content = with_ranges(self.content, ranges)
+        self._graph = read_graph(self.content)
+        self.floats = (
+            *float_operators(self._graph, float_head=mode != "int8_io"),
+            *empty_operators(self._graph, recorded_ranges(self.content)),
+            *named_operators(self._graph, precision.keep_float),
+        )
+
+    def quantized(self, more: Sequence[str] = ()) -> bytes:
+        """The integer file, `more` operators in float."""
+        return stock.quantize(self._model, self._mode, self.content, [*self.floats, *more])
+
+    def mixed(self, limits: Mixed, auc: AUC | None) -> Choice:
+        """The integer file with the layers in float that hurt most."""
+        groups = {
+            label: names
+            for label, names in operator_groups(self._graph, self._model).items()
+            if not set(names) <= set(self.floats)
+        }
+        return Search(limits, groups, self.quantized, self.content, self._calibration, auc).run()
 
 
-def _dynamic(converter: Any, calibration: Batches | None) -> bytes:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    return bytes(converter.convert())
-
-
-def _int8(converter: Any, calibration: Batches | None) -> bytes:
-    calibrated = _calibrated(converter, calibration)
-    return bytes(mlir_quantize(calibrated, denylisted_nodes=list(float_operators(read_graph(calibrated)))))
-
-
-def _int8_io(converter: Any, calibration: Batches | None) -> bytes:
-    calibrated = _calibrated(converter, calibration)
-    floats = float_operators(read_graph(calibrated), float_head=False)
-    return bytes(
-        mlir_quantize(calibrated, input_data_type=tf.int8, output_data_type=tf.int8, denylisted_nodes=list(floats))
+def _told(choice: Choice) -> str:
+    kept = ", ".join(f"{name} ({choice.sensitivities[name]:.2%})" for name in choice.layers) or "none"
+    drop = "" if choice.auc_drop is None else f", {choice.auc_drop:+.5f} of validation AUC lost"
+    return (
+        f"mixed precision: layers left in float, with what each alone changes the logits by: {kept}; the file changes "
+        f"them by {choice.change:.2%} of their standard deviation{drop}"
+        f"{'' if choice.met else '; the limits asked for were not reached'}"
     )
 
 
-def _int16x8(converter: Any, calibration: Batches | None) -> bytes:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = calibration
-    converter.target_spec.supported_ops = [
-        tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-        tf.lite.OpsSet.TFLITE_BUILTINS,
-    ]
-    return bytes(converter.convert())
-
-
-CONVERTERS: Mapping[str, Callable[[Any, Batches | None], bytes]] = {
-    "float32": _float32,
-    "float16": _float16,
-    "dynamic": _dynamic,
-    "int8": _int8,
-    "int8_io": _int8_io,
-    "int16x8": _int16x8,
-}
-
-
-def _calibrated(converter: Any, calibration: Batches | None) -> bytes:
-    """The float graph with the range of every tensor, before anything is quantized."""
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = calibration  # batches by name: a list would be bound by position
-    converter._experimental_calibrate_only = True
-    return bytes(converter.convert())
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Keep the converter's chatter off the terminal, its warnings included."""
-    absl_logger = logging.getLogger("absl")
-    level = absl_logger.level
-    absl_logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), quiet():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        absl_logger.setLevel(level)
-
-
-def _refused(model: Any, mode: str, error: Exception) -> ExportError:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    first = next((line for line in lines if "error" in line.lower()), lines[0] if lines else type(error).__name__)
-    return ExportError(
-        f"{model.name!r} does not convert to {mode}: {first.strip()[:400]}. Expected a graph of builtin TFLite "
-        "operators. Fix: replace the layer the message names, or try Export('float32') to see whether the mode or "
-        "the network is at fault."
-    )
+def _corrected(rows: Sequence[Correction]) -> str:
+    if not rows:
+        return "bias correction: no quantized product has a bias of its own"
+    before, after = (sum(getattr(row, when) for row in rows) / len(rows) for when in ("before", "after"))
+    return f"bias correction: mean shift of {len(rows)} products' outputs {before:.1e} before, {after:.1e} after"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,8 +12,11 @@ from tfshop.data.binding import bind
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
-from tfshop.export.convert import Batches, convert
+from tfshop.export.convert import INTEGER_MODES, Exported, export
+from tfshop.export.groups import require_layers
 from tfshop.export.modes import MODES, Mode
+from tfshop.export.settings import RECORDED, Batches, Mixed, Precision
+from tfshop.export.validation import validation_auc
 from tfshop.training.inputs import model_specs
 from tfshop.training.outputs import arrange_outputs
 
@@ -27,25 +30,57 @@ class Export:
     Args:
         mode: "float32", "float16", "dynamic", "int8", "int8_io" or "int16x8".
         calibration_rows: Training rows on which ranges are measured, for the modes that need ranges.
+        ranges: How the range of an activation is chosen, for "int8" and "int8_io": "recorded" (TensorFlow's
+            calibrator), or by what the tensors really hold: "minmax", "percentile", "mse" (least squared error),
+            "entropy". Ranges that QAT trained are kept.
+        percentile: Share of the numbers, in percent, that "percentile" keeps on each side.
+        bias_correction: Put the mean error of each quantized product on calibration rows into its bias.
+        keep_float: Keras layers (or tensors of the file) that stay in float.
+        mixed: Limits under which further layers stay in float, the one first that moves the logits most when it
+            alone is quantized: some of "max_change", "max_auc_drop", "max_bytes", as `Mixed` has them.
 
     Raises:
-        PlanError: At construction for an unknown mode; in `check` for a model the mode cannot serve.
+        PlanError: At construction for an unknown mode or a setting out of range; in `check` for a model the mode
+            cannot serve.
 
     Example:
         >>> Export("int8").calibration_rows
         2048
+        >>> Export("int8", ranges="mse", bias_correction=True, mixed={"max_change": 0.02}).ranges
+        'mse'
+
+    References:
+        Nagel et al., A White Paper on Neural Network Quantization, 2021.
     """
 
     name: ClassVar[str] = "Export"
 
     mode: str = "int8"
     calibration_rows: int = 2048
+    ranges: str = RECORDED
+    percentile: float = 99.99
+    bias_correction: bool = False
+    keep_float: tuple[str, ...] = ()
+    mixed: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise PlanError(f"mode is {self.mode!r}. Expected one of {', '.join(MODES)}. Fix: Export('int8').")
         if not isinstance(self.calibration_rows, int) or self.calibration_rows < 1:
             raise PlanError(f"calibration_rows is {self.calibration_rows!r}. Expected at least 1. Fix: 2048.")
+        if isinstance(self.keep_float, list):
+            object.__setattr__(self, "keep_float", tuple(self.keep_float))
+        asked = self.precision  # which refuses what is out of range
+        if self.mode not in INTEGER_MODES and not asked.is_plain:
+            raise PlanError(
+                f"Export({self.mode!r}) was given ranges, bias_correction, keep_float or mixed, which it does not "
+                "read. Expected Export('int8') or Export('int8_io'). Fix: change the mode, or leave them out."
+            )
+
+    @property
+    def precision(self) -> Precision:
+        """What is asked of the integers."""
+        return Precision(self.ranges, self.percentile, self.bias_correction, self.keep_float, _mixed(self.mixed))
 
     @property
     def details(self) -> Mode:
@@ -59,6 +94,12 @@ class Export:
             raise PlanError(
                 f"Export('int16x8') cannot take {fragile[0]!r} (LayerNormalization): TensorFlow's converter aborts the "
                 "whole process on it. Expected a network without. Fix: Export('int8')."
+            )
+        unknown = require_layers(model, self.keep_float)
+        if unknown is not None:
+            raise PlanError(
+                f"keep_float names {unknown!r}, which is no layer of {model.name!r}. Expected some of "
+                f"{', '.join(layer.name for layer in model.layers[:12])} … Fix: take one of those."
             )
         holes = [f.name for f in schema.numeric_features if schema.statistics[f.name].missing]
         if self.details.integer_ends and holes:
@@ -75,8 +116,17 @@ class Export:
         Raises:
             ExportError: Where the converter fails.
         """
+        return self.export(model, data, seed=seed).content
+
+    def export(self, model: Any, data: Splits, *, seed: int = 0) -> Exported:
+        """`to_bytes`, with what was measured on the way.
+
+        Raises:
+            ExportError: Where the converter fails, and for a layer to be kept in float that is not in the file.
+        """
         model = arrange_outputs(model, data.schema)
-        return convert(model, self.mode, self._calibration(model, data, seed) if self.details.calibrates else None)
+        calibration = self._calibration(model, data, seed) if self.details.calibrates else None
+        return export(model, self.mode, calibration, self.precision, auc=validation_auc(data))
 
     def _calibration(self, model: Any, data: Splits, seed: int) -> Batches:
         sample = data.train.take(min(self.calibration_rows, data.train.num_rows), seed=seed)
@@ -90,3 +140,12 @@ class Export:
                 yield {name: values[start : start + size] for name, values in inputs.items()}
 
         return batches
+
+
+def _mixed(limits: Mapping[str, float] | None) -> Mixed | None:
+    if limits is None:
+        return None
+    known = [item.name for item in fields(Mixed)]
+    if not isinstance(limits, Mapping) or not set(limits) <= set(known):
+        raise PlanError(f"mixed is {limits!r}. Expected some of {', '.join(known)}. Fix: mixed={{'max_change': 0.02}}.")
+    return Mixed(**limits)  # type: ignore[arg-type]

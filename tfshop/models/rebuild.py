@@ -101,6 +101,7 @@ def rebuild(
     *,
     dtypes: Mapping[str, str] | None = None,
     unfilled: Collection[str] = (),
+    behind_inputs: Mapping[str, Any] | None = None,
 ) -> Any:
     """A model of the same graph with the weights of the original, the layers of submodels in their place.
 
@@ -114,6 +115,7 @@ def rebuild(
             the layer read goes on as it is. By default a copy.
         dtypes: Input name to the dtype it is to have.
         unfilled: Names of layers whose weights stay behind: what takes their place has other shapes.
+        behind_inputs: Input name to a layer that everything reads it through.
 
     Raises:
         ModelError: For a layer that cannot be copied.
@@ -124,7 +126,7 @@ def rebuild(
         >>> [layer.name for layer in rebuild(keras.Model(x, tower(x))).layers[1:]]
         ['tower/first', 'tower']
     """
-    return Rebuild(replace, dtypes or {}, unfilled).whole(model)
+    return Rebuild(replace, dtypes or {}, unfilled, behind_inputs or {}).whole(model)
 
 
 def called_on(model: Any, tensors: Mapping[str, Any]) -> list[Any]:
@@ -146,24 +148,30 @@ def called_on(model: Any, tensors: Mapping[str, Any]) -> list[Any]:
 class Rebuild:
     """One pass over a graph: new layers by the identity of the old ones, so that shared layers stay shared.
 
-    Args:
-        replace: As `rebuild` takes it.
-        dtypes: As `rebuild` takes them.
-        unfilled: As `rebuild` takes them.
+    replace: As `rebuild` takes it.
+    dtypes: As `rebuild` takes them.
+    unfilled: As `rebuild` takes them.
+    behind_inputs: As `rebuild` takes them.
     """
 
     def __init__(
-        self, replace: Replace | None, dtypes: Mapping[str, str] = NO_CHANGES, unfilled: Collection[str] = ()
+        self,
+        replace: Replace | None,
+        dtypes: Mapping[str, str] = NO_CHANGES,
+        unfilled: Collection[str] = (),
+        behind_inputs: Mapping[str, Any] = NO_CHANGES,
     ) -> None:
         self._replace = replace
         self._dtypes = dtypes
         self._unfilled = unfilled
+        self._behind_inputs = behind_inputs
         self._made: dict[int, tuple[Any, tuple[Any, ...]]] = {}
 
     def whole(self, model: Any) -> Any:
         """The new model."""
         inputs = [self._input(tensor) for tensor in model.inputs]
-        outputs = self._run(model, inputs, prefix="", training=None)
+        read = [self._behind_inputs.get(tensor._keras_history.layer.name, _itself)(tensor) for tensor in inputs]
+        outputs = self._run(model, read, prefix="", training=None)
         flat = [
             keras.layers.Activation("linear", name=name)(tensor)
             if tensor._keras_history.layer.name != name and is_submodel(old._keras_history.layer)
@@ -252,6 +260,10 @@ def weights_by_name(layer: Any) -> dict[str, Any]:
     TF-MOT's wrapper takes the kernel away from the layer inside it, so that `layer.layer.get_weights()` lacks it.
     """
     return {variable.name.split("/")[-1].split(":")[0]: variable for variable in layer.variables}
+
+
+def _itself(tensor: Any) -> Any:
+    return tensor
 
 
 def _as_before(model: Any, inputs: list[Any]) -> Any:

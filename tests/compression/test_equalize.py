@@ -1,0 +1,159 @@
+"""Equalization: the same function, with columns that int8 can tell apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from foreign.conftest import click_schema, click_table
+from foreign.styles import STYLES
+from helpers import same_weights
+
+from tfshop._keras import keras
+from tfshop.compression import QAT, Candidate, Equalize, Prune
+from tfshop.compression.prune import sparsity_of
+from tfshop.data import IdFeature, NumericFeature, RandomSplit, Schema, Splits, prepare
+from tfshop.errors import PlanError
+from tfshop.export import Export, chain
+from tfshop.export.mixed import change, logits
+from tfshop.models import build_model
+from tfshop.training import predict, train
+
+layers = keras.layers
+TREATED = (
+    "plain",
+    "interactions",
+    "with_lambda",
+    "normalized",
+    "shared_layers",
+    "nested",
+    "wide_and_deep",
+)
+REFUSED = ("factorization",)
+
+
+def equalized(model: Any, data: Splits, **settings: Any) -> Any:
+    step = Equalize(**settings)
+    step.check(model, data.schema)
+    return step.apply(Candidate(model, data.schema), data, seed=0)
+
+
+def uneven(model: Any) -> Any:
+    """A network whose columns differ by orders of magnitude, as training with ReLU leaves them now and then."""
+    generator = np.random.default_rng(0)
+    for layer in model._flatten_layers():
+        if type(layer) is layers.Dense and layer.units > 1:
+            kernel, *bias = layer.get_weights()
+            columns = np.exp(generator.normal(0, 1.5, kernel.shape[-1]))
+            layer.set_weights([kernel * columns, *(b + 0.01 * columns for b in bias)])
+    return model
+
+
+@pytest.fixture(scope="module")
+def log() -> Splits:
+    return prepare(click_table(1500), click_schema(), split=RandomSplit(seed=0), batch_size=128)
+
+
+@pytest.fixture(scope="module")
+def heavy() -> Splits:
+    """Planted: two id columns and a price as it is, with a heavy tail."""
+    generator = np.random.default_rng(0)
+    size = 6000
+    ids = {name: generator.integers(0, 40, size) for name in ("item", "shop")}
+    price = generator.lognormal(1, 1, size)
+    effects = np.random.default_rng(1).normal(size=(2, 40))
+    logit = effects[0][ids["item"]] + effects[1][ids["shop"]] - 0.4 * np.log(price)
+    clicked = generator.random(size) < 1 / (1 + np.exp(-logit))
+    table = pd.DataFrame({**{n: [f"x{v}" for v in v] for n, v in ids.items()}, "price": price, "clicked": clicked * 1})
+    features = [IdFeature("item"), IdFeature("shop"), NumericFeature("price", transform="none")]
+    return prepare(table, Schema(features, target="clicked"), split=RandomSplit(seed=0), batch_size=128)
+
+
+@pytest.mark.parametrize("style", TREATED)
+@pytest.mark.parametrize("by", ["activations", "weights"])
+def test_networks_of_others_score_as_before(style: str, by: str, log: Splits) -> None:
+    keras.utils.set_random_seed(0)
+    model = uneven(STYLES[style](log.schema))
+    before = model.get_weights()
+    after = equalized(model, log, by=by)
+    assert same_weights(model, before), "the model that came in was changed"
+    np.testing.assert_allclose(predict(after.model, log.validation), predict(model, log.validation), atol=1e-5)
+    rows = after.history[-1].notes["equalized"]
+    assert any(row["largest"] / row["smallest"] > 1.5 for row in rows), "nothing was scaled"
+    listed = {row["layer"] for row in after.history[-1].notes["left_alone"]}
+    assert listed and not listed & {name for row in rows for name in (*row["divided"], *row["taken_by"])}
+
+
+@pytest.mark.parametrize("style", ["factorization", "attention", "shared_tower", "preprocessed"])
+def test_what_cannot_be_scaled_is_left_or_refused(style: str, log: Splits) -> None:
+    """A product of two towers, attention, a tower called three times: nothing may change the scores."""
+    keras.utils.set_random_seed(0)
+    model = uneven(STYLES[style](log.schema))
+    if style in REFUSED:
+        with pytest.raises(PlanError, match=r"Equalize finds nothing to scale in .*Fix:"):
+            equalized(model, log)
+        return
+    after = equalized(model, log)
+    np.testing.assert_allclose(predict(after.model, log.validation), predict(model, log.validation), atol=1e-5)
+
+
+def test_columns_that_share_a_range_use_it_better_in_the_file(log: Splits) -> None:
+    """The int8 file of uneven columns moves the logits less once they are even."""
+    keras.utils.set_random_seed(0)
+    model = uneven(STYLES["plain"](log.schema))
+    rows = [dict(next(iter(_inputs(log))))]
+    wanted = logits(Export("float32").to_bytes(model, log), rows)
+
+    def moved(network: Any) -> float:
+        return change(logits(Export("int8").to_bytes(network, log), rows), wanted)
+
+    assert moved(equalized(model, log).model) < 0.8 * moved(model)
+
+
+def _inputs(data: Splits) -> Any:
+    names = [feature.name for feature in data.schema.id_features]
+    yield {name: data.validation.inputs["ids"][:, [position]] for position, name in enumerate(names)}
+
+
+def test_heavy_numbers_joined_to_tables_no_longer_take_their_levels(heavy: Splits) -> None:
+    """A raw price up to a hundred beside embeddings below one, in one int8 range of the crosses."""
+    keras.utils.set_random_seed(0)
+    model = build_model("dcn", heavy.schema, dimension=8, hidden=(32, 16), num_crosses=1)
+    train(model, heavy, epochs=4, learning_rate=5e-3)
+    after = equalized(model, heavy)
+    np.testing.assert_allclose(predict(after.model, heavy.validation), predict(model, heavy.validation), atol=1e-5)
+    (row,) = [row for row in after.history[-1].notes["equalized"] if row["layer"] == "numeric_transform"]
+    assert row["largest"] > 2 and {"cross_0_kernel", "dense_0_numeric"} <= set(row["taken_by"])
+    rows = [dict(heavy.validation.inputs)]
+    wanted = logits(Export("float32").to_bytes(model, heavy), rows)
+    moved = {
+        name: change(logits(Export("int8").to_bytes(network, heavy), rows), wanted)
+        for name, network in (("before", model), ("after", after.model))
+    }
+    assert moved["after"] < 0.6 * moved["before"], moved
+
+
+def test_a_sum_of_two_layers_is_scaled_as_one(trained_mlp: Any, clicks: Splits) -> None:
+    rows = equalized(trained_mlp, clicks, inputs=False).history[-1].notes["equalized"]
+    assert ["dense_0", "dense_0_numeric"] in [row["divided"] for row in rows]
+
+
+def test_zeros_stay_zeros(pruned: Candidate, clicks: Splits) -> None:
+    names = ("dense_0", "dense_1")
+    after = Equalize().apply(pruned, clicks, seed=0)
+    assert sparsity_of(after.model, names) == sparsity_of(pruned.model, names) > 0.7
+
+
+def test_it_comes_before_qat_and_not_after() -> None:
+    assert chain(Prune(0.5), Equalize(), QAT()).passes[1] == Equalize()
+    with pytest.raises(PlanError, match=r"Equalize.*comes after QAT and would undo its ranges"):
+        chain(QAT(), Equalize())
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    with pytest.raises(PlanError, match=r"by is 'size'.*Fix:"):
+        Equalize(by="size")
+    with pytest.raises(PlanError, match=r"leave both.*Fix:"):
+        Equalize(layers=False, inputs=False)

@@ -1,0 +1,98 @@
+"""Ranges of activations from histograms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from tfshop.errors import PlanError
+from tfshop.numerics import RANGE_METHODS, Histogram, asymmetric_grid, choose_range, mean_squared_error
+
+
+def seen(*batches) -> Histogram:
+    histogram = Histogram()
+    for batch in batches:
+        histogram.add(batch)
+    return histogram
+
+
+def error(values, chosen, bits: int = 8) -> float:
+    return float(mean_squared_error(values, asymmetric_grid(*chosen, bits)))
+
+
+@pytest.fixture(scope="module")
+def heavy() -> np.ndarray:
+    """Mostly within 3, a few numbers near 200."""
+    generator = np.random.default_rng(0)
+    return np.append(generator.normal(size=100_000), [150.0, 200.0])
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(arrays(np.float64, st.integers(1, 30), elements=st.floats(-1e5, 1e5, width=32)), min_size=1, max_size=6)
+)
+def test_a_histogram_forgets_no_number_in_whatever_batches_they_come(batches) -> None:
+    histogram, values = seen(*batches), np.concatenate(batches)
+    assert histogram.count == values.size
+    assert (histogram.minimum, histogram.maximum) == (values.min(), values.max())
+    means, counts = histogram.filled()
+    assert float(means @ counts) == pytest.approx(values.sum(), rel=1e-6, abs=1e-3)
+    assert means.min() >= values.min() - 1e-6 * abs(values.min()) - 1e-9
+
+
+def test_a_histogram_does_not_grow_and_leaves_out_what_is_no_number(heavy) -> None:
+    histogram = Histogram(bins=64)
+    for part in np.array_split(heavy, 10):
+        histogram.add(part)
+    histogram.add([np.nan, np.inf])
+    assert histogram.count == heavy.size and len(histogram.filled()[0]) <= 64
+
+
+def test_min_max_is_all_of_it_and_percentile_leaves_out_the_tails(heavy) -> None:
+    histogram = seen(heavy)
+    assert choose_range(histogram, "minmax") == (heavy.min(), 200.0)
+    low, high = choose_range(histogram, "percentile", percentile=99.0)
+    assert low == pytest.approx(np.quantile(heavy, 0.01), abs=0.1)
+    assert high == pytest.approx(np.quantile(heavy, 0.99), abs=0.1)
+    assert choose_range(histogram, "percentile", percentile=100.0) == (heavy.min(), 200.0)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 6])
+def test_least_squared_error_is_what_it_says(heavy, bits: int) -> None:
+    chosen = choose_range(seen(heavy), "mse", bits)
+    others = [choose_range(seen(heavy), method, bits) for method in RANGE_METHODS]
+    best = min(error(heavy, other, bits) for other in others)
+    assert error(heavy, chosen, bits) <= best * 1.02
+    assert error(heavy, chosen, bits) < error(heavy, choose_range(seen(heavy), "minmax"), bits) * 0.95
+
+
+def test_entropy_cuts_off_what_hardly_ever_happens(heavy) -> None:
+    low, high = choose_range(seen(heavy), "entropy")
+    assert 2 < high < 60 and low >= heavy.min()
+    even = np.random.default_rng(1).uniform(-1, 1, 100_000)
+    low, high = choose_range(seen(even), "entropy")
+    assert low < -0.9 and high > 0.9, "an even distribution has no tail"
+
+
+@pytest.mark.parametrize("method", RANGE_METHODS)
+def test_ranges_hold_zero_and_never_exceed_what_was_seen(method: str) -> None:
+    generator = np.random.default_rng(2)
+    for values in (
+        generator.gamma(1, 1, 5000) + 1,
+        -generator.gamma(1, 1, 5000),
+        np.maximum(generator.normal(size=5000), 0),
+    ):
+        low, high = choose_range(seen(values), method)
+        assert min(values.min(), 0) <= low <= 0 <= high <= max(values.max(), 0)
+        assert high > low
+
+
+def test_zeros_alone_have_no_range_and_nothing_is_refused() -> None:
+    assert choose_range(seen(np.zeros(5)), "mse") == (0.0, 0.0)
+    with pytest.raises(PlanError, match=r"no finite number.*Fix:"):
+        choose_range(Histogram(), "mse")
+    with pytest.raises(PlanError, match=r"ranges is 'median'.*Fix:"):
+        choose_range(seen([1.0]), "median")

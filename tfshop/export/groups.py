@@ -1,0 +1,82 @@
+"""Operators of a converted graph by the Keras layer they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tfshop.errors import ExportError
+from tfshop.models.rebuild import PATH, is_submodel
+from tfshop.runtime.graph import Graph, Operator
+
+MOST_SHOWN = 12
+
+
+def layer_paths(model: Any, prefix: str = "") -> tuple[str, ...]:
+    """Every layer of a model as the converter names it: "dense", and "tower/first" in a submodel."""
+    paths: list[str] = []
+    for layer in model.layers:
+        paths.append(prefix + layer.name)
+        if is_submodel(layer):
+            paths += layer_paths(layer, f"{prefix}{layer.name}{PATH}")
+    return tuple(paths)
+
+
+def operator_groups(graph: Graph, model: Any) -> dict[str, tuple[str, ...]]:
+    """Layer -> the outputs, by name, of the operators that compute it in floats, in order of execution.
+
+    The converter fuses operators, whose names it joins: the first of the layers is taken. An operator of no known
+    layer is a group of its own.
+    """
+    paths = sorted(layer_paths(model), key=len, reverse=True)
+    groups: dict[str, list[str]] = {}
+    for operator in graph.operators:
+        name = _name(graph, operator)
+        if operator.kind in {"QUANTIZE", "DEQUANTIZE"} or graph.tensors[operator.outputs[0]].dtype != "float32":
+            continue
+        label = next((path for part in name.split(";") for path in paths if _is_part(path, part)), name)
+        groups.setdefault(label, []).append(name)
+    return {label: tuple(names) for label, names in groups.items()}
+
+
+def named_operators(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:
+    """Outputs of the operators that compute the named layers or tensors.
+
+    Raises:
+        ExportError: For a name that no operator of the graph has.
+    """
+    found: dict[str, list[str]] = {name: [] for name in names}
+    for operator in graph.operators:
+        output = _name(graph, operator)
+        for name in names:
+            if name == output or any(_is_part(name, part) for part in output.split(";")):
+                found[name] += [graph.tensors[index].name for index in operator.outputs]
+    missing = [name for name, outputs in found.items() if not outputs]
+    if missing:
+        known = _some(_name(graph, operator) for operator in graph.operators)
+        raise ExportError(
+            f"keep_float names {missing[0]!r}, which no operator of the converted graph computes. Expected a Keras "
+            f"layer that is left after conversion, or a tensor such as {known}. Fix: leave it out; Dropout and other "
+            "layers that do nothing when scoring are not in the file."
+        )
+    return tuple(dict.fromkeys(output for outputs in found.values() for output in outputs))
+
+
+def require_layers(model: Any, names: Iterable[str]) -> str | None:
+    """The first name that can be neither a layer of a model nor a tensor, which has a path."""
+    parts: Mapping[str, None] = dict.fromkeys(
+        part for path in layer_paths(model) for part in (path, path.split(PATH)[-1])
+    )
+    return next((name for name in names if name not in parts and PATH not in name and ":" not in name), None)
+
+
+def _is_part(layer: str, part: str) -> bool:
+    return f"{PATH}{layer}{PATH}" in f"{PATH}{part}{PATH}"
+
+
+def _name(graph: Graph, operator: Operator) -> str:
+    return graph.tensors[operator.outputs[0]].name
+
+
+def _some(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in list(dict.fromkeys(names))[:MOST_SHOWN])

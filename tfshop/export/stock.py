@@ -1,0 +1,113 @@
+"""TensorFlow's own converter and quantizer, kept quiet, their refusals in our words."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from tensorflow.lite.python.convert import mlir_quantize
+from tensorflow.lite.python.convert_phase import ConverterError
+
+from tfshop._keras import tf
+from tfshop._quiet import quiet
+from tfshop.errors import ExportError
+from tfshop.export.settings import Batches
+
+
+def float32(converter: Any, calibration: Batches | None) -> bytes:
+    """Weights and arithmetic in float32."""
+    return bytes(converter.convert())
+
+
+def float16(converter: Any, calibration: Batches | None) -> bytes:
+    """Weights in float16."""
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    return bytes(converter.convert())
+
+
+def dynamic(converter: Any, calibration: Batches | None) -> bytes:
+    """Weights in int8, activations quantized at run time."""
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    return bytes(converter.convert())
+
+
+def int16x8(converter: Any, calibration: Batches | None) -> bytes:
+    """Weights in int8, activations in int16."""
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = calibration
+    converter.target_spec.supported_ops = [
+        tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+        tf.lite.OpsSet.TFLITE_BUILTINS,
+    ]
+    return bytes(converter.convert())
+
+
+CONVERTERS: Mapping[str, Callable[[Any, Batches | None], bytes]] = MappingProxyType(
+    {"float32": float32, "float16": float16, "dynamic": dynamic, "int16x8": int16x8}
+)
+
+
+def whole_way(model: Any, mode: str, calibration: Batches | None) -> bytes:
+    """A file made by the stock converter from beginning to end.
+
+    Raises:
+        ExportError: Where the converter fails; its own words are in the message.
+    """
+    with _refusing(model, mode):
+        return CONVERTERS[mode](tf.lite.TFLiteConverter.from_keras_model(model), calibration)
+
+
+def calibrated(model: Any, mode: str, calibration: Batches) -> bytes:
+    """The float graph with the range of every tensor, before anything is quantized.
+
+    Raises:
+        ExportError: Where the converter fails.
+    """
+    with _refusing(model, mode):
+        converter = tf.lite.TFLiteConverter.from_keras_model(model)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = calibration  # batches by name: a list would be bound by position
+        converter._experimental_calibrate_only = True
+        return bytes(converter.convert())
+
+
+def quantize(model: Any, mode: str, content: bytes, floats: Sequence[str]) -> bytes:
+    """A calibrated graph in int8, but for the operators whose outputs are named.
+
+    Raises:
+        ExportError: Where the quantizer fails.
+    """
+    ends = {"input_data_type": tf.int8, "output_data_type": tf.int8} if mode == "int8_io" else {}
+    with _refusing(model, mode):
+        return bytes(mlir_quantize(content, denylisted_nodes=list(floats), **ends))
+
+
+@contextlib.contextmanager
+def _refusing(model: Any, mode: str) -> Iterator[None]:
+    """Keep the converter's chatter off the terminal, and say in our words what it refuses."""
+    absl_logger = logging.getLogger("absl")
+    level = absl_logger.level
+    absl_logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), quiet():
+            warnings.simplefilter("ignore")
+            yield
+    except (ConverterError, ValueError, RuntimeError, TypeError, tf.errors.OpError) as error:
+        raise _refused(model, mode, error) from error
+    finally:
+        absl_logger.setLevel(level)
+
+
+def _refused(model: Any, mode: str, error: Exception) -> ExportError:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    first = next((line for line in lines if "error" in line.lower()), lines[0] if lines else type(error).__name__)
+    return ExportError(
+        f"{model.name!r} does not convert to {mode}: {first.strip()[:400]}. Expected a graph of builtin TFLite "
+        "operators. Fix: replace the layer the message names, or try Export('float32') to see whether the mode or "
+        "the network is at fault."
+    )

@@ -1,0 +1,91 @@
+"""The scale that loses least: rounding to levels as a regression."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tfshop.errors import PlanError
+from tfshop.numerics.grid import Floats, Grid, mean_squared_error, symmetric, symmetric_grid
+
+METHODS = ("exact", "alternating")
+STARTS = np.linspace(0.2, 1.0, 17)  # shares of the largest value that the alternation starts from
+MOST_ROUNDS = 30
+
+
+def least_squares(values: ArrayLike, bits: int = 8, axis: int | None = None, *, method: str = "exact") -> Grid:
+    r"""The symmetric grid with the least squared error: of all values, or one for each channel along `axis`.
+
+    With levels q fixed, the best scale is s = \sum xq / \sum q^2 and its error \sum x^2 - (\sum xq)^2 / \sum q^2.
+    The levels change only where x/s crosses a half, so "exact" sorts these crossings and tries every assignment of
+    levels: n 2^(bits-1) log of work. "alternating" rounds and regresses in turn, from several starts (Lloyd's
+    iteration on an even grid); for large tables, and never worse than the min-max grid either.
+
+    Args:
+        values: Numbers.
+        bits: 2 to 16.
+        axis: Axis of the channels; None for one grid.
+        method: "exact" or "alternating".
+
+    Raises:
+        PlanError: For an unknown method, other bits, values that are not finite.
+
+    Example:
+        >>> values = np.array([0.1, 0.2, -0.2, 1.0])
+        >>> grid = least_squares(values, bits=3)
+        >>> bool(mean_squared_error(values, grid) <= mean_squared_error(values, symmetric(values, bits=3)))
+        True
+
+    References:
+        Max, Quantizing for minimum distortion, 1960. Hubara et al., Accurate Post Training Quantization With Small
+        Calibration Sets, ICML 2021.
+    """
+    if method not in METHODS:
+        raise PlanError(f"method is {method!r}. Expected one of {', '.join(METHODS)}. Fix: method='exact'.")
+    values = np.asarray(values, dtype=np.float64)
+    start = symmetric(values, bits, axis)
+    if method == "alternating":
+        scale = _alternate(values, start, axis)
+    elif axis is None:
+        scale = np.asarray(_exact(values.ravel(), start.highest))
+    else:
+        channels = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+        scale = np.array([_exact(channel, start.highest) for channel in channels]).reshape(start.scale.shape)
+    return symmetric_grid(scale * start.highest, bits)
+
+
+def _exact(values: Floats, highest: int) -> float:
+    """Scale of the best assignment of the levels 0 … highest to absolute values."""
+    sizes = np.abs(values[values != 0])
+    if sizes.size == 0:
+        return 1.0
+    levels = np.arange(1, highest + 1)
+    crossings = (sizes[:, None] / (levels - 0.5)).ravel()  # below this scale, a value is rounded to that level
+    order = np.argsort(-crossings, kind="stable")
+    products = np.cumsum(np.repeat(sizes, highest)[order])  # each crossing adds one more level of that value
+    squares = np.cumsum(np.tile(2 * levels - 1, sizes.size)[order])
+    best = int(np.argmax(products**2 / squares))
+    return float(products[best] / squares[best])
+
+
+def _alternate(values: Floats, start: Grid, axis: int | None) -> Floats:
+    """Round and regress in turn, from several starts; the best of each channel is kept."""
+    best, least = start.scale, mean_squared_error(values, start, axis)
+    for share in STARTS:
+        scale = start.scale * share
+        for _ in range(MOST_ROUNDS):
+            grid = Grid(scale, start.zero_point, start.lowest, start.highest)
+            fresh = _regressed(values, grid.quantize(values), scale, axis)
+            if np.allclose(fresh, scale, rtol=1e-12, atol=0):
+                break
+            scale = fresh
+        error = mean_squared_error(values, Grid(scale, start.zero_point, start.lowest, start.highest), axis)
+        best, least = np.where(error < least, scale, best), np.minimum(error, least)
+    return best
+
+
+def _regressed(values: Floats, levels: NDArray[np.int64], scale: Floats, axis: int | None) -> Floats:
+    axes = None if axis is None else tuple(other for other in range(values.ndim) if other != axis % values.ndim)
+    products = np.sum(values * levels, axis=axes, keepdims=axis is not None)
+    squares = np.sum(levels**2, axis=axes, keepdims=axis is not None)
+    return np.where(squares > 0, products / np.maximum(squares, 1), scale)
