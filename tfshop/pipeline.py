@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -196,7 +197,9 @@ def _follow(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
     candidate = Candidate(model, data.schema)
     for step in plan.passes:
         step.check(candidate.model, data.schema)
+        started = time.perf_counter()
         candidate = step.apply(candidate, data, goal.seed)
+        candidate = candidate.timed(time.perf_counter() - started)
         for line in summary(candidate.history[-1].notes.get("left_alone", ())):
             say(f"  {line}")
     say(f"exporting {name} ({plan.exporter.mode})")

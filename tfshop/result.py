@@ -72,6 +72,11 @@ class Result:
         return tuple(row for record in self.candidate.history for row in record.notes.get("left_alone", ()))
 
     @property
+    def seconds(self) -> float:
+        """Wall time of the passes together, without export and measurement."""
+        return sum(record.seconds for record in self.candidate.history)
+
+    @property
     def variant(self) -> Variant:
         """The file as a report shows it."""
         return replace(as_variant(self.measured, self.data, self.plan), left_alone=self.left_alone)

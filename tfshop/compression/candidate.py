@@ -27,12 +27,14 @@ class StepRecord:
         settings: Its hyperparameters.
         notes: What it measured: kept epoch, sparsity, layers left alone and why …
         curve: Rows for the picture of its training: step, loss, validation_auc, sparsity.
+        seconds: Wall time of the pass; 0 where nobody looked at a clock.
     """
 
     name: str
     settings: Mapping[str, Any]
     notes: Mapping[str, Any] = field(default_factory=dict)
     curve: tuple[Mapping[str, Any], ...] = ()
+    seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -59,6 +61,11 @@ class Candidate:
         """Have several outputs in the order of the targets, so that passes may rename layers."""
         if len(self.schema.targets) > 1:
             object.__setattr__(self, "model", arrange_outputs(self.model, self.schema))
+
+    def timed(self, seconds: float) -> Candidate:
+        """The candidate with the wall time of its last pass."""
+        *before, last = self.history
+        return replace(self, history=(*before, replace(last, seconds=round(seconds, 3))))
 
     def advance(self, step: Pass, model: Any, *, unquantized: Any = None, **record: Any) -> Candidate:
         """The candidate after `step` turned its model into `model`.

@@ -148,10 +148,11 @@ def called_on(model: Any, tensors: Mapping[str, Any]) -> list[Any]:
 class Rebuild:
     """One pass over a graph: new layers by the identity of the old ones, so that shared layers stay shared.
 
-    replace: As `rebuild` takes it.
-    dtypes: As `rebuild` takes them.
-    unfilled: As `rebuild` takes them.
-    behind_inputs: As `rebuild` takes them.
+    Args:
+        replace: As `rebuild` takes it.
+        dtypes: As `rebuild` takes them.
+        unfilled: As `rebuild` takes them.
+        behind_inputs: As `rebuild` takes them.
     """
 
     def __init__(
