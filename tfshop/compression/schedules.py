@@ -21,8 +21,8 @@ class Rise:
         updates: Most updates of the masks.
 
     Example:
-        >>> Rise("polynomial", steps=10, updates=3).levels
-        {2: 0.7037037037037037, 4: 0.962962962962963, 6: 1.0}
+        >>> {step: round(level, 3) for step, level in Rise("polynomial", steps=10, updates=3).levels.items()}
+        {2: 0.704, 4: 0.963, 6: 1.0}
 
     References:
         Zhu & Gupta, To prune, or not to prune: exploring the efficacy of pruning for model compression, 2017.
