@@ -20,6 +20,7 @@ from tfshop.export.mixed import change, logits
 from tfshop.export.ranges import open_tensors
 from tfshop.export.stock import calibrated
 from tfshop.numerics import RANGE_METHODS, Histogram, choose_range
+from tfshop.pipeline import compress
 from tfshop.runtime import Scorer, read_graph
 from tfshop.runtime.editing import recorded_ranges
 from tfshop.runtime.observer import observed
@@ -246,3 +247,21 @@ def test_layers_that_are_not_there_are_refused(trained_dcn: Any, clicks: Splits)
 def test_settings_that_cannot_work_are_refused_at_construction(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(PlanError, match=rf"{message}.*Fix:"):
         Export(**settings)
+
+
+def test_settings_work_on_networks_of_several_outputs(trained_several: Any, two_targets: Splits) -> None:
+    made = Export(
+        "int8", ROWS, ranges="mse", bias_correction=True, mixed={"max_change": 1e-9, "max_auc_drop": 1e-3}
+    ).export(trained_several, two_targets)
+    scores = Scorer(made.content)(first_rows(two_targets.validation.inputs, 100))
+    assert set(scores) == {"probability_clicked", "probability_bought"}
+    assert "mixed precision" in made.notes[0] and "bias correction" in made.notes[1]
+
+
+def test_compress_audits_such_a_file_and_tells_what_stayed_in_float(
+    trained_dcn: Any, clicks: Splits, brief_timing: None
+) -> None:
+    plan = chain(Export("int8", ROWS, ranges="minmax", bias_correction=True, keep_float=("features",)))
+    result = compress(trained_dcn, clicks, plan)
+    notes = " ".join(result.evaluation.notes)
+    assert "audit passed" in notes and "bias correction: mean shift" in notes
