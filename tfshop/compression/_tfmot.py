@@ -11,5 +11,6 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_confi
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
 
 sparsity = tfmot.sparsity.keras
+Quantizer = quantizers.Quantizer
 
-__all__ = ["QuantizeConfig", "QuantizeWrapperV2", "quantizers", "sparsity"]
+__all__ = ["QuantizeConfig", "QuantizeWrapperV2", "Quantizer", "quantizers", "sparsity"]
