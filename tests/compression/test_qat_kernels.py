@@ -161,9 +161,7 @@ def test_values_that_are_not_shared_are_told_from_zeros() -> None:
     random = np.random.default_rng(0)
     free = random.normal(size=(16, 8)).astype(np.float32)
     assert shared_values(free) is None
-    assert shared_values(np.where(random.random(free.shape) < 0.9, 0, free)) is None, (
-        "a pruned kernel shares zero alone"
-    )
+    assert shared_values(np.where(random.random(free.shape) < 0.9, 0, free)) is None, "it shares zero alone"
     assert shared_values(shared_kernel((16, 8), 5, zeros=True)) is not None
 
 

@@ -55,7 +55,7 @@ def trained_levels(candidate: Candidate) -> dict[str, tuple[float, int]]:
     for layer in candidate.model.layers:
         if isinstance(layer, OutputRange):
             scale = (layer.maximum - layer.minimum) / 255
-            levels[layer.name] = (scale, int(round(-128 - layer.minimum / scale)))
+            levels[layer.name] = (scale, round(-128 - layer.minimum / scale))
     return levels
 
 
@@ -91,17 +91,21 @@ def one_dense_network(behind: Any, width: int = 6) -> Any:
     return model
 
 
+def applied(kind: Any, tensor: Any, *settings: Any) -> Any:
+    return kind(*settings, name="tested")(tensor)
+
+
 BEHIND = {
     "multiply": lambda x: layers.Multiply(name="tested")([x, layers.Dense(6, name="other")(x)]),
     "subtract": lambda x: layers.Subtract(name="tested")([x, layers.Dense(6, name="other")(x)]),
     "add": lambda x: layers.Add(name="tested")([x, layers.Dense(6, name="other")(x)]),
     "dot": lambda x: layers.Dot(axes=1, name="tested")([x, layers.Dense(6, name="other")(x)]),
     "concatenate": lambda x: layers.Concatenate(name="tested")([x, layers.Dense(6, name="other")(x)]),
-    "prelu": lambda x: layers.PReLU(name="tested")(x),
-    "softmax": lambda x: layers.Softmax(name="tested")(x),
+    "prelu": lambda x: applied(layers.PReLU, x),
+    "softmax": lambda x: applied(layers.Softmax, x),
     "sigmoid gate": lambda x: layers.Multiply(name="tested")([x, layers.Dense(6, "sigmoid", name="other")(x)]),
-    "tanh": lambda x: layers.Activation("tanh", name="tested")(x),
-    "layer normalization": lambda x: layers.LayerNormalization(name="tested")(x),
+    "tanh": lambda x: applied(layers.Activation, x, "tanh"),
+    "layer normalization": lambda x: applied(layers.LayerNormalization, x),
     "lone batch normalization": lambda x: layers.BatchNormalization(name="tested")(layers.ReLU(name="relu")(x)),
 }
 
@@ -125,12 +129,12 @@ def test_a_layer_of_any_kind_is_shipped_as_it_was_trained(kind: str, dense_click
 def test_operators_with_one_possible_range_have_that_one(dense_clicks: Splits) -> None:
     """LiteRT's sigmoid gives -128 … 127 over 256; a range of the data would have to be converted to."""
     candidate, graph, _ = trained_with_rounding(one_dense_network(BEHIND["sigmoid gate"]), dense_clicks)
-    (gate,) = [operator for operator in graph.operators if operator.kind == "LOGISTIC"][:1]
+    gate = next(operator for operator in graph.operators if operator.kind == "LOGISTIC")
     assert float(graph.tensors[gate.outputs[0]].scales[0]) == pytest.approx(1 / 256)
     assert candidate.history[-1].notes["ranges"]["other_activation"] == [0.0, 255 / 256]
     before = graph.tensors[gate.inputs[0]]
     assert is_trained(before, {"other": trained_levels(candidate)["other"]}), "what the sigmoid reads is trained too"
-    assert all(graph.producers[gate.inputs[0]].kind == "FULLY_CONNECTED" for _ in (0,))
+    assert graph.producers[gate.inputs[0]].kind == "FULLY_CONNECTED"
 
 
 def test_ranges_of_a_percentile_leave_outliers_out_and_stay(dense_clicks: Splits) -> None:

@@ -16,26 +16,10 @@ CONCATENATIONS = frozenset({"ConcatV2", "Pack"})
 RELUS = frozenset({"Relu", "Relu6"})
 # Operators that move numbers or hand them on: in int8 what comes out has the scale of what went in.
 MOVES = frozenset(
-    [
-        "Identity",
-        "IdentityN",
-        "StopGradient",
-        "Reshape",
-        "Squeeze",
-        "ExpandDims",
-        "Transpose",
-        "StridedSlice",
-        "Slice",
-        "Split",
-        "SplitV",
-        "GatherV2",
-        "Shape",
-        "ConcatV2",
-        "Pack",
-        "Prod",
-        "Mul_int",
-        "Range",
-    ]
+    {
+        *("Identity", "IdentityN", "StopGradient", "Reshape", "Squeeze", "ExpandDims", "Transpose", "Shape"),
+        *("StridedSlice", "Slice", "Split", "SplitV", "GatherV2", "ConcatV2", "Pack"),
+    }
 )
 
 

@@ -58,7 +58,7 @@ def _channel_rounded(kernel: Any) -> Any:
     return tf.round(kernel / scale) * scale
 
 
-class HeldRange(Quantizer):  # type: ignore[misc]  # TF-MOT has no types
+class HeldRange(Quantizer):
     """An output that is rounded to the levels of a range which training does not move."""
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class HeldRange(Quantizer):  # type: ignore[misc]  # TF-MOT has no types
         return {}
 
 
-class LearnedSteps(Quantizer):  # type: ignore[misc]  # TF-MOT has no types
+class LearnedSteps(Quantizer):
     r"""A kernel on `-Q … Q` times a step for each channel that is trained with the weights.
 
     .. math:: \hat w = s \, round(clip(w / s, -Q, Q)), \qquad Q = 2^{bits - 1} - 1
@@ -117,7 +117,7 @@ class LearnedSteps(Quantizer):  # type: ignore[misc]  # TF-MOT has no types
         return {"bits": self.bits}
 
 
-class SharedValues(Quantizer):  # type: ignore[misc]  # TF-MOT has no types
+class SharedValues(Quantizer):
     """A kernel whose weights share few values: the values are trained, which weight has which one stays.
 
     Every weight stands for the mean of those that share its value, so that the gradient of a value is that of all

@@ -14,10 +14,11 @@ from tfshop.training.inputs import model_specs
 
 RANGE_ROWS = 8192
 BATCHES = 8
+WHOLE = 100.0  # percent
 
 
 def observed_ranges(
-    model: Any, names: Sequence[str], data: Splits, *, percentile: float = 100.0
+    model: Any, names: Sequence[str], data: Splits, *, percentile: float = WHOLE
 ) -> dict[str, tuple[float, float]]:
     """Range of each layer's outputs, averaged over the batches of a sample of training rows; zero is inside.
 
@@ -40,7 +41,7 @@ def observed_ranges(
 
 
 def _ends(values: np.ndarray, percentile: float) -> tuple[float, float]:
-    if percentile >= 100.0:
+    if percentile >= WHOLE:
         return float(values.min()), float(values.max())
-    low, high = np.percentile(values, [100.0 - percentile, percentile])
+    low, high = np.percentile(values, [WHOLE - percentile, percentile])
     return float(low), float(high)

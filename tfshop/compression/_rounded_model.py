@@ -19,6 +19,7 @@ from tfshop.compression.roles import calls_of, readers, unwrapped
 from tfshop.layers import OutputRange
 from tfshop.models.rebuild import copy_weights, fresh, weights_by_name
 
+INT8 = 8  # bits
 FUSED_ACTIVATIONS = (keras.activations.linear, keras.activations.relu)
 
 
@@ -40,7 +41,7 @@ class Rounding:
     places: RangePlaces
     ranges: Mapping[str, tuple[float, float]]
     follows: bool = True
-    bits: int = 8
+    bits: int = INT8
     masks: Mapping[str, np.ndarray] = field(default_factory=dict)
     shared: Mapping[str, np.ndarray] = field(default_factory=dict)
     held: Collection[str] = ()
@@ -48,7 +49,7 @@ class Rounding:
 
     def learns_steps(self, name: str) -> bool:
         """Whether the kernel of a layer has a trained step a channel."""
-        return self.bits < 8 and name in self.places.rounded and name not in self.shared
+        return self.bits < INT8 and name in self.places.rounded and name not in self.shared
 
 
 def activations_apart(model: Any, names: Collection[str]) -> Any:

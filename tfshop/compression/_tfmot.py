@@ -9,8 +9,8 @@ import tensorflow_model_optimization as tfmot
 from tensorflow_model_optimization.python.core.quantization.keras import quantizers
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_config import QuantizeConfig
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
+from tensorflow_model_optimization.python.core.quantization.keras.quantizers import Quantizer
 
 sparsity = tfmot.sparsity.keras
-Quantizer = quantizers.Quantizer
 
 __all__ = ["QuantizeConfig", "QuantizeWrapperV2", "Quantizer", "quantizers", "sparsity"]

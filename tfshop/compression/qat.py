@@ -9,7 +9,7 @@ import numpy as np
 
 from tfshop._keras import keras, tf
 from tfshop.compression._quantizers import shared_values
-from tfshop.compression._range_calibration import observed_ranges
+from tfshop.compression._range_calibration import WHOLE, observed_ranges
 from tfshop.compression._range_places import RangePlaces, range_places
 from tfshop.compression._rounded_model import Rounding, activations_apart, frozen_model, levels_of, rounded_model
 from tfshop.compression.candidate import Candidate, curve_of
@@ -26,6 +26,7 @@ from tfshop.training import DistillationLoss, FitSettings, History, fit
 from tfshop.training.adoption import require_copyable
 
 BITS = (8, 4, 2)
+MEDIAN = 50.0  # percent: a range below it would leave out half of the numbers at each end
 SELF_SHARE = 0.9  # of the loss, for the scores of the model that came in
 
 
@@ -73,7 +74,7 @@ class QAT:
     epochs: int = 1
     learning_rate: float = 1e-4
     bits: int = 8
-    percentile: float = 100.0
+    percentile: float = WHOLE
     freeze_batch_norm_after: float = 0.5
     distill: bool = False
 
@@ -82,9 +83,10 @@ class QAT:
         FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
         if self.bits not in BITS:
             raise PlanError(f"bits is {self.bits!r}. Expected one of {', '.join(map(str, BITS))}. Fix: bits=8.")
-        if not 50 < self.percentile <= 100:
+        if not MEDIAN < self.percentile <= WHOLE:
             raise PlanError(
-                f"percentile is {self.percentile!r}. Expected above 50, at most 100. Fix: percentile=99.99."
+                f"percentile is {self.percentile!r}. Expected above {MEDIAN:g}, at most {WHOLE:g}. "
+                "Fix: percentile=99.99."
             )
         if not 0 <= self.freeze_batch_norm_after <= 1:
             raise PlanError(
@@ -117,7 +119,7 @@ class QAT:
         return Rounding(
             places=places,
             ranges=observed_ranges(model, tuple(places.holders), data, percentile=self.percentile),
-            follows=self.percentile >= 100,
+            follows=self.percentile >= WHOLE,
             bits=self.bits,
             masks=zero_masks(model, places.rounded),
             shared={name: number for name, number in numbers.items() if number is not None},
