@@ -33,6 +33,7 @@ class Operators:
         last: Kind of the operator that gives the output.
         normalizes: Whether it divides by a spread that it measures in what it reads.
         casts: Whether integers become floats.
+        count: How many operators compute floats, rather than move them.
     """
 
     on_floats: frozenset[str]
@@ -40,6 +41,7 @@ class Operators:
     last: str
     normalizes: bool
     casts: bool
+    count: int
 
     @cached_property
     def has_product(self) -> bool:
@@ -73,6 +75,7 @@ def operators_of(layer: Any, model: Any) -> Operators:
         last=found[0].last if found else "",
         normalizes=any(operators.normalizes for operators in found),
         casts=any(operators.casts for operators in found),
+        count=max((operators.count for operators in found), default=0),
     )
 
 
@@ -92,6 +95,7 @@ def _traced(node: Any) -> Operators:
         last=_giver(traced.structured_outputs).type,
         normalizes="Rsqrt" in named or any(_measures(operation) for operation in floats),
         casts=any(_makes_floats(operation) for operation in floats),
+        count=sum(operation.type not in MOVES for operation in floats),
     )
 
 

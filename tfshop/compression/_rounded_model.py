@@ -20,6 +20,7 @@ from tfshop.layers import OutputRange
 from tfshop.models.rebuild import copy_weights, fresh, weights_by_name
 
 INT8 = 8  # bits
+BATCHED_KERNELS = ("EinsumDense", "ExpertKernels")
 FUSED_ACTIVATIONS = (keras.activations.linear, keras.activations.relu)
 
 
@@ -55,12 +56,13 @@ class Rounding:
 def activations_apart(model: Any, names: Collection[str]) -> Any:
     """The model with activations the converter does not fuse in layers of their own, behind the layers named.
 
-    What a Dense layer gives before its sigmoid is a tensor of the file, and wants a range.
+    What a Dense layer gives before its sigmoid is a tensor of the file, and wants a range. So do batched kernels.
     """
 
     def replace(layer: Any) -> Any:
         copied = fresh(layer)
-        if layer.name not in names or not _has_activation_of_its_own(layer, model):
+        has_kernel = layer.name in names or type(layer).__name__ in BATCHED_KERNELS
+        if not has_kernel or not _has_activation_of_its_own(layer, model):
             return copied
         apart = keras.layers.Activation(copied.activation, name=f"{layer.name}_activation")
         copied.activation = keras.activations.linear

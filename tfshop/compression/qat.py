@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tfshop._keras import keras, tf
+from tfshop.compression._opened import opened
 from tfshop.compression._quantizers import shared_values
 from tfshop.compression._range_calibration import WHOLE, observed_ranges
 from tfshop.compression._range_places import RangePlaces, range_places
@@ -35,10 +36,11 @@ class QAT:
     """Train with the rounding that int8 will do, then freeze the ranges for the exporter.
 
     TF-MOT has a rule for Dense layers only, with one scale for all output channels; here each channel has its own,
-    as the exporter writes them, and the output of every layer that is int8 in the file has a range: products, sums,
-    crosses, factorization machines, gates, normalizations. Tables and whatever stays in float in the file (the head,
-    raw numbers, masks, the inside of normalizations) train in float. Int ids never meet a fake-quant. Zeros stay
-    zeros, and weights that share few values go on to share as many.
+    as the exporter writes them, and every tensor that is int8 in the file has a range: what products, sums, crosses,
+    factorization machines, gates and normalizations give. Layers of several operators are laid open for that, so that
+    the trained model is one for the exporter. Tables and whatever stays in float in the file (the head, raw numbers,
+    masks, the inside of normalizations) train in float. Int ids never meet a fake-quant. Zeros stay zeros, and
+    weights that share few values go on to share as many.
 
     Args:
         roles: Which layers train with rounding: "dense", "cross".
@@ -50,8 +52,8 @@ class QAT:
             begin with the lowest and highest output and follow the batches; below that they stay.
         freeze_batch_norm_after: Share of the steps after which every BatchNormalization keeps its statistics, in
             [0, 1]: the file has those and no others.
-        distill: Whether the scores of the model that comes in are the target, beside the labels. Training an epoch
-            more on labels alone makes an overfitting model worse.
+        distill: Whether the scores of the model that comes in are the target, beside the labels: one that overfits
+            is made worse by an epoch more on labels alone.
 
     Raises:
         PlanError: At construction for a value out of range; in `check` for a role without a rule, or that no layer
@@ -72,11 +74,11 @@ class QAT:
 
     roles: tuple[str, ...] = ("dense", "cross")
     epochs: int = 1
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
     bits: int = 8
     percentile: float = WHOLE
     freeze_batch_norm_after: float = 0.5
-    distill: bool = False
+    distill: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "roles", tuple(self.roles))
@@ -105,7 +107,7 @@ class QAT:
         """Wrap, train, freeze the ranges."""
         model = inlined(candidate.model)
         names = layers_with(model, self.roles)
-        apart = activations_apart(model, names)
+        apart = activations_apart(opened(model, names), names)
         rounding = self._rounding(apart, range_places(apart, names), candidate, data)
         wrapped = rounded_model(apart, rounding)
         history = self._fit(wrapped, candidate.model, data, seed)
