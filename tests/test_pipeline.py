@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from tfshop.compression import Candidate
 from tfshop.compression.rebuild import copy_model
 from tfshop.data import Splits
 from tfshop.errors import AuditError, LimitError, ModelError, PlanError
+from tfshop.evaluation.audit import audit_file
 from tfshop.evaluation.measured import Measured
+from tfshop.layers import OutputRange
 from tfshop.pipeline import Goal, measure_baseline, pursue
 from tfshop.result import Result, plan_name
 from tfshop.runtime import count_zeros
@@ -104,6 +107,50 @@ def test_a_qat_that_ruins_the_network_is_dropped_for_ptq(trained_mlp: Any, brief
     assert trained < plain == pytest.approx(result.evaluation.validation.auc, abs=6e-6)
     assert result.candidate.model is trained_mlp
     assert [record.name for record in result.candidate.history] == ["QAT"]
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, refuses: Callable[[Any], bool]) -> None:
+    """Let the audit refuse the files of some models."""
+
+    def audit(content: bytes, model: Any, data: Splits, **settings: Any) -> Any:
+        if refuses(model):
+            raise AuditError("planted")
+        return audit_file(content, model, data, **settings)
+
+    monkeypatch.setattr("tfshop.pipeline.audit_file", audit)
+
+
+def has_ranges(model: Any) -> bool:
+    return any(isinstance(layer, OutputRange) for layer in model.layers)
+
+
+def test_where_the_audit_refuses_the_qat_file_post_training_quantization_is_kept_and_it_is_said(
+    trained_mlp: Any, brief: Splits, baseline: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, has_ranges)
+    start = {"learning_rate": 1e-6}  # so small that either of the two may be the better one
+    result = pursue(trained_mlp, brief, ts.chain(ts.QAT(**start)), Goal(baseline=baseline, timed=False))
+    assert result.candidate.model is trained_mlp
+    assert any("the file of QAT was refused: planted" in note for note in result.evaluation.notes)
+    assert any("audit passed" in note for note in result.evaluation.notes)
+
+
+def test_where_the_audit_refuses_the_better_file_without_qat_the_trained_one_is_kept(
+    trained_mlp: Any, brief: Splits, baseline: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, lambda model: model is trained_mlp)
+    worse = ts.chain(ts.QAT(learning_rate=0.05))
+    result = pursue(trained_mlp, brief, worse, Goal(baseline=baseline, timed=False))
+    assert has_ranges(result.candidate.model)
+    assert any("post-training quantization was refused: planted" in note for note in result.evaluation.notes)
+
+
+def test_where_the_audit_refuses_both_files_the_plan_is_refused(
+    trained_mlp: Any, brief: Splits, baseline: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, lambda model: True)
+    with pytest.raises(AuditError, match="planted"):
+        pursue(trained_mlp, brief, ts.chain(ts.QAT()), Goal(baseline=baseline, timed=False))
 
 
 def told_aucs(result: Result) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from tfshop.compression.left_alone import summary
 from tfshop.data.binding import bind
 from tfshop.data.schema import InputSpec
 from tfshop.data.split import Splits
-from tfshop.errors import AuditError, DataError, LimitError, PlanError
+from tfshop.errors import AuditError, DataError, ExportError, LimitError, PlanError, ScoringError
 from tfshop.evaluation import Evaluation
 from tfshop.evaluation.audit import audit_file
 from tfshop.evaluation.measured import Measured, measure_file
@@ -204,8 +204,7 @@ def _follow(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
             say(f"  {line}")
     say(f"exporting {name} ({plan.exporter.mode})")
     candidate, measured = _export(candidate, data, plan.exporter, name, baseline)
-    audit = audit_file(measured.content, candidate.model, data, mode=plan.exporter.mode, baseline=baseline.content)
-    measured = measured.with_notes(audit.sentence, *_pass_notes(candidate, measured.content))
+    measured = measured.with_notes(*_pass_notes(candidate, measured.content))
     missed = missed_limits(as_variant(measured, data, plan), goal.limits)
     return Result(candidate, measured, baseline, plan, data, goal.limits, missed)
 
@@ -213,19 +212,41 @@ def _follow(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
 def _export(
     candidate: Candidate, data: Splits, exporter: Export, name: str, baseline: Measured
 ) -> tuple[Candidate, Measured]:
-    """The file; after QAT, the better on validation of the trained one and that of the weights before QAT."""
-    exported = exporter.export(candidate.model, data)
-    measured = measure_file(name, exported.content, data, baseline=baseline).with_notes(*exported.notes)
-    if candidate.unquantized is None:
-        return candidate, measured
-    plain_export = exporter.export(candidate.unquantized, data)
-    rival = measure_file(name, plain_export.content, data, baseline=baseline).with_notes(*plain_export.notes)
-    trained, plain = measured.evaluation.mean_validation_auc, rival.evaluation.mean_validation_auc
-    comparison = f"validation AUC {trained:.5f} with QAT, {plain:.5f} with post-training quantization alone"
-    if trained >= plain:
-        return candidate, measured.with_notes(f"QAT is the better one and is kept: {comparison}")
-    note = f"post-training quantization is the better one and is kept: {comparison}"
-    return replace(candidate, model=candidate.unquantized, unquantized=None), rival.with_notes(note)
+    """The audited file; after QAT, the better on validation of the trained one and that of the weights before QAT.
+
+    Where the audit refuses the better one, it is the other, and that is said.
+    """
+    plain = replace(candidate, model=candidate.unquantized, unquantized=None)
+    rivals = {"QAT": candidate, "post-training quantization": plain} if candidate.unquantized else {"": candidate}
+    files: dict[str, Measured] = {}
+    refused: dict[str, Exception] = {}
+    for kind, rival in rivals.items():
+        try:
+            exported = exporter.export(rival.model, data)
+            files[kind] = measure_file(name, exported.content, data, baseline=baseline).with_notes(*exported.notes)
+        except (ExportError, ScoringError) as error:
+            refused[kind] = error
+    best_first = sorted(files, key=lambda kind: -files[kind].evaluation.mean_validation_auc)  # QAT where they are equal
+    for kind in best_first:
+        content, model = files[kind].content, rivals[kind].model
+        try:
+            audit = audit_file(content, model, data, mode=exporter.mode, baseline=baseline.content)
+        except AuditError as error:
+            refused[kind] = error
+            continue
+        return rivals[kind], files[kind].with_notes(*_comparison(kind, files, refused), audit.sentence)
+    raise next(iter(refused.values()))
+
+
+def _comparison(kept: str, files: Mapping[str, Measured], refused: Mapping[str, Exception]) -> tuple[str, ...]:
+    """Why one of two files is kept; nothing where there is one only."""
+    if refused:
+        return tuple(f"{kept} alone is kept: the file of {kind} was refused: {why}" for kind, why in refused.items())
+    if len(files) == 1:
+        return ()
+    trained, plain = (measured.evaluation.mean_validation_auc for measured in files.values())
+    found = f"validation AUC {trained:.5f} with QAT, {plain:.5f} with post-training quantization alone"
+    return (f"{kept} is the better one and is kept: {found}",)
 
 
 def _pass_notes(candidate: Candidate, content: bytes) -> tuple[str, ...]:

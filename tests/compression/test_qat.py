@@ -10,7 +10,7 @@ from helpers import first_rows, keras_scores
 
 from tfshop._keras import keras
 from tfshop.compression import QAT, Candidate
-from tfshop.compression.qat import on_int8_grid
+from tfshop.compression._quantizers import on_int8_grid
 from tfshop.compression.roles import layers_with, unwrapped
 from tfshop.data import Splits
 from tfshop.errors import PlanError
@@ -44,12 +44,16 @@ def ranged(model: Any) -> dict[str, OutputRange]:
     return {layer.name: layer for layer in model.layers if isinstance(layer, OutputRange)}
 
 
-def test_the_layers_with_a_rule_and_what_feeds_them_have_a_frozen_range(quantized: Candidate) -> None:
+def test_the_layers_that_are_int8_in_the_file_have_a_frozen_range(quantized: Candidate) -> None:
     found = set(ranged(quantized.model))
-    assert set(layers_with(quantized.model, ("dense", "cross"))) <= found
-    assert {"flat_fields", "numeric_transform", "cross_0_residual"} <= found
-    assert not {"table", "table_rows", "logit", "probability"} & found
+    assert {"dense_0", "dense_0_numeric", "cross_0_kernel", "cross_0_product", "cross_0_residual", "head"} <= found
+    assert {"table_fields", "numeric_transform", "features", "dense_0_relu"} <= found
+    assert "flat_fields" not in found, "what is only reshaped has the scale it had"
+    assert not {"table", "table_rows", "logit", "probability"} & found, "the head and what reads ids stay in float"
+    assert "dense_0_sum" not in found, "the converter fuses a sum with its rectifier"
+    assert "dense_1" not in found, "what only a concatenation reads has the scale of the whole"
     assert quantized.history[-1].notes["layers"] == [*layers_with(quantized.model, ("dense", "cross"))]
+    assert set(quantized.history[-1].notes["ranges"]) == found
 
 
 def test_ranges_are_those_of_the_data_and_hold_zero(quantized: Candidate, clicks: Splits) -> None:
@@ -60,45 +64,6 @@ def test_ranges_are_those_of_the_data_and_hold_zero(quantized: Candidate, clicks
         assert layer.minimum <= 0 <= layer.maximum and (layer.minimum, layer.maximum) != (-6, 6)
         assert reached.max() - reached.min() > 0.6 * (layer.maximum - layer.minimum), f"{name} wastes its levels"
         assert len(np.unique(reached)) <= 256
-
-
-def test_scales_of_the_file_are_the_trained_ranges(quantized: Candidate, graph: Graph) -> None:
-    """Each int8 activation that is the output of a layer with a range has exactly that range.
-
-    What a concatenation joins has the range of the whole instead: int8 has no other way.
-    """
-    scales = {
-        float(tensor.scales[0])
-        for tensor in graph.tensors
-        if tensor.dtype == "int8" and not tensor.is_constant and tensor.scales is not None and tensor.scales.size == 1
-    }
-    assert scales
-    missing = []
-    joined = {
-        tensor._keras_history.layer.name
-        for layer in quantized.model.layers
-        if isinstance(unwrapped(layer), keras.layers.Concatenate)
-        for tensor in layer.input
-    }
-    assert "dense_1" in joined and "dense_0_relu" not in joined
-    for name, layer in ranged(quantized.model).items():
-        if name in joined:
-            continue
-        expected = (layer.maximum - layer.minimum) / 255
-        if not np.isclose(list(scales), expected, rtol=1e-4).any():
-            missing.append((name, expected))
-    assert missing == []
-
-
-def test_what_enters_the_first_products_has_its_trained_range_too(quantized: Candidate, graph: Graph) -> None:
-    entering = {
-        float(graph.tensors[operator.outputs[0]].scales[0])
-        for operator in graph.operators
-        if operator.kind == "QUANTIZE"
-    } | {float(t.scales[0]) for t in graph.tensors if t.dtype == "int8" and not t.is_constant and t.scales is not None}
-    for name in ("numeric_transform", "flat_fields"):
-        layer = ranged(quantized.model)[name]
-        assert np.isclose(list(entering), (layer.maximum - layer.minimum) / 255, rtol=1e-4).any(), name
 
 
 def test_weights_have_a_scale_for_each_channel_and_are_those_of_the_model(quantized: Candidate, graph: Graph) -> None:

@@ -64,11 +64,11 @@ def check_passes(model: Any, log: Splits, treated: tuple[str, ...]) -> Any:
 
 
 def check_kernel_is_on_its_grid(layer: Any, before: Any) -> None:
-    """A range on the output or right behind; 255 levels a channel; zeros kept."""
+    """A range on the output or on what the converter makes one with it; 255 levels a channel; zeros kept."""
     bare = unwrapped(layer)
-    readers = [node.layer for node in layer._outbound_nodes]
-    folded = any(type(reader).__name__ == "BatchNormalization" for reader in readers)
-    assert isinstance(layer, OutputRange) or folded, f"{layer.name} has no range"
+    readers = [type(unwrapped(node.layer)).__name__ for node in layer._outbound_nodes]
+    lent = set(readers) & {"BatchNormalization", "Concatenate", "Activation", "ReLU", "TFOpLambda"}
+    assert isinstance(layer, OutputRange) or lent, f"{layer.name} has no range"
     kernel = bare.get_weights()[0]
     scale = np.abs(kernel).max(axis=0) / 127
     levels = kernel / np.where(scale > 0, scale, 1)

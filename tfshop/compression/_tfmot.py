@@ -12,6 +12,7 @@ from tensorflow_model_optimization.python.core.clustering.keras.clustering_algor
 from tensorflow_model_optimization.python.core.quantization.keras import quantizers
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_config import QuantizeConfig
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
+from tensorflow_model_optimization.python.core.quantization.keras.quantizers import Quantizer
 
 clustering = tfmot.clustering.keras
 sparsity = tfmot.sparsity.keras
@@ -22,6 +23,7 @@ __all__ = [
     "ClusteringAlgorithm",
     "QuantizeConfig",
     "QuantizeWrapperV2",
+    "Quantizer",
     "clustering",
     "quantizers",
     "sparsity",

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tfshop._keras import keras, tf
-from tfshop.compression._quantize_rules import DenseRule, OutputRule
-from tfshop.compression._range_places import RangePlaces, range_name, range_places
-from tfshop.compression._tfmot import QuantizeWrapperV2
+from tfshop.compression._opened import opened
+from tfshop.compression._quantizers import shared_values
+from tfshop.compression._range_calibration import WHOLE, observed_ranges
+from tfshop.compression._range_places import RangePlaces, range_places
+from tfshop.compression._rounded_model import Rounding, activations_apart, frozen_model, levels_of, rounded_model
 from tfshop.compression.candidate import Candidate, curve_of
 from tfshop.compression.left_alone import left_alone
-from tfshop.compression.masked import zeros_held
-from tfshop.compression.rebuild import KeepZeros, copy_model, zero_masks
-from tfshop.compression.roles import (
-    layers_with,
-    output_tensors,
-    require_roles,
-    source_tensors,
-    unwrapped,
-)
+from tfshop.compression.rebuild import zero_masks
+from tfshop.compression.roles import layers_with, output_tensors, require_roles, source_tensors, unwrapped
+from tfshop.compression.teacher_scores import soft_targets
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
 from tfshop.layers import OutputRange
-from tfshop.models.rebuild import copy_weights, fresh, inlined, weights_by_name
-from tfshop.training import FitSettings, fit
+from tfshop.models.rebuild import inlined
+from tfshop.training import DistillationLoss, FitSettings, History, fit
 from tfshop.training.adoption import require_copyable
-from tfshop.training.inputs import model_specs
 
-RANGE_ROWS = 8192
+BITS = (8, 4, 2)
+MEDIAN = 50.0  # percent: a range below it would leave out half of the numbers at each end
+SELF_SHARE = 0.9  # of the loss, for the scores of the model that came in
 
 
 @dataclass(frozen=True)
@@ -40,16 +36,28 @@ class QAT:
     """Train with the rounding that int8 will do, then freeze the ranges for the exporter.
 
     TF-MOT has a rule for Dense layers only, with one scale for all output channels; here each channel has its own,
-    as the exporter writes them. Embedding, FactorizationMachine, MaskedMean and numeric layers are left in float
-    while training: int ids never meet a fake-quant. The head stays in float in the file too. Zeros stay zeros.
+    as the exporter writes them, and every tensor that is int8 in the file has a range: what products, sums, crosses,
+    factorization machines, gates and normalizations give. Layers of several operators are laid open for that, so that
+    the trained model is one for the exporter. Tables and whatever stays in float in the file (the head, raw numbers,
+    masks, the inside of normalizations) train in float. Int ids never meet a fake-quant. Zeros stay zeros, and
+    weights that share few values go on to share as many.
 
     Args:
         roles: Which layers train with rounding: "dense", "cross".
         epochs: Epochs of training.
         learning_rate: Small: the weights are nearly right already.
+        bits: Of the kernels: 8, or 4 or 2 with learned steps. In the file they are int8 numbers of which only 15 or 3
+            are used: the download shrinks, the file and its latency do not.
+        percentile: Of the outputs, in percent, that a range leaves inside at each end, in (50, 100]. At 100 ranges
+            begin with the lowest and highest output and follow the batches; below that they stay.
+        freeze_batch_norm_after: Share of the steps after which every BatchNormalization keeps its statistics, in
+            [0, 1]: the file has those and no others.
+        distill: Whether the scores of the model that comes in are the target, beside the labels: one that overfits
+            is made worse by an epoch more on labels alone.
 
     Raises:
-        PlanError: In `check` for a role without a rule, or that no layer has.
+        PlanError: At construction for a value out of range; in `check` for a role without a rule, or that no layer
+            has.
 
     Example:
         >>> QAT(epochs=1).roles
@@ -57,20 +65,36 @@ class QAT:
 
     References:
         Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-        Inference, CVPR 2018.
+        Inference, CVPR 2018. Esser et al., Learned Step Size Quantization, ICLR 2020.
     """
 
     name: ClassVar[str] = "QAT"
     makes: ClassVar[tuple[str, ...]] = ("ranges",)
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors")
+    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "clusters", "factors")
 
     roles: tuple[str, ...] = ("dense", "cross")
     epochs: int = 1
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
+    bits: int = 8
+    percentile: float = WHOLE
+    freeze_batch_norm_after: float = 0.5
+    distill: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "roles", tuple(self.roles))
         FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
+        if self.bits not in BITS:
+            raise PlanError(f"bits is {self.bits!r}. Expected one of {', '.join(map(str, BITS))}. Fix: bits=8.")
+        if not MEDIAN < self.percentile <= WHOLE:
+            raise PlanError(
+                f"percentile is {self.percentile!r}. Expected above {MEDIAN:g}, at most {WHOLE:g}. "
+                "Fix: percentile=99.99."
+            )
+        if not 0 <= self.freeze_batch_norm_after <= 1:
+            raise PlanError(
+                f"freeze_batch_norm_after is {self.freeze_batch_norm_after!r}. Expected a share of the steps in "
+                "[0, 1]. Fix: freeze_batch_norm_after=0.5."
+            )
 
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse roles that TF-MOT cannot be given a rule for, and models that have none of them."""
@@ -82,118 +106,91 @@ class QAT:
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Wrap, train, freeze the ranges."""
         model = inlined(candidate.model)
-        places = range_places(model, layers_with(model, self.roles))
-        masks = zero_masks(model, places.rounded)
-        wrapped = _wrap(model, places, masks, data)
+        names = layers_with(model, self.roles)
+        apart = activations_apart(opened(model, names), names)
+        rounding = self._rounding(apart, range_places(apart, names), candidate, data)
+        wrapped = rounded_model(apart, rounding)
+        history = self._fit(wrapped, candidate.model, data, seed)
+        frozen = frozen_model(apart, wrapped, rounding.places)
+        notes = self._notes(model, frozen, rounding, history)
+        return candidate.advance(self, frozen, unquantized=model, notes=notes, curve=curve_of(history))
+
+    def _rounding(self, model: Any, places: RangePlaces, candidate: Candidate, data: Splits) -> Rounding:
+        kernels = {name: unwrapped(model.get_layer(name)).kernel.numpy() for name in places.rounded}
+        numbers = {name: shared_values(kernel) for name, kernel in kernels.items()}
+        return Rounding(
+            places=places,
+            ranges=observed_ranges(model, tuple(places.holders), data, percentile=self.percentile),
+            follows=self.percentile >= WHOLE,
+            bits=self.bits,
+            masks=zero_masks(model, places.rounded),
+            shared={name: number for name, number in numbers.items() if number is not None},
+            held=_made_before(model, candidate) - set(places.rounded),
+            moving_steps=int(self.freeze_batch_norm_after * self.epochs * data.train.num_batches),
+        )
+
+    def _fit(self, wrapped: Any, teacher: Any, data: Splits, seed: int) -> History:
+        loss = DistillationLoss(SELF_SHARE, from_logits=False) if self.distill else FitSettings().loss
         settings = FitSettings(
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             seed=seed,
             patience=None,
+            loss=loss,
             description="quantization-aware training",
         )
-        with zeros_held(wrapped, but=[w.name for w in wrapped.layers if isinstance(w, QuantizeWrapperV2)]):
-            history = fit(wrapped, data, settings)
-        frozen = _freeze(model, wrapped, places)
-        notes = {
-            "layers": list(places.rounded),
-            "left_alone": left_alone(model, places.rounded, by=self.name, reason=self._reason),
-            "fit": history.to_dict(),
-            "zeros_kept_in": sorted(masks),
-        }
-        return candidate.advance(self, frozen, unquantized=model, notes=notes, curve=curve_of(history))
+        return fit(wrapped, data, settings, train_split=soft_targets([teacher], data.train) if self.distill else None)
 
-    def _reason(self, layer: Any, role: str) -> str:
+    def _notes(self, model: Any, frozen: Any, rounding: Rounding, history: History) -> dict[str, Any]:
+        places = rounding.places
+        ranged = {x.name: [x.minimum, x.maximum] for x in frozen.layers if isinstance(x, OutputRange)}
+        kernels = {name: unwrapped(frozen.get_layer(name)).kernel.numpy() for name in places.rounded}
+
+        def reason(layer: Any, role: str) -> str:
+            return self._reason(layer, role, rounding)
+
+        return {
+            "layers": list(places.rounded),
+            "left_alone": left_alone(model, places.rounded, by=self.name, reason=reason),
+            "fit": history.to_dict(),
+            "zeros_kept_in": sorted(rounding.masks),
+            "values_kept_in": {name: int(numbers.max()) + 1 for name, numbers in rounding.shared.items()},
+            "ranges": ranged,
+            "in_float": dict(places.in_float),
+            "levels": {name: levels_of(kernel) for name, kernel in kernels.items()},
+        }
+
+    def _reason(self, layer: Any, role: str, rounding: Rounding) -> str:
+        if layer.name in rounding.held:
+            return "it holds still: an earlier pass gave it zeros or shared values, which training would undo"
         if role == "table":
             return "ids never meet a fake-quant; the exporter quantizes tables by itself"
         if role == "head":
             return "the head stays in float, in the file too: a probability of 256 levels ties candidates"
         if role == "other":
-            return f"there is no rule for {type(layer).__name__}; it trains in float, the exporter treats it as usual"
+            return _reason_of_others(layer, rounding.places)
         return f"its role is {role!r}; QAT was asked for {', '.join(self.roles)}"
 
 
-def _wrap(model: Any, places: RangePlaces, masks: Mapping[str, np.ndarray], data: Splits) -> Any:
-    """TF-MOT's wrappers around the rounded layers and around whatever feeds them, with ranges seen on real rows."""
-
-    def replace(layer: Any) -> Any:
-        copied = fresh(layer)
-        if layer.name in places.rounded:
-            if layer.name in masks:
-                copied.kernel_constraint = KeepZeros(masks[layer.name])
-            rule = DenseRule(with_output=layer.name in places.within)
-            return QuantizeWrapperV2(copied, rule, name=layer.name)
-        if layer.name in places.within:
-            return QuantizeWrapperV2(copied, OutputRule(), name=layer.name)
-        if layer.name in places.behind:
-            identity = _identity(layer.name)
-            return copied, QuantizeWrapperV2(identity, OutputRule(), name=identity.name)
-        return copied
-
-    wrapped = copy_model(model, replace)
-    for name, (low, high) in _observed_ranges(model, tuple(places.holders), data).items():
-        # TF-MOT starts at +-6 and follows at 0.1% a step: a short training would never leave that
-        ranges = wrapped.get_layer(places.holders[name])._output_quantizer_vars
-        ranges["min_var"].assign(low)
-        ranges["max_var"].assign(high)
-    return wrapped
+def _reason_of_others(layer: Any, places: RangePlaces) -> str:
+    if layer.name in places.in_float:
+        return f"{places.in_float[layer.name]}, in the file too"
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return "its weights train in float; its output trains with rounding, as one with the kernel it is folded into"
+    if layer.name in places.holders:
+        return f"its output trains with rounding; there is no rule for the weights of {type(layer).__name__}"
+    return f"there is no rule for {type(layer).__name__}; it trains in float, the exporter treats it as usual"
 
 
-def _identity(name: str) -> Any:
-    return keras.layers.Activation("linear", name=range_name(name))
+def _made_before(model: Any, candidate: Candidate) -> set[str]:
+    """Layers to which an earlier pass gave zeros or shared values."""
+    named = {name for record in candidate.history for name in record.notes.get("layers", ())}
+    present = [layer for layer in model.layers if layer.name in named and layer.weights]
+    return {layer.name for layer in present if _has_pattern(unwrapped(layer).get_weights()[0])}
 
 
-def _observed_ranges(model: Any, names: tuple[str, ...], data: Splits) -> dict[str, tuple[float, float]]:
-    """Lowest and highest output of each layer, averaged over the batches of a sample of training rows."""
-    probe = keras.Model(model.inputs, {name: output_tensors(model.get_layer(name), model) for name in names})
-    sample = data.train.take(RANGE_ROWS, seed=0).with_batch_size(RANGE_ROWS // 8)
-    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    for inputs, _ in sample.batches(inputs=model_specs(model)):
-        for name, outputs in probe(inputs, training=False).items():
-            lows, highs = [tf.reduce_min(o) for o in outputs], [tf.reduce_max(o) for o in outputs]
-            seen[name].append((float(min(lows)), float(max(highs))))
-    means = {name: np.mean(rows, axis=0) for name, rows in seen.items()}
-    return {name: (min(float(low), 0.0), max(float(high), 1e-6)) for name, (low, high) in means.items()}
-
-
-def _freeze(model: Any, wrapped: Any, places: RangePlaces) -> Any:
-    """The plain model with the trained weights on their int8 grid and the trained ranges as constants."""
-
-    def ranged(holder: str, layer: Any) -> Any:
-        ranges = wrapped.get_layer(holder)._output_quantizer_vars
-        return OutputRange(layer, float(ranges["min_var"]), float(ranges["max_var"]))
-
-    def replace(layer: Any) -> Any:
-        if layer.name in places.within:
-            return ranged(layer.name, fresh(layer))
-        if layer.name in places.behind:
-            return fresh(layer), ranged(range_name(layer.name), _identity(layer.name))
-        return fresh(layer)
-
-    frozen = copy_model(model, replace)
-    for layer in model.layers:
-        if not layer.weights:
-            continue
-        trained, bare = wrapped.get_layer(layer.name), unwrapped(frozen.get_layer(layer.name))
-        if layer.name in places.rounded:
-            bare.set_weights(_trained_weights(trained))
-        else:
-            copy_weights(trained, bare)
-    return frozen
-
-
-def _trained_weights(wrapper: Any) -> list[np.ndarray]:
-    """Kernel on its int8 grid, then the bias if there is one."""
-    variables = weights_by_name(wrapper)
-    kernel = on_int8_grid(variables["kernel"].numpy())
-    return [kernel, variables["bias"].numpy()] if wrapper.layer.use_bias else [kernel]
-
-
-def on_int8_grid(kernel: np.ndarray) -> np.ndarray:
-    """Round a kernel (inputs, channels) to -127 … 127 times a scale for each channel."""
-    scale = np.abs(kernel).max(axis=0, keepdims=True) / 127.0
-    scale = np.where(scale > 0, scale, 1.0)
-    return (np.round(kernel / scale) * scale).astype(np.float32)
+def _has_pattern(weights: np.ndarray) -> bool:
+    return bool((weights == 0).any()) or shared_values(weights) is not None
 
 
 def require_plain_ids(model: Any, names: tuple[str, ...]) -> None:

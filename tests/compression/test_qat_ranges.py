@@ -1,0 +1,169 @@
+"""Every int8 tensor of a file has the range that was trained, and nothing else has one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import keras_scores
+from networks import needs, spread
+
+from tfshop._keras import keras
+from tfshop.compression import QAT, Candidate
+from tfshop.compression._operators import operators_of
+from tfshop.compression._range_calibration import observed_ranges
+from tfshop.compression._range_places import range_places
+from tfshop.compression.roles import layers_with
+from tfshop.data import Splits
+from tfshop.export import Export
+from tfshop.layers import OutputRange
+from tfshop.models import build_model
+from tfshop.runtime import Scorer, read_graph
+from tfshop.runtime.graph import Graph, Tensor
+
+layers = keras.layers
+NETWORKS = ("dcn", "nfm", "gdcn", "dcn_mix")  # crosses, sums of products, gates, experts behind a softmax
+
+
+def trained_with_rounding(model: Any, data: Splits, step: QAT | None = None) -> tuple[Candidate, Graph, bytes]:
+    """A candidate after a few steps of QAT, and its int8 file."""
+    short = replace(data, train=data.train.take(768))
+    candidate = (step or QAT()).apply(Candidate(model, data.schema), short, seed=0)
+    content = Export("int8", calibration_rows=512).to_bytes(candidate.model, data)
+    return candidate, read_graph(content), content
+
+
+def int8_activations(graph: Graph) -> Iterator[Tensor]:
+    """Int8 tensors that are computed at run time."""
+    for tensor in graph.tensors:
+        if tensor.dtype == "int8" and not tensor.is_constant and tensor.scales is not None:
+            yield tensor
+
+
+def trained_levels(candidate: Candidate) -> dict[str, tuple[float, int]]:
+    """Scale and zero point of each trained range, as the runtime reads them."""
+    levels = {}
+    for layer in candidate.model.layers:
+        if isinstance(layer, OutputRange):
+            scale = (layer.maximum - layer.minimum) / 255
+            levels[layer.name] = (scale, round(-128 - layer.minimum / scale))
+    return levels
+
+
+def is_trained(tensor: Tensor, levels: dict[str, tuple[float, int]]) -> bool:
+    assert tensor.scales is not None and tensor.zero_points is not None and tensor.scales.size == 1
+    return any(
+        np.isclose(float(tensor.scales[0]), scale, rtol=1e-4) and abs(int(tensor.zero_points[0]) - zero) <= 1
+        for scale, zero in levels.values()
+    )
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_int8_tensor_has_the_scale_and_zero_point_of_a_trained_range(name: str, clicks: Splits) -> None:
+    model = build_model(name, clicks.schema, **needs(name).settings)
+    spread(model)
+    candidate, graph, _ = trained_with_rounding(model, clicks)
+    levels = trained_levels(candidate)
+    tensors = list(int8_activations(graph))
+    assert [tensor.name for tensor in tensors if not is_trained(tensor, levels)] == []
+    for layer, level in levels.items():
+        assert any(is_trained(tensor, {layer: level}) for tensor in tensors), f"{layer} was trained for nothing"
+
+
+def one_dense_network(behind: Any, width: int = 6) -> Any:
+    """Ids, a table, a layer under test between two Dense layers, a head."""
+    ids = keras.Input((3,), dtype="int32", name="ids")
+    fields = layers.Embedding(110, 4, name="table")(ids)
+    hidden = layers.Dense(width, name="first")(layers.Flatten(name="flat")(fields))
+    hidden = layers.Dense(5, activation="relu", name="second")(behind(hidden))
+    model = keras.Model(ids, layers.Dense(1, activation="sigmoid", name="probability")(hidden))
+    spread(model)
+    return model
+
+
+def applied(kind: Any, tensor: Any, *settings: Any) -> Any:
+    return kind(*settings, name="tested")(tensor)
+
+
+BEHIND = {
+    "multiply": lambda x: layers.Multiply(name="tested")([x, layers.Dense(6, name="other")(x)]),
+    "subtract": lambda x: layers.Subtract(name="tested")([x, layers.Dense(6, name="other")(x)]),
+    "add": lambda x: layers.Add(name="tested")([x, layers.Dense(6, name="other")(x)]),
+    "dot": lambda x: layers.Dot(axes=1, name="tested")([x, layers.Dense(6, name="other")(x)]),
+    "concatenate": lambda x: layers.Concatenate(name="tested")([x, layers.Dense(6, name="other")(x)]),
+    "prelu": lambda x: applied(layers.PReLU, x),
+    "softmax": lambda x: applied(layers.Softmax, x),
+    "sigmoid gate": lambda x: layers.Multiply(name="tested")([x, layers.Dense(6, "sigmoid", name="other")(x)]),
+    "tanh": lambda x: applied(layers.Activation, x, "tanh"),
+    "layer normalization": lambda x: applied(layers.LayerNormalization, x),
+    "lone batch normalization": lambda x: layers.BatchNormalization(name="tested")(layers.ReLU(name="relu")(x)),
+}
+
+
+@pytest.mark.parametrize("kind", BEHIND)
+def test_a_layer_of_any_kind_is_shipped_as_it_was_trained(kind: str, dense_clicks: Splits) -> None:
+    model = one_dense_network(BEHIND[kind])
+    candidate, graph, content = trained_with_rounding(model, dense_clicks)
+    levels = trained_levels(candidate)
+    assert {"tested", "tested_range"} & set(levels), "its output has a range"
+    for layer, level in levels.items():
+        assert any(is_trained(tensor, {layer: level}) for tensor in int8_activations(graph)), layer
+    others = [tensor.name for tensor in int8_activations(graph) if not is_trained(tensor, levels)]
+    inside = {"lone batch normalization": "tested/batchnorm/mul", "layer normalization": "tested/"}
+    assert [name for name in others if inside.get(kind, "no such") not in name] == []
+    rows = {"ids": dense_clicks.validation.inputs["ids"][:400]}
+    gaps = np.abs(Scorer(content)(rows) - keras_scores(candidate.model, rows))
+    assert gaps.mean() < 2e-3 and gaps.max() < 3e-2
+
+
+def test_operators_with_one_possible_range_have_that_one(dense_clicks: Splits) -> None:
+    """LiteRT's sigmoid gives -128 … 127 over 256; a range of the data would have to be converted to."""
+    candidate, graph, _ = trained_with_rounding(one_dense_network(BEHIND["sigmoid gate"]), dense_clicks)
+    gate = next(operator for operator in graph.operators if operator.kind == "LOGISTIC")
+    assert float(graph.tensors[gate.outputs[0]].scales[0]) == pytest.approx(1 / 256)
+    assert candidate.history[-1].notes["ranges"]["other_activation"] == [0.0, 255 / 256]
+    before = graph.tensors[gate.inputs[0]]
+    assert is_trained(before, {"other": trained_levels(candidate)["other"]}), "what the sigmoid reads is trained too"
+    assert graph.producers[gate.inputs[0]].kind == "FULLY_CONNECTED"
+
+
+def test_ranges_of_a_percentile_leave_outliers_out_and_stay(dense_clicks: Splits) -> None:
+    model = one_dense_network(BEHIND["multiply"])
+    names = ("first", "other")
+    whole = observed_ranges(model, names, dense_clicks)
+    inner = observed_ranges(model, names, dense_clicks, percentile=90.0)
+    for name in names:
+        assert whole[name][0] < inner[name][0] <= 0 <= inner[name][1] < whole[name][1]
+    short = replace(dense_clicks, train=dense_clicks.train.take(768))
+    step = QAT(percentile=90.0, learning_rate=1e-2)
+    trained = step.apply(Candidate(model, dense_clicks.schema), short, seed=0).history[-1].notes["ranges"]
+    expected = observed_ranges(model, names, short, percentile=90.0)
+    for name in names:
+        np.testing.assert_allclose(trained[name], expected[name], rtol=1e-6)
+    followed = QAT(learning_rate=1e-2).apply(Candidate(model, dense_clicks.schema), short, seed=0)
+    start = observed_ranges(model, names, short)
+    assert not np.allclose(followed.history[-1].notes["ranges"]["other"], start["other"], rtol=1e-4)
+
+
+def test_what_stays_in_float_in_the_file_trains_in_float(clicks: Splits) -> None:
+    model = build_model("deepfm", clicks.schema, **needs("deepfm").settings)
+    places = range_places(model, layers_with(model, ("dense", "cross")))
+    assert {"logit", "probability", "table_hist_id_0_mean", "numeric_transform"} <= set(places.in_float)
+    assert not {"logit", "probability", "table_hist_id_0_mean", "table"} & set(places.holders)
+    assert any("head" in reason for reason in places.in_float.values())
+
+
+def test_operators_of_a_lambda_are_known_without_knowing_the_lambda() -> None:
+    x = keras.Input((4,))
+    moved = layers.Lambda(lambda t: t[:, :2], name="moved")(x)
+    joined = layers.Lambda(lambda t: keras.backend.concatenate([t, t]), name="joined")(moved)
+    spread_out = layers.LayerNormalization(name="normalized")(joined)
+    scaled = layers.BatchNormalization(name="scaled")(spread_out)
+    model = keras.Model(x, layers.Dense(1, activation="sigmoid", name="dense")(scaled))
+    found = {layer.name: operators_of(layer, model) for layer in model.layers[1:]}
+    assert found["moved"].is_move and not found["joined"].is_move and found["joined"].is_concatenation
+    assert found["normalized"].normalizes and not found["scaled"].normalizes
+    assert found["dense"].has_product and found["dense"].last == "Sigmoid"

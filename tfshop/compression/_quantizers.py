@@ -1,0 +1,157 @@
+"""How weights and outputs are rounded while training: kinds that TF-MOT does not ship."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfshop._keras import tf
+from tfshop.compression._tfmot import Quantizer, quantizers
+
+LEVELS = 127  # of each sign: what the exporter writes kernels in
+MOST_SHARED = 256
+
+
+def on_int8_grid(kernel: np.ndarray) -> np.ndarray:
+    """Round a kernel (inputs, channels) to -127 … 127 times a scale for each channel."""
+    scale = np.abs(kernel).max(axis=0, keepdims=True) / LEVELS
+    scale = np.where(scale > 0, scale, 1.0)
+    return (np.round(kernel / scale) * scale).astype(np.float32)
+
+
+def largest_level(bits: int) -> int:
+    """Highest level of a symmetric grid: 7 of 4 bits, 1 of 2 bits."""
+    return int(2 ** (bits - 1) - 1)
+
+
+def first_steps(kernel: np.ndarray, bits: int) -> np.ndarray:
+    """Where learned steps begin: `2 mean|w| / sqrt(Q)` for each channel, over the weights that are not zero."""
+    size = np.abs(kernel.reshape(-1, kernel.shape[-1]))
+    alive = np.maximum((size > 0).sum(axis=0), 1)
+    steps = 2 * size.sum(axis=0) / alive / np.sqrt(largest_level(bits))
+    return np.where(steps > 0, steps, 1.0).astype(np.float32)
+
+
+def shared_values(kernel: np.ndarray) -> np.ndarray | None:
+    """Number of the value each weight has, int32 of the kernel's shape, where few values are shared by many weights.
+
+    None where they are not: every weight its own value, zeros aside.
+    """
+    values, numbers = np.unique(kernel, return_inverse=True)
+    alive = int(np.count_nonzero(kernel))
+    few = 0 < np.count_nonzero(values) <= min(MOST_SHARED, alive // 2)
+    return numbers.reshape(kernel.shape).astype(np.int32) if few else None
+
+
+def _through(rounded: Any, values: Any) -> Any:
+    """`rounded` on the way forward, the gradient of `values` on the way back."""
+    return values + tf.stop_gradient(rounded - values)
+
+
+def _channel_rounded(kernel: Any) -> Any:
+    """As `on_int8_grid`, for tensors."""
+    axes = list(range(len(kernel.shape) - 1))
+    scale = tf.reduce_max(tf.abs(kernel), axis=axes, keepdims=True) / LEVELS
+    scale = tf.where(scale > 0, scale, 1.0)
+    return tf.round(kernel / scale) * scale
+
+
+class HeldRange(Quantizer):
+    """An output that is rounded to the levels of a range which training does not move."""
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        """Variables as those of a moving range."""
+        settings = {"num_bits": 8, "per_axis": False, "symmetric": False, "narrow_range": False}
+        variables: dict[str, Any] = quantizers.MovingAverageQuantizer(**settings).build(tensor_shape, name, layer)
+        return variables
+
+    def __call__(self, inputs: Any, training: Any, weights: Mapping[str, Any], **kwargs: Any) -> Any:
+        """Round."""
+        return tf.quantization.fake_quant_with_min_max_vars(inputs, weights["min_var"], weights["max_var"])
+
+    def get_config(self) -> dict[str, Any]:
+        """Nothing to configure."""
+        return {}
+
+
+class LearnedSteps(Quantizer):
+    r"""A kernel on `-Q … Q` times a step for each channel that is trained with the weights.
+
+    .. math:: \hat w = s \, round(clip(w / s, -Q, Q)), \qquad Q = 2^{bits - 1} - 1
+
+    The gradient of `s` is scaled by `1 / sqrt(n Q)`, `n` weights a channel. A step is kept small enough for the
+    channel's largest weight to be on level Q: then all channels take the same int8 numbers in the file. These are
+    the multiples of `127 / Q`, rounded; the rounding is part of the training.
+
+    Args:
+        bits: 2 to 7; 8 has nothing to learn.
+
+    References:
+        Esser et al., Learned Step Size Quantization, ICLR 2020.
+    """
+
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        """The steps, one a channel."""
+        return {"steps": layer.add_weight(f"{name}_steps", shape=(tensor_shape[-1],), initializer="ones")}
+
+    def __call__(self, inputs: Any, training: Any, weights: Mapping[str, Any], **kwargs: Any) -> Any:
+        """Round."""
+        top = float(largest_level(self.bits))
+        per_channel = float(np.prod(inputs.shape[:-1]))
+        slowness = 1.0 / np.sqrt(per_channel * top)
+        steps = weights["steps"] * slowness + tf.stop_gradient(weights["steps"] * (1.0 - slowness))
+        largest = tf.reduce_max(tf.abs(inputs), axis=list(range(len(inputs.shape) - 1)))
+        reaching = tf.stop_gradient(tf.where(largest > 0, largest / (top - 0.499), 1.0))
+        steps = tf.clip_by_value(steps, 1e-8, reaching)
+        levels = tf.clip_by_value(inputs / steps, -top, top)
+        rounded = _through(tf.round(levels), levels) * steps
+        return _through(_channel_rounded(rounded), rounded)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"bits": self.bits}
+
+
+class SharedValues(Quantizer):
+    """A kernel whose weights share few values: the values are trained, which weight has which one stays.
+
+    Every weight stands for the mean of those that share its value, so that the gradient of a value is that of all
+    of them. Values lie on the int8 grid of the largest of them.
+
+    Args:
+        numbers: int32 of the kernel's shape, from `shared_values`.
+
+    References:
+        TF-MOT's cluster-preserving quantization, which has one scale for all channels, likewise keeps assignments.
+    """
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self.numbers = np.asarray(numbers, np.int32)
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        """No variables: the kernel holds the values."""
+        return {}
+
+    def __call__(self, inputs: Any, training: Any, weights: Mapping[str, Any], **kwargs: Any) -> Any:
+        """Round, for each channel as the exporter will."""
+        shared = self.shared(inputs)
+        return _through(_channel_rounded(shared), shared)
+
+    def shared(self, kernel: Any) -> Any:
+        """The kernel with as many values as `numbers` has, at most."""
+        numbers = tf.constant(self.numbers.reshape(-1))
+        count = int(self.numbers.max()) + 1
+        values = tf.math.unsorted_segment_mean(tf.reshape(kernel, (-1,)), numbers, count)
+        scale = tf.reduce_max(tf.abs(values)) / LEVELS
+        scale = tf.where(scale > 0, scale, 1.0)
+        values = _through(tf.round(values / scale) * scale, values)
+        return tf.reshape(tf.gather(values, numbers), kernel.shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"numbers": self.numbers.tolist()}
