@@ -129,6 +129,18 @@ def test_numbers_start_where_they_are_told_to(candidate: Named, brief: Splits) -
     assert not np.allclose(starts["linear"], starts["kmeans++"]) or not np.allclose(starts["linear"], starts["density"])
 
 
+def test_numbers_are_laid_among_the_trained_weights() -> None:
+    """TF-MOT lays them among those it finds when its wrapper is built, which would be fresh ones."""
+    layer = keras.layers.Dense(40, name="layer")
+    layer.build((None, 50))
+    layer.set_weights([100 * layer.get_weights()[0], np.zeros(40)])
+    wrapper = in_wrapper(layer, tf.TensorShape((None, 50)), 8, "linear")
+    wrapper.build(tf.TensorShape((None, 50)))
+    kernel = layer.get_weights()[0]
+    expected = np.linspace(kernel.min(), kernel.max(), 8)
+    np.testing.assert_allclose(wrapper.cluster_centroids["kernel"].numpy(), expected, rtol=1e-5)
+
+
 def test_the_means_of_their_weights_are_nearer_to_them() -> None:
     """TF-MOT starts from single weights, and a short training leaves them about there."""
     layer = keras.layers.Dense(40, name="layer")

@@ -211,7 +211,9 @@ def test_zeros_of_an_earlier_pruning_stay(mlp: Candidate, brief: Splits) -> None
     first = Prune(0.7, **NOW).apply(mlp, brief, seed=0)
     again = Prune(0.3, schedule="polynomial").apply(first, brief, seed=0)
     table = Prune(0.5, roles=("table",)).apply(first, brief, seed=0)
-    for result in (again, table):
+    chosen = Prune(0.5, roles=("table",), scope="global").apply(first, brief, seed=0)
+    assert [one.history[-1].notes["engine"] for one in (table, chosen)] == ["TF-MOT", "masks"]
+    for result in (again, table, chosen):
         assert all((value[kernels(first)[name] == 0] == 0).all() for name, value in kernels(result).items())
     assert sparsity(kernels(table, ("table",))) == pytest.approx(0.5, abs=0.02)
 
