@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from tfshop.compression import QAT, Distill, Prune
+from tfshop.compression import QAT, Cluster, Distill, Prune
 from tfshop.export import Export, Plan, chain
 
 
@@ -40,6 +40,26 @@ def distill_int8(hidden: tuple[int, ...] = (100, 100, 100), dimension: int = 16)
     return chain(Distill({"dimension": dimension, "hidden": hidden}), Export("int8"))
 
 
+def fast(hidden: tuple[int, ...] = (64, 32), dimension: int = 16) -> Plan:
+    """A narrow student of the trained network, then int8: as few multiplications as a click network needs."""
+    return chain(Distill({"dimension": dimension, "hidden": hidden}), Export("int8"))
+
+
+def small_download(sparsity: float = 0.8, clusters: int = 16) -> Plan:
+    """Prune, let the weights that are left share a few numbers, then int8: little is left after gzip; no faster."""
+    return chain(Prune(sparsity), Cluster(clusters), Export("int8"))
+
+
+def careful(max_auc_drop: float = 1e-4) -> Plan:
+    """Train with int8's rounding, then keep in float what still costs AUC on validation, layer by layer."""
+    return chain(QAT(), Export("int8", mixed={"max_auc_drop": max_auc_drop}))
+
+
+def classic(sparsity: float = 0.8) -> Plan:
+    """Prune while fine-tuning, then quantize: the two steps of Deep Compression that stock runtimes can use."""
+    return chain(Prune(sparsity), Export("int8"))
+
+
 RECIPES: Mapping[str, Callable[[], Plan]] = MappingProxyType(
     {
         "float16": float16,
@@ -47,7 +67,22 @@ RECIPES: Mapping[str, Callable[[], Plan]] = MappingProxyType(
         "qat_int8": qat_int8,
         "prune_int8": prune_int8,
         "distill_int8": distill_int8,
+        "fast": fast,
+        "small_download": small_download,
+        "careful": careful,
+        "classic": classic,
     }
 )
 
-__all__ = ["RECIPES", "distill_int8", "float16", "int8", "prune_int8", "qat_int8"]
+__all__ = [
+    "RECIPES",
+    "careful",
+    "classic",
+    "distill_int8",
+    "fast",
+    "float16",
+    "int8",
+    "prune_int8",
+    "qat_int8",
+    "small_download",
+]

@@ -103,6 +103,16 @@ def test_a_network_that_ends_in_a_logit_is_told_to_end_in_a_sigmoid(log):
         ts.train(keras.Model(inputs, layers.Dense(1)(hidden)), log)
 
 
+def test_a_recurrence_that_is_a_loop_is_told_to_unroll(log):
+    inputs = id_inputs(log.schema)
+    steps = layers.Concatenate(axis=1)([layers.Reshape((1, 4))(part) for part in embedded(log.schema, inputs)])
+    model = ending(inputs, layers.GRU(4, name="steps")(steps))
+    with pytest.raises(TfshopError, match=r"Fix: GRU\(…, unroll=True\) for 'steps'"):
+        ts.Export("float32").to_bytes(model, log)
+    unrolled = ending(inputs, layers.GRU(4, unroll=True)(steps))
+    assert ts.Export("float32").to_bytes(unrolled, log)
+
+
 def test_an_exporter_alone_asks_for_a_functional_network_too(log):
     class Subclassed(keras.Model):
         def call(self, inputs):

@@ -141,7 +141,11 @@ def compress(
     target: Target,
     out: Annotated[Path, typer.Option(help="Folder for the artifact: model.tflite, schema, golden scores …")],
     plan: Annotated[
-        str, typer.Option(help="int8, float16, qat_int8, prune_int8, distill_int8, or a plan as a JSON file.")
+        str,
+        typer.Option(
+            help="int8, float16, fast, small_download, careful, classic, qat_int8, prune_int8, distill_int8, or a plan "
+            "as a JSON file."
+        ),
     ] = "int8",
     trained: Annotated[
         Path | None, typer.Option(help="Folder written by `tfshop train` with the same table and options.")

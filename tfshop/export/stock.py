@@ -12,7 +12,7 @@ from typing import Any
 from tensorflow.lite.python.convert import mlir_quantize
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from tfshop._keras import tf
+from tfshop._keras import keras, tf
 from tfshop._quiet import quiet
 from tfshop.errors import ExportError
 from tfshop.export.settings import Batches
@@ -108,6 +108,21 @@ def _refused(model: Any, mode: str, error: Exception) -> ExportError:
     first = next((line for line in lines if "error" in line.lower()), lines[0] if lines else type(error).__name__)
     return ExportError(
         f"{model.name!r} does not convert to {mode}: {first.strip()[:400]}. Expected a graph of builtin TFLite "
-        "operators. Fix: replace the layer the message names, or try Export('float32') to see whether the mode or "
-        "the network is at fault."
+        f"operators. Fix: {_remedy(model, mode)}"
     )
+
+
+def _remedy(model: Any, mode: str) -> str:
+    """What is known to help against what the network has, else where to look."""
+    loops = [
+        f"{type(layer).__name__}(…, unroll=True) for {layer.name!r}"
+        for layer in model._flatten_layers(include_self=False)
+        if isinstance(layer, keras.layers.RNN) and not getattr(layer, "unroll", False)
+    ]
+    if loops:
+        return f"{', '.join(loops)}: a loop needs Flex."
+    if keras.mixed_precision.global_policy().compute_dtype != "float32":
+        return "keras.mixed_precision.set_global_policy('float32') before the network is built."
+    if mode == "float32":
+        return "replace the layer the message names; pre-processing (text, categories) belongs before the file."
+    return "replace the layer the message names, or try Export('float32') to see whether the mode is at fault."
