@@ -14,7 +14,7 @@ from helpers import first_rows, keras_scores, same_weights
 from networks import keras_outputs, needs, spread
 
 from tfshop._keras import keras
-from tfshop.compression import Candidate, Prune, PruneUnits
+from tfshop.compression import Candidate, LowRank, Prune, PruneUnits
 from tfshop.compression.units.groups import groups
 from tfshop.compression.units.trace import follow
 from tfshop.data import RandomSplit, Splits, prepare
@@ -229,3 +229,12 @@ def test_every_group_of_a_mixture_is_found(built: Callable[[str], tuple[Any, Spl
     trace = follow(model)
     found = {(group.kind, len(group.atoms)) for group in groups(trace.ledger) if "cross_0_reduced" in group.owners}
     assert found == {("unit", 4), ("expert", 2)}
+
+
+def test_ranks_of_factored_crosses_go(trained_dcn: Any, clicks: Splits) -> None:
+    """A matrix cross keeps its width, which is that of the tables; what LowRank put between its factors does not."""
+    factored = LowRank(rank={"cross_0_kernel": 12}, epochs=0).apply(Candidate(trained_dcn, clicks.schema), clicks, 0)
+    after = PruneUnits(0.5, epochs=0).apply(factored, clicks, 0)
+    inner = next(layer for layer in factored.model.layers if getattr(layer, "units", 0) == 12)
+    assert after.model.get_layer(inner.name).units == 6
+    assert count_multiplies(convert(after.model, "float32")) < count_multiplies(convert(factored.model, "float32"))

@@ -132,6 +132,7 @@ class PruneUnits:
             history = fit(smaller, data, settings) if self.epochs else None
         notes = {
             "removed": len(removed),
+            "layers": sorted({owner for group in found if removed.intersection(group.atoms) for owner in group.owners}),
             "groups": [_told(group, removed) for group in found],
             "parameters": [candidate.model.count_params(), smaller.count_params()],
             "multiplications": [multiplications(trace), multiplications(follow(smaller))],
