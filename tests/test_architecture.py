@@ -29,13 +29,14 @@ ORDER = (
     ("evaluation",),
     ("report",),
     ("artifact",),
+    ("probing",),
     ("result", "stepping", "recipes", "retrieval"),
     ("pipeline",),
     ("demo",),
     ("cli",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
-KERAS_USERS = {"layers", "models", "training", "compression", "export", "data", "cli", "_keras"}
+KERAS_USERS = {"layers", "models", "training", "compression", "export", "probing", "data", "cli", "_keras"}
 
 
 def sources() -> list[Path]:

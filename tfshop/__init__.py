@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from tfshop.export import Export, chain
     from tfshop.models import MODELS, build_model, load_model, weights_from_keras3
     from tfshop.pipeline import compress, evaluate
+    from tfshop.probing import Sensitivity, sensitivity
     from tfshop.retrieval import Towers, evaluate_retrieval, export_towers
     from tfshop.runtime import Scorer, benchmark
     from tfshop.training import InBatchSoftmax, train, train_two_tower
@@ -81,6 +82,7 @@ _HOMES = {
     "tfshop.export": ("Export", "chain"),
     "tfshop.models": ("MODELS", "build_model", "load_model", "weights_from_keras3"),
     "tfshop.pipeline": ("compress", "evaluate"),
+    "tfshop.probing": ("Sensitivity", "sensitivity"),
     "tfshop.retrieval": ("Towers", "evaluate_retrieval", "export_towers"),
     "tfshop.runtime": ("Scorer", "benchmark"),
     "tfshop.training": ("InBatchSoftmax", "train", "train_two_tower"),
@@ -107,6 +109,7 @@ __all__ = [
     "RandomSplit",
     "Schema",
     "Scorer",
+    "Sensitivity",
     "SequenceFeature",
     "TfshopError",
     "Threshold",
@@ -126,6 +129,7 @@ __all__ = [
     "prepare",
     "read_table",
     "recipes",
+    "sensitivity",
     "train",
     "train_two_tower",
     "weights_from_keras3",

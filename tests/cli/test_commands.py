@@ -86,6 +86,19 @@ def test_inspect_shows_inputs_bytes_and_operators(folder, capsys):
     assert found["verified"] == "hashes and golden scores"
 
 
+def test_sensitivity_leaves_a_table_and_a_picture(folder, tmp_path, capsys):
+    arguments = ["sensitivity", str(folder / "log.csv"), *SMALL, "--techniques", "Quantize", "--rows", "300"]
+    assert run([*arguments, "--out", str(tmp_path / "s"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {trial["layer"] for trial in found["trials"]} >= {"dense_0", "dense_1", "logit"}
+    assert {trial["setting"] for trial in found["trials"]} == {"8 bits", "4 bits", "2 bits"}
+    assert len(pd.read_csv(tmp_path / "s" / "sensitivity.csv")) == len(found["trials"])
+    assert (tmp_path / "s" / "sensitivity.png").stat().st_size > 10_000
+    assert run([*arguments[:-4], "--techniques", "Distill", "--out", str(tmp_path / "t")]) == 2
+    assert "layer by layer" in capsys.readouterr().err
+    assert not (tmp_path / "t").exists()
+
+
 def test_a_missed_limit_exits_with_1_and_says_by_how_much(folder, tmp_path, capsys):
     arguments = ["compress", str(folder / "log.csv"), *SMALL, "--max-size-bytes", "100", "--out", str(tmp_path / "x")]
     assert run([*arguments, "--report", str(tmp_path / "r"), "--json"]) == 1
@@ -157,7 +170,7 @@ def test_help_answers_without_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "train", "compress", "evaluate", "benchmark", "inspect"):
+    for command in ("demo", "train", "compress", "sensitivity", "evaluate", "benchmark", "inspect"):
         assert command in done.stdout
 
 

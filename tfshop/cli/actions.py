@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ from tfshop.errors import LimitError, TfshopError
 from tfshop.evaluation import auc_difference, best_threshold, measure
 from tfshop.evaluation.scores import by_target
 from tfshop.pipeline import Goal, pursue
+from tfshop.probing import sensitivity as measure_sensitivity
+from tfshop.probing import techniques_of
+from tfshop.probing.journal import JOURNAL
 from tfshop.report import Report, rich_table
 from tfshop.report.folder import check_replaceable
 from tfshop.report.report import KNOWN
@@ -131,6 +135,23 @@ def _written(result: Result, places: Mapping[str, Path | None]) -> Outcome:
         "report": str(page),
     }
     return Outcome(data, show, limit_missed=not result.met)
+
+
+def sensitivity(task: Task, trained: Path | None, out: Path, how: Mapping[str, Any]) -> Outcome:
+    """Train (or load), change one layer after the other, write table and picture."""
+    passes = techniques_of(how["passes"])  # refused before anything is trained
+    require_replaceable(out, JOURNAL)
+    data = task.prepare()
+    model = task.trained_model(data) if trained is None else _load(trained, data.schema)
+    found = measure_sensitivity(model, data, passes, rows=how["rows"], seed=task.seed, folder=out)
+
+    def show() -> None:
+        print(found)
+        for line in summary(found.left_alone):
+            print(f"  {line}")
+        print(f"wrote {out}/sensitivity.png, .svg, .csv and .json")
+
+    return Outcome(json.loads(found.to_json()), show)
 
 
 def evaluate(folder: Path, source: Source, baseline: Path | None) -> Outcome:

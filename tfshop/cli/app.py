@@ -192,6 +192,53 @@ def compress(
 
 
 @app.command()
+def sensitivity(
+    table: Table,
+    target: Target,
+    out: Annotated[
+        Path, typer.Option(help="Folder for table and picture; a run that was killed goes on from what is there.")
+    ],
+    techniques: Annotated[
+        str, typer.Option(help="Prune, PruneUnits, LowRank, Quantize, separated by commas. Default: all.")
+    ] = "",
+    rows: Annotated[int, typer.Option(help="Most validation rows to score.")] = 50_000,
+    trained: Annotated[
+        Path | None, typer.Option(help="Folder written by `tfshop train` with the same table and options.")
+    ] = None,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Train a --model of your own on this table first; its ids are then new ones.")
+    ] = False,
+    model: Model = "mlp",
+    custom_objects: CustomObjects = "",
+    trust_lambdas: TrustLambdas = False,
+    group: Group = None,
+    time: Time = None,
+    validation: Validation = None,
+    test: Test = None,
+    ids: Ids = "",
+    numeric: Numeric = "",
+    exclude: Exclude = "",
+    drop_duplicates: DropDuplicates = False,
+    schema: SchemaFile = None,
+    dimension: Dimension = 16,
+    hidden: Hidden = "400,400,400",
+    item: ItemSide = "",
+    epochs: Epochs = 10,
+    missing: Missing = None,
+    query: Query = None,
+    parameter: Parameter = None,
+    resume_key: ResumeKey = None,
+    cache: Cache = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure which layers stand zeros, fewer units, a lower rank and fewer bits: one at a time, without training."""
+    options = dict(locals())
+    wanted = _names(techniques) or None
+    _run(lambda actions: actions.sensitivity(_task(options), trained, out, {"passes": wanted, "rows": rows}), as_json)
+
+
+@app.command()
 def evaluate(
     artifact: Annotated[Path, typer.Argument(help="Folder of an artifact.")],
     table: Table,

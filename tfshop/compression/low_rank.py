@@ -102,7 +102,7 @@ class LowRank:
         require_copyable(model, schema)
         model = inlined(model)
         require_roles(model, self.roles, wanted_by="LowRank", allowed=FACTORABLE)
-        kernels = _kernels(model, layers_with(model, self.roles), {})
+        kernels = factorable(model, layers_with(model, self.roles), {})
         self._require_names(kernels)
         if not any(kernel.pays(self._least_rank(kernel)) for kernel in kernels):
             sizes = ", ".join(f"{k.name} {k.inputs}x{k.outputs}" for k in kernels[:4])
@@ -124,14 +124,13 @@ class LowRank:
         names = layers_with(model, self.roles)
         moments = input_moments(model, names, data.train, seed=seed)
         spectra = _spectra(model, names, moments if self.whiten else {})
-        kernels = _kernels(model, names, spectra)
+        kernels = factorable(model, names, spectra)
         ranks = self._ranks(kernels)
         reasons = {k.name: reason for k in kernels if (reason := left_whole(k, ranks))}
         kept = {k.name: rank for k in kernels if k.name not in reasons and (rank := ranks[k.name])}
         factored = with_factors(model, {name: spectra[name].factors(rank) for name, rank in kept.items()})
         notes = {
-            "layers": list(kept),
-            "factored": [_told(k, kept[k.name], spectra[k.name], moments[k.name]) for k in kernels if k.name in kept],
+            "layers": [_told(k, kept[k.name], spectra[k.name], moments[k.name]) for k in kernels if k.name in kept],
             "kernel_weights": sum(k.weights(kept.get(k.name)) for k in kernels),
             "kernel_weights_before": sum(k.weights(None) for k in kernels),
             "multiplies": sum(k.multiplies(kept.get(k.name)) for k in kernels),
@@ -201,7 +200,8 @@ def _spectra(model: Any, names: Sequence[str], moments: Mapping[str, Moments]) -
     return found
 
 
-def _kernels(model: Any, names: Sequence[str], spectra: Mapping[str, Spectrum]) -> list[Factorable]:
+def factorable(model: Any, names: Sequence[str], spectra: Mapping[str, Spectrum]) -> list[Factorable]:
+    """The kernels of Dense layers, with their losses where their spectrum is known."""
     found = []
     for name in names:
         layer = model.get_layer(name)

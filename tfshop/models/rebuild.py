@@ -204,7 +204,7 @@ class Rebuild:
         """Call new layers in the order of the old graph."""
         usage = model._tensor_usage_count
         tensors = {str(id(old)): [new] * usage[str(id(old))] for old, new in zip(model.inputs, inputs, strict=True)}
-        for node in _nodes(model):
+        for node in calls_in_order(model):
             args, kwargs = node.map_arguments(tensors)
             if training is not None and node.layer._expects_training_arg:
                 kwargs.setdefault("training", training)
@@ -274,7 +274,7 @@ def _as_before(model: Any, inputs: list[Any]) -> Any:
     return tf.nest.pack_sequence_as(model._nested_inputs, inputs)
 
 
-def _nodes(model: Any) -> Iterator[Any]:
+def calls_in_order(model: Any) -> Iterator[Any]:
     """Calls of layers in an order in which they can be repeated."""
     for depth in sorted(model._nodes_by_depth, reverse=True):
         yield from (node for node in model._nodes_by_depth[depth] if not node.is_input)

@@ -8,6 +8,7 @@ from tfshop.report.figures.bytes_by_part import draw_bytes_by_part
 from tfshop.report.figures.calibration import draw_calibration
 from tfshop.report.figures.latency_by_batch import draw_latency_by_batch
 from tfshop.report.figures.roc_precision_recall import draw_roc_precision_recall
+from tfshop.report.figures.sensitivity import draw_sensitivity
 from tfshop.report.figures.training_curves import draw_training_curves
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "draw_calibration",
     "draw_latency_by_batch",
     "draw_roc_precision_recall",
+    "draw_sensitivity",
     "draw_training_curves",
 ]

@@ -1,0 +1,39 @@
+"""Networks to try techniques on, and how a change is tried the long way round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from foreign.conftest import click_schema, click_table
+from sklearn.metrics import roc_auc_score
+
+from tfshop.compression.rebuild import copy_model
+from tfshop.data import RandomSplit, Split, Splits, prepare
+from tfshop.data.binding import bind
+from tfshop.training.inputs import model_specs
+
+
+@pytest.fixture(scope="session")
+def foreign_log() -> Splits:
+    """Three id columns and a price, without holes."""
+    return prepare(click_table(1500), click_schema(), split=RandomSplit(seed=0), batch_size=128)
+
+
+def run_in_full(model: Any, split: Split, kernels: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Scores (rows, outputs) of a copy of a model with other kernels, run from its inputs."""
+    changed = copy_model(model)
+    for layer, values in kernels.items():
+        changed.get_layer(layer).set_weights([values, *changed.get_layer(layer).get_weights()[1:]])
+    inputs = bind(split.inputs, split.schema, model_specs(changed))
+    scores = changed(list(inputs.values()), training=False)
+    columns = scores if isinstance(scores, list) else [scores]
+    return np.concatenate([column.numpy().reshape(-1, 1) for column in columns], axis=1)
+
+
+def auc_lost(split: Split, before: np.ndarray, after: np.ndarray) -> float:
+    """Difference of scikit-learn's AUC."""
+    labels = np.asarray(split.labels).reshape(-1)
+    return float(roc_auc_score(labels, before.reshape(-1)) - roc_auc_score(labels, after.reshape(-1)))
