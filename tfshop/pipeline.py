@@ -216,8 +216,9 @@ def _export(
 
     Where the audit refuses the better one, it is the other, and that is said.
     """
-    plain = replace(candidate, model=candidate.unquantized, unquantized=None)
-    rivals = {"QAT": candidate, "post-training quantization": plain} if candidate.unquantized else {"": candidate}
+    rivals = {"QAT": candidate}
+    if candidate.unquantized is not None:
+        rivals["post-training quantization"] = replace(candidate, model=candidate.unquantized, unquantized=None)
     files: dict[str, Measured] = {}
     refused: dict[str, Exception] = {}
     for kind, rival in rivals.items():
