@@ -42,6 +42,8 @@ bench: setup
 	$(BIN)/python benchmarks/distillation.py
 	$(BIN)/python benchmarks/data_scale.py
 	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/networks.py
+	$(BIN)/python benchmarks/dense.py
 
 clean:
 	rm -rf $(VENV) report build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,284 @@
+"""What each technique does to the dense half of four networks, tables left in float32 on every side.
+
+Run: `python benchmarks/dense.py` (about an hour on two cores; `--quick` takes some minutes). A run that was cut short
+goes on where it stopped; `--fresh` starts over.
+
+Promotion response; mlp, dcn and deepfm with towers 400-400-400 and dimension 16, and a network in someone else's
+style. Each row is an exported file, audited, beside the float32 file of the network it came from: bytes of weights
+and biases outside of tables, their size after gzip, multiplications a row, AUC with its paired 95% interval on the
+test split, and latency of one call, all files of a network in turns. Wall time and peak memory of the passes stand
+beside those of training the network once. The controls are the smaller networks trained from scratch in float32,
+with the same step size and at most as many epochs as the student has, the best on validation kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import gzip
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import results
+from dense_networks import DIMENSION, NETWORKS, WIDE
+from memory import begin_peak_anew, peak_bytes
+
+import tfshop as ts
+from tfshop._console import say
+from tfshop.data.binding import bind
+from tfshop.data.schema import InputSpec
+from tfshop.data.split import Splits
+from tfshop.evaluation.measured import Measured, measure_file
+from tfshop.export import Plan
+from tfshop.pipeline import Goal, measure_baseline, pursue
+from tfshop.runtime import Scorer, bytes_by_part, compare_latency, count_multiplies, read_graph
+from tfshop.runtime.inventory import layer_constants
+
+DOCS = Path(__file__).parent.parent / "docs" / "compression.md"
+FILES = results.FOLDER / "dense"
+EPOCHS, LEARNING_RATE = 2, 3e-3
+STUDENT, SMALL_STUDENT = (100, 100, 100), (64, 32)
+STUDENT_EPOCHS, STUDENT_RATE = 6, 2e-3
+BATCHES = (1, 128, 512)
+WANTED = {"dense bytes": 16.0, "latency at 128": 10.0, "AUC": -0.001}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file to be made of a network: a plan, or a smaller network trained from scratch."""
+
+    name: str
+    passes: tuple[Any, ...] = ()
+    export: Mapping[str, Any] = field(default_factory=lambda: {"mode": "float32"})
+    control: tuple[int, ...] = ()
+
+    def plan(self, model: Any) -> Plan:
+        """The plan; tables stay in float32."""
+        settings = dict(self.export)
+        if settings["mode"] == "int8":
+            settings["keep_float"] = tuple(layer.name for layer in _tables(model))
+        return ts.chain(*self.passes, ts.Export(**settings))
+
+
+def rows_of(network: str) -> tuple[Row, ...]:
+    """What is made of a network."""
+    student = _student(network, STUDENT)
+    int8, float32 = {"mode": "int8"}, {"mode": "float32"}
+    careful = {**int8, "ranges": "mse", "bias_correction": True}
+    units = ts.PruneUnits(0.75, multiple_of=8)
+    return (
+        Row("float32"),
+        Row("prune 80%, global", (ts.Prune(0.8, scope="global"),)),
+        Row("prune 2:4", (ts.Prune(0.5, pattern="2:4"),)),
+        Row("cluster 16", (ts.Cluster(16),)),
+        Row("prune, cluster, int8", (ts.Prune(0.8), ts.Cluster(16)), int8),
+        Row("units 75%", (units,)),
+        Row("units 75%, int8", (units,), int8),
+        Row("low rank, a quarter", (ts.LowRank(max_multiplies=0.25),)),
+        Row("low rank, a quarter, int8", (ts.LowRank(max_multiplies=0.25),), int8),
+        Row("float16", (), {"mode": "float16"}),
+        Row("dynamic", (), {"mode": "dynamic"}),
+        Row("int8", (), int8),
+        Row("int8, mse ranges, bias corrected", (), careful),
+        Row("qat int8", (ts.QAT(),), int8),
+        Row("qat 4 bits", (ts.QAT(bits=4),), int8),
+        Row("student 100", (student,), float32),
+        Row("student 100, int8", (student,), int8),
+        Row("student 64-32, int8", (_student(network, SMALL_STUDENT),), int8),
+        Row("student 100, prune, int8", (student, ts.Prune(0.5)), int8),
+        Row("control 100 from scratch", control=STUDENT),
+        Row("control 64-32 from scratch", control=SMALL_STUDENT),
+    )
+
+
+def main() -> None:
+    """Make every row of every network, time the files, print the tables, write the JSON and the page."""
+    options = _options()
+    name = "dense_quick" if options.quick else "dense"
+    settings = {"fraction": options.fraction, "seed": options.seed}
+    done: dict[str, Any] = {} if options.fresh else _done(name, settings)
+    data = ts.datasets.complete_journey(fraction=options.fraction)
+    for network in options.networks:
+        found = done.setdefault(network, {"rows": {}})
+        _make(network, found, data, options, lambda: results.save(name, {"settings": settings, "networks": done}))
+        _time(network, found, data)
+        say(f"written: {results.save(name, {'settings': settings, 'networks': done})}")
+        _show(network, found)
+    if not options.quick:
+        text = "\n\n".join(f"`{network}`\n\n{_page(found)}" for network, found in done.items())
+        results.write_between(DOCS, "dense", text)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fraction", type=float, default=1.0, help="of the households, in (0, 1]")
+    parser.add_argument("--networks", nargs="*", default=tuple(NETWORKS), choices=tuple(NETWORKS), help="only these")
+    parser.add_argument("--rows", nargs="*", default=(), help="only rows whose name has one of these words")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fresh", action="store_true", help="start over")
+    parser.add_argument("--quick", action="store_true", help="a twentieth of the households: to see that it runs")
+    options = parser.parse_args()
+    if options.quick:
+        options.fraction = min(options.fraction, 0.05)
+    return options
+
+
+def _done(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    path = results.FOLDER / f"{name}.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found["networks"] if found.get("settings") == settings else {}
+
+
+def _make(network: str, found: dict[str, Any], data: Splits, options: argparse.Namespace, save: Any) -> None:
+    """The rows that are not there yet; the network they start from is trained anew, with its seed, where any is."""
+    wanted = [row for row in rows_of(network) if not options.rows or any(word in row.name for word in options.rows)]
+    missing = [row for row in wanted if row.name not in found["rows"]]
+    if not missing:
+        return
+    model = NETWORKS[network](data.schema, WIDE, options.seed)
+    with _measured() as training:
+        ts.train(model, data, epochs=EPOCHS, learning_rate=LEARNING_RATE, seed=options.seed)
+    found["training"] = dict(training)
+    baseline = measure_baseline(model, data)
+    for row in missing:
+        say(f"{network}: {row.name}")
+        try:
+            found["rows"][row.name] = _row(row, network, model, baseline, data, options)
+        except ts.TfshopError as error:
+            found["rows"][row.name] = {"refused": str(error)}
+            say(f"  refused: {error}")
+        save()
+
+
+def _row(
+    row: Row, network: str, model: Any, baseline: Measured, data: Splits, options: argparse.Namespace
+) -> dict[str, Any]:
+    with _measured() as spent:
+        if row.control:
+            measured = _control(row, network, baseline, data, options.seed)
+            notes: list[str] = []
+        else:
+            result = pursue(
+                model, data, row.plan(model), Goal(row.name, seed=options.seed, baseline=baseline, timed=False)
+            )
+            measured, notes = result.measured, list(result.evaluation.notes)
+            spent["pass_seconds"] = result.seconds
+    FILES.mkdir(parents=True, exist_ok=True)
+    (FILES / f"{network}-{row.name}.tflite").write_bytes(measured.content)
+    difference = measured.evaluation.auc_difference_test
+    return {
+        **spent,
+        "dense_bytes": bytes_by_part(measured.content)["dense"],
+        "dense_gzip": _dense_gzip(measured.content),
+        "multiplies": count_multiplies(measured.content),
+        "size_bytes": len(measured.content),
+        "validation_auc": measured.evaluation.validation.auc,
+        "test_auc": measured.evaluation.test.auc,
+        "difference": None if difference is None else [difference.difference, difference.low, difference.high],
+        "notes": notes,
+    }
+
+
+def _control(row: Row, network: str, baseline: Measured, data: Splits, seed: int) -> Measured:
+    """The same smaller network without a teacher."""
+    model = NETWORKS[network](data.schema, row.control, seed)
+    ts.train(model, data, epochs=STUDENT_EPOCHS, learning_rate=STUDENT_RATE, seed=seed)
+    return measure_file(row.name, ts.Export("float32").to_bytes(model, data), data, baseline=baseline)
+
+
+def _student(network: str, hidden: tuple[int, ...]) -> Any:
+    if network in ts.MODELS:
+        return ts.Distill({"dimension": DIMENSION, "hidden": hidden}, epochs=STUDENT_EPOCHS, learning_rate=STUDENT_RATE)
+    share = hidden[0] / WIDE[0]
+    return ts.Distill(shrink={"width": share}, epochs=STUDENT_EPOCHS, learning_rate=STUDENT_RATE)
+
+
+def _tables(model: Any) -> list[Any]:
+    return [layer for layer in model.layers if type(layer).__name__ == "Embedding"]
+
+
+def _dense_gzip(content: bytes) -> int:
+    constants = {tensor.buffer: tensor for tensor in layer_constants(read_graph(content))}
+    return len(gzip.compress(b"".join(t.stored().tobytes() for t in constants.values()), 9))
+
+
+@contextmanager
+def _measured() -> Iterator[dict[str, Any]]:
+    """Seconds and the peak of the process's memory, rows and TensorFlow included."""
+    gc.collect()
+    begin_peak_anew()
+    started = time.perf_counter()
+    found: dict[str, Any] = {}
+    yield found
+    found |= {"seconds": time.perf_counter() - started, "peak_bytes": peak_bytes()}
+
+
+def _time(network: str, found: dict[str, Any], data: Splits) -> None:
+    """All files of a network in turns."""
+    names = [name for name, row in found["rows"].items() if "refused" not in row]
+    files = {name: (FILES / f"{network}-{name}.tflite").read_bytes() for name in names}
+    sample = data.test.take(2048, seed=0)
+    inputs: dict[str, Any] = {}
+    for content in files.values():  # a student of a network in another style can have packed inputs
+        wanted = Scorer(content, schema=data.schema).inputs
+        inputs |= bind(sample.inputs, data.schema, {n: InputSpec(s.shape, s.dtype) for n, s in wanted.items()})
+    for name, latency in compare_latency(files, inputs=inputs, batch_sizes=BATCHES, seconds=0.3).items():
+        found["rows"][name]["p50_us"] = {str(row.batch_size): row.p50_us for row in latency.rows}
+
+
+def _cells(row: Mapping[str, Any], name: str, base: Mapping[str, Any], training: Mapping[str, float]) -> list[str]:
+    if "refused" in row:
+        return [name, *["refused"] * (len(HEADINGS) - 1)]
+    low_high = row["difference"]
+    return [
+        name,
+        f"{row['dense_bytes'] / 1e3:,.0f} kB ({base['dense_bytes'] / row['dense_bytes']:.1f}x)",
+        f"{row['dense_gzip'] / 1e3:,.0f} kB ({base['dense_gzip'] / row['dense_gzip']:.1f}x)",
+        f"{row['multiplies'] / 1e3:,.0f}k",
+        "" if low_high is None else "{:+.4f} [{:+.4f}, {:+.4f}]".format(*low_high),
+        *(f"{row['p50_us'][str(batch)]:.1f}" for batch in BATCHES),
+        f"{base['p50_us']['128'] / row['p50_us']['128']:.1f}x",
+        f"{row['pass_seconds'] / training['seconds']:.2f}" if "pass_seconds" in row else "",
+        f"{row['peak_bytes'] / training['peak_bytes']:.2f}",
+    ]
+
+
+HEADINGS = (
+    "file",
+    "dense bytes",
+    "after gzip",
+    "multiplies",
+    "AUC difference, 95%",
+    *(f"us @ {batch}" for batch in BATCHES),
+    "faster @ 128",
+    "time / training",
+    "memory / training",
+)
+
+
+def _table(found: Mapping[str, Any]) -> list[list[str]]:
+    rows = found["rows"]
+    return [_cells(row, name, rows["float32"], found["training"]) for name, row in rows.items()]
+
+
+def _show(network: str, found: Mapping[str, Any]) -> None:
+    base = found["rows"]["float32"]
+    training = found["training"]
+    note = (
+        f"float32: test AUC {base['test_auc']:.4f}, {training['seconds']:.0f} s and "
+        f"{training['peak_bytes'] / 2**20:.0f} MiB of training. Time and memory of the passes are shares of those."
+    )
+    results.show(network, HEADINGS, _table(found), note=note)
+
+
+def _page(found: Mapping[str, Any]) -> str:
+    return results.markdown(HEADINGS, _table(found))
+
+
+if __name__ == "__main__":
+    main()
