@@ -17,11 +17,12 @@ from tfshop.compression.left_alone import has_matrix, left_alone
 from tfshop.compression.masked import zeros_held
 from tfshop.compression.rebuild import copy_model
 from tfshop.compression.roles import calls_of, layers_with, require_known_roles, unwrapped
+from tfshop.compression.teaching import fine_tuned
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
 from tfshop.models.rebuild import copy_weights, fresh, inlined
-from tfshop.training import FitSettings, fit
+from tfshop.training import FitSettings
 from tfshop.training.adoption import require_copyable
 
 CLUSTERABLE = ("dense", "cross", "table", "head", "other")
@@ -44,6 +45,8 @@ class Cluster:
             whatever names its kernels in `get_prunable_weights()`.
         epochs: Fine-tuning epochs; the best on validation is kept.
         learning_rate: Of the fine-tuning.
+        distill: Whether the fine-tuning learns from the scores of the model that comes in beside the labels, so that
+            it does not overfit.
 
     Raises:
         PlanError: At construction for a value out of range; in `check` where no layer can be treated.
@@ -65,6 +68,7 @@ class Cluster:
     roles: tuple[str, ...] = ("dense", "cross", "other")
     epochs: int = 1
     learning_rate: float = 5e-4
+    distill: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "roles", tuple(self.roles))
@@ -114,7 +118,7 @@ class Cluster:
             description=f"sharing {self.clusters} numbers",
         )
         with zeros_held(trained, but=[made[name].name for name in names]):
-            history = fit(trained, data, settings)
+            history = fine_tuned(trained, candidate.model, data, settings, distill=self.distill)
         plain = _stripped(model, made, names)
         notes = {
             "layers": list(names),

@@ -10,6 +10,7 @@ from tfshop.compression.candidate import Candidate, curve_of
 from tfshop.compression.effects import EffectMeasure, feature_effects, require_how
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.masked import zeros_held
+from tfshop.compression.teaching import fine_tuned
 from tfshop.compression.units.compensation import compensate
 from tfshop.compression.units.features import FeatureTrace, follow_features
 from tfshop.compression.units.following import Kept
@@ -18,7 +19,7 @@ from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import ModelError, PlanError
 from tfshop.models.rebuild import inlined
-from tfshop.training import FitSettings, fit
+from tfshop.training import FitSettings
 from tfshop.training.adoption import require_copyable
 
 
@@ -36,6 +37,8 @@ class DropFeatures:
         compensate: Whether what dropped features gave on average goes into the biases of what read them.
         epochs: Of fine-tuning; 0 for none.
         learning_rate: Of the fine-tuning.
+        distill: Whether the fine-tuning learns from the scores of the model that comes in beside the labels, so that
+            it does not overfit.
 
     Raises:
         PlanError: At construction for a value out of range; in `check` for unknown features, and those that the
@@ -56,6 +59,7 @@ class DropFeatures:
     compensate: bool = True
     epochs: int = 1
     learning_rate: float = 5e-4
+    distill: bool = True
 
     def __post_init__(self) -> None:
         if isinstance(self.names, str) or (self.names is not None and not len(self.names)):
@@ -123,7 +127,9 @@ class DropFeatures:
             description=f"fine-tuning without {len(dropped)} features",
         )
         with zeros_held(smaller):
-            history = fit(smaller, data, settings) if self.epochs else None
+            history = None
+            if self.epochs:
+                history = fine_tuned(smaller, candidate.model, data, settings, distill=self.distill)
         notes = {
             "dropped": list(dropped),
             "effects": [effect.to_dict() for effect in effects],

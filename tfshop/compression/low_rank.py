@@ -25,11 +25,12 @@ from tfshop.compression.ranks import (
 )
 from tfshop.compression.rebuild import with_factors
 from tfshop.compression.roles import layers_with, output_tensors, require_known_roles, require_roles
+from tfshop.compression.teaching import fine_tuned
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
 from tfshop.models.rebuild import inlined
-from tfshop.training import FitSettings, fit
+from tfshop.training import FitSettings
 from tfshop.training.adoption import require_copyable
 
 FACTORABLE = ("dense", "cross")
@@ -55,6 +56,8 @@ class LowRank:
         roles: Which layers, by role: "dense", "cross".
         epochs: Fine-tuning epochs; 0 for none.
         learning_rate: Of the fine-tuning.
+        distill: Whether the fine-tuning learns from the scores of the model that comes in beside the labels, so that
+            it does not overfit.
 
     Raises:
         PlanError: At construction for a value out of range or two ways at once; in `check` for no layer of the roles,
@@ -81,6 +84,7 @@ class LowRank:
     roles: tuple[str, ...] = FACTORABLE
     epochs: int = 1
     learning_rate: float = 5e-4
+    distill: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "roles", tuple(self.roles))
@@ -148,7 +152,7 @@ class LowRank:
             patience=None,
             description="fine-tuning the factors",
         )
-        history = fit(factored, data, settings)
+        history = fine_tuned(factored, candidate.model, data, settings, distill=self.distill)
         return candidate.advance(self, factored, notes={**notes, "fit": history.to_dict()}, curve=curve_of(history))
 
     def _ranks(self, kernels: Sequence[Factorable]) -> Mapping[str, int | None]:

@@ -53,6 +53,8 @@ class Prune:
         l1: Strength of a penalty on the sum of absolute weights while training.
         group_lasso: Strength of a penalty on the norms of units' incoming weights, or of the pattern's blocks.
         tolerance: Validation AUC that "adaptive" may lose.
+        distill: Whether the fine-tuning learns from the scores of the model that comes in beside the labels, so that
+            it does not overfit.
 
     Raises:
         PlanError: At construction for a value out of range and settings that exclude each other; in `check` where no
@@ -88,6 +90,7 @@ class Prune:
     l1: float = 0.0
     group_lasso: float = 0.0
     tolerance: float = 0.001
+    distill: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "roles", tuple(self.roles))

@@ -10,6 +10,7 @@ from tfshop.compression.candidate import Candidate, curve_of, require_fraction
 from tfshop.compression.importance import Importance, require_importance
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.masked import zeros_held
+from tfshop.compression.teaching import fine_tuned
 from tfshop.compression.units.compensation import compensate
 from tfshop.compression.units.following import Kept
 from tfshop.compression.units.groups import Group, groups
@@ -21,7 +22,7 @@ from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
 from tfshop.models.rebuild import inlined
-from tfshop.training import FitSettings, fit
+from tfshop.training import FitSettings
 from tfshop.training.adoption import require_copyable
 
 
@@ -48,6 +49,8 @@ class PruneUnits:
         compensate: Whether what removed units gave on average goes into the biases of what read them.
         epochs: Of fine-tuning; 0 for none.
         learning_rate: Of the fine-tuning.
+        distill: Whether the fine-tuning learns from the scores of the model that comes in beside the labels, so that
+            it does not overfit.
 
     Raises:
         PlanError: At construction for a value out of range; in `check` where no unit may go, or too few for the
@@ -77,6 +80,7 @@ class PruneUnits:
     compensate: bool = True
     epochs: int = 1
     learning_rate: float = 5e-4
+    distill: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keep", tuple(self.keep))
@@ -129,7 +133,9 @@ class PruneUnits:
             description=f"fine-tuning without {len(removed):,} units",
         )
         with zeros_held(smaller):
-            history = fit(smaller, data, settings) if self.epochs else None
+            history = None
+            if self.epochs:
+                history = fine_tuned(smaller, candidate.model, data, settings, distill=self.distill)
         notes = {
             "removed": len(removed),
             "layers": sorted({owner for group in found if removed.intersection(group.atoms) for owner in group.owners}),

@@ -22,8 +22,9 @@ from tfshop.compression.roles import roles
 from tfshop.compression.schedules import Rise
 from tfshop.compression.shrinkage import penalty
 from tfshop.compression.sparsity_curve import SparsityCurve
+from tfshop.compression.teaching import fine_tuned
 from tfshop.data.split import Splits
-from tfshop.training import FitSettings, History, fit
+from tfshop.training import FitSettings, History
 
 if TYPE_CHECKING:
     from tfshop.compression.prune import Prune
@@ -115,8 +116,9 @@ class Pruning:
         if settings.l1 or settings.group_lasso:
             drawn = penalty(kernels, l1=settings.l1, group_lasso=settings.group_lasso, pattern=self._pattern)
             model.add_loss(drawn)
-        return fit(
+        return fine_tuned(
             model,
+            self.model,
             self.data,
             FitSettings(
                 epochs=settings.epochs,
@@ -128,6 +130,7 @@ class Pruning:
                 description=f"pruning to {self._share:.0%}",
                 callbacks=callbacks,
             ),
+            distill=settings.distill,
         )
 
     @property

@@ -17,18 +17,17 @@ from tfshop.compression.candidate import Candidate, curve_of
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.rebuild import zero_masks
 from tfshop.compression.roles import layers_with, output_tensors, require_roles, source_tensors, unwrapped
-from tfshop.compression.teacher_scores import soft_targets
+from tfshop.compression.teaching import fine_tuned
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
 from tfshop.layers import OutputRange
 from tfshop.models.rebuild import inlined
-from tfshop.training import DistillationLoss, FitSettings, History, fit
+from tfshop.training import FitSettings, History
 from tfshop.training.adoption import require_copyable
 
 BITS = (8, 4, 2)
 MEDIAN = 50.0  # percent: a range below it would leave out half of the numbers at each end
-SELF_SHARE = 0.9  # of the loss, for the scores of the model that came in
 
 
 @dataclass(frozen=True)
@@ -130,16 +129,14 @@ class QAT:
         )
 
     def _fit(self, wrapped: Any, teacher: Any, data: Splits, seed: int) -> History:
-        loss = DistillationLoss(SELF_SHARE, from_logits=False) if self.distill else FitSettings().loss
         settings = FitSettings(
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             seed=seed,
             patience=None,
-            loss=loss,
             description="quantization-aware training",
         )
-        return fit(wrapped, data, settings, train_split=soft_targets([teacher], data.train) if self.distill else None)
+        return fine_tuned(wrapped, teacher, data, settings, distill=self.distill)
 
     def _notes(self, model: Any, frozen: Any, rounding: Rounding, history: History) -> dict[str, Any]:
         places = rounding.places
