@@ -92,7 +92,7 @@ def test_scores_of_any_network_move_less_with_a_higher_rank(clicks, drawn, seed)
     errors = []
     for energy in (0.5, 0.9, 0.999):
         step = LowRank(energy=energy, epochs=0)
-        found = {row["layer"]: row for row in step.apply(candidate, clicks, seed=0).history[-1].notes["layers"]}
+        found = {row["layer"]: row for row in step.apply(candidate, clicks, seed=0).history[-1].notes["factored"]}
         assert all(row["output_error"] <= 1 - energy + 1e-5 for row in found.values())
         errors.append({name: row["rank"] for name, row in found.items()})
     for lower, higher in pairwise(errors):
@@ -116,7 +116,7 @@ def test_the_file_multiplies_less_and_is_smaller(factored, trained_dcn, clicks):
     assert bytes_by_part(after)["dense"] < 0.45 * bytes_by_part(before)["dense"]
     assert len(after) < len(before) - 4 * 0.6 * weights_before
     more = read_graph(after).kinds["FULLY_CONNECTED"] - read_graph(before).kinds["FULLY_CONNECTED"]
-    assert more == len(notes["layers"]) > 2
+    assert more == len(notes["factored"]) > 2
     rows = first_rows(clicks.test.inputs, 200)
     np.testing.assert_allclose(Scorer(after)(rows), keras_scores(factored.model, rows), atol=1e-5)
 
@@ -172,7 +172,7 @@ def test_a_layer_called_twice_and_one_in_a_submodel_are_factored_once(clicks):
     drawn = [("shared", 16, 1), ("nested", 16, 2)]
     model = random_network(clicks.schema, drawn)
     after = LowRank(rank=2, epochs=1).apply(Candidate(model, clicks.schema), clicks, seed=0)
-    found = {row["layer"] for row in after.history[-1].notes["layers"]}
+    found = {row["layer"] for row in after.history[-1].notes["factored"]}
     assert {"tower_3/inner", "tower_3/outer"} <= found
     twice = [one for one in after.model.layers if one.name.endswith("_in") and len(one._inbound_nodes) == 3]
     assert len(twice) == 1, "the layer that is called three times is called three times in two"

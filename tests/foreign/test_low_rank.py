@@ -26,7 +26,7 @@ def test_every_style_is_factored_and_told_of(style, network, log):
     step.check(model, log.schema)
     after = step.apply(Candidate(model, log.schema), log, seed=0)
     assert same_weights(model, before)
-    factored = {row["layer"] for row in after.history[-1].notes["layers"]}
+    factored = {row["layer"] for row in after.history[-1].notes["factored"]}
     alone = {row["layer"] for row in after.history[-1].notes["left_alone"]}
     assert factored and factored | alone == {layer.name for layer in start.layers if layer.weights}
     assert after.model.count_params() < model.count_params() and after.model.output_names == start.output_names

@@ -134,7 +134,8 @@ class LowRank:
         kept = {k.name: rank for k in kernels if k.name not in reasons and (rank := ranks[k.name])}
         factored = with_factors(model, {name: spectra[name].factors(rank) for name, rank in kept.items()})
         notes = {
-            "layers": [_told(k, kept[k.name], spectra[k.name], moments[k.name]) for k in kernels if k.name in kept],
+            "layers": list(kept),
+            "factored": [_told(k, kept[k.name], spectra[k.name], moments[k.name]) for k in kernels if k.name in kept],
             "kernel_weights": sum(k.weights(kept.get(k.name)) for k in kernels),
             "kernel_weights_before": sum(k.weights(None) for k in kernels),
             "multiplies": sum(k.multiplies(kept.get(k.name)) for k in kernels),

@@ -9,8 +9,8 @@ from tfshop.errors import ModelError
 from tfshop.models.foreign import HOW_FROM_KERAS_3
 
 
-def require_functional(model: Any) -> None:
-    """Raise `ModelError` for anything but a functional tf_keras model whose outputs are one number each."""
+def require_graph(model: Any) -> None:
+    """Raise `ModelError` for anything but a functional tf_keras model."""
     if not isinstance(model, keras.Model):
         raise _not_tf_keras(model)
     if not model._is_graph_network:
@@ -19,6 +19,11 @@ def require_functional(model: Any) -> None:
             "layers can be seen. Fix: inputs = {'item': keras.Input((1,), dtype='int32', name='item'), …}; "
             "model = keras.Model(inputs, model.call(inputs)), which keeps the trained layers."
         )
+
+
+def require_functional(model: Any) -> None:
+    """Raise `ModelError` for anything but a functional tf_keras model whose outputs are one number each."""
+    require_graph(model)
     wide = [output for output in model.outputs if output.shape[1:].num_elements() != 1]
     if wide:
         raise ModelError(

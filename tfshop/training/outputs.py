@@ -8,7 +8,7 @@ from typing import Any
 from tfshop._keras import keras
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError
-from tfshop.training.checks import require_functional
+from tfshop.training.checks import require_graph
 
 
 def arrange_outputs(model: Any, schema: Schema) -> Any:
@@ -31,7 +31,7 @@ def arrange_outputs(model: Any, schema: Schema) -> Any:
         >>> arrange_outputs(keras.Model(x, {"bought": b, "clicked": c}), schema).output_names  # doctest: +SKIP
         ['probability_clicked', 'probability_bought']
     """
-    require_functional(model)
+    require_graph(model)
     _require_as_many(model, schema.targets)
     if len(schema.targets) == 1:
         return keras.Model(model.input, model.outputs[0], name=model.name) if isinstance(model.output, dict) else model
