@@ -12,7 +12,7 @@ from helpers import keras_scores
 from networks import spread
 
 from tfshop._keras import keras, tf
-from tfshop.compression import QAT, Candidate
+from tfshop.compression import QAT, Candidate, Cluster, Prune
 from tfshop.compression._frozen_statistics import StatisticsUntil
 from tfshop.compression._quantizers import LearnedSteps, SharedValues, first_steps, shared_values
 from tfshop.compression.candidate import StepRecord
@@ -263,3 +263,21 @@ def test_the_scores_before_hold_an_overfitting_network_back(trained_mlp: Any, cl
 def test_settings_out_of_range_are_refused_at_construction(change: dict[str, Any]) -> None:
     with pytest.raises(PlanError, match=f"{next(iter(change))} is.*Expected.*Fix:"):
         QAT(**change)
+
+
+def test_kernels_that_cluster_made_of_few_values_go_on_to_have_as_few(trained_mlp: Any, clicks: Splits) -> None:
+    """Prune, Cluster, QAT: zeros and shared values are in the bytes."""
+    short = replace(clicks, train=clicks.train.take(1024))
+    current = Candidate(trained_mlp, clicks.schema)
+    for step in (Prune(0.5, roles=("dense",)), Cluster(8, roles=("dense",))):
+        current = step.apply(current, short, seed=0)
+    after = QAT().apply(current, short, seed=0)
+    stored = kernels_in_bytes(exported(after, clicks))
+    plain = kernels_in_bytes(exported(QAT().apply(Candidate(trained_mlp, clicks.schema), short, seed=0), clicks))
+    for name in layers_with(trained_mlp, ("dense",)):
+        before, kernel = (unwrapped(m.get_layer(name)).kernel.numpy() for m in (current.model, after.model))
+        assert len(np.unique(kernel)) <= len(np.unique(before)) <= 8 and not np.array_equal(before, kernel)
+        assert (kernel[before == 0] == 0).all() and (before == 0).mean() > 0.4
+        numbers = stored[kernel.shape[::-1]]
+        assert max(len(np.unique(channel)) for channel in numbers) <= 8 and len(np.unique(numbers)) <= 32
+        assert len(np.unique(plain[kernel.shape[::-1]])) > 64, "the check can fail"
