@@ -41,8 +41,8 @@ def distill_int8(hidden: tuple[int, ...] = (100, 100, 100), dimension: int = 16)
 
 
 def fast(hidden: tuple[int, ...] = (64, 32), dimension: int = 16) -> Plan:
-    """A narrow student of the trained network, then int8: as few multiplications as a click network needs."""
-    return chain(Distill({"dimension": dimension, "hidden": hidden}), Export("int8"))
+    """`distill_int8` with a narrow student: as few multiplications as a click network needs."""
+    return distill_int8(hidden, dimension)
 
 
 def small_download(sparsity: float = 0.8, clusters: int = 16) -> Plan:
@@ -60,8 +60,8 @@ def careful(max_auc_drop: float = 1e-4) -> Plan:
 
 
 def classic(sparsity: float = 0.8) -> Plan:
-    """Prune while fine-tuning, then quantize: the two steps of Deep Compression that stock runtimes can use."""
-    return chain(Prune(sparsity), Export("int8"))
+    """`prune_int8` by the name of its order: prune, fine-tune, quantize, as Deep Compression has it."""
+    return prune_int8(sparsity)
 
 
 RECIPES: Mapping[str, Callable[[], Plan]] = MappingProxyType(

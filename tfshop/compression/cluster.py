@@ -110,15 +110,10 @@ class Cluster:
         trained = copy_model(model, wrapped)
         for name in names:
             refine(made[name])
-        settings = FitSettings(
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            seed=seed,
-            patience=None,
-            description=f"sharing {self.clusters} numbers",
-        )
         with zeros_held(trained, but=[made[name].name for name in names]):
-            history = fine_tuned(trained, candidate.model, data, settings, distill=self.distill)
+            history = fine_tuned(
+                trained, candidate.model, data, self, seed=seed, description=f"sharing {self.clusters} numbers"
+            )
         plain = _stripped(model, made, names)
         notes = {
             "layers": list(names),

@@ -119,17 +119,11 @@ class DropFeatures:
         smaller = shrunk(features.trace, atoms)
         kept = Kept(features.trace.ledger, atoms)
         compensated = compensate(features.trace, kept, smaller, data.train, seed=seed) if self.compensate else []
-        settings = FitSettings(
-            epochs=max(1, self.epochs),
-            learning_rate=self.learning_rate,
-            seed=seed,
-            patience=None,
-            description=f"fine-tuning without {len(dropped)} features",
-        )
-        with zeros_held(smaller):
-            history = None
-            if self.epochs:
-                history = fine_tuned(smaller, candidate.model, data, settings, distill=self.distill)
+        history = None
+        if self.epochs:
+            told = f"fine-tuning without {len(dropped)} features"
+            with zeros_held(smaller):
+                history = fine_tuned(smaller, candidate.model, data, self, seed=seed, description=told)
         notes = {
             "dropped": list(dropped),
             "effects": [effect.to_dict() for effect in effects],

@@ -146,14 +146,7 @@ class LowRank:
         }
         if not kept or not self.epochs:
             return candidate.advance(self, factored, notes=notes)
-        settings = FitSettings(
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            seed=seed,
-            patience=None,
-            description="fine-tuning the factors",
-        )
-        history = fine_tuned(factored, candidate.model, data, settings, distill=self.distill)
+        history = fine_tuned(factored, candidate.model, data, self, seed=seed, description="fine-tuning the factors")
         return candidate.advance(self, factored, notes={**notes, "fit": history.to_dict()}, curve=curve_of(history))
 
     def _ranks(self, kernels: Sequence[Factorable]) -> Mapping[str, int | None]:

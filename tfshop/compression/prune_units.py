@@ -125,17 +125,11 @@ class PruneUnits:
         smaller = shrunk(trace, removed)
         kept = Kept(trace.ledger, removed)
         compensated = compensate(trace, kept, smaller, data.train, seed=seed) if self.compensate else []
-        settings = FitSettings(
-            epochs=max(1, self.epochs),
-            learning_rate=self.learning_rate,
-            seed=seed,
-            patience=None,
-            description=f"fine-tuning without {len(removed):,} units",
-        )
-        with zeros_held(smaller):
-            history = None
-            if self.epochs:
-                history = fine_tuned(smaller, candidate.model, data, settings, distill=self.distill)
+        history = None
+        if self.epochs:
+            told = f"fine-tuning without {len(removed):,} units"
+            with zeros_held(smaller):
+                history = fine_tuned(smaller, candidate.model, data, self, seed=seed, description=told)
         notes = {
             "removed": len(removed),
             "layers": sorted({owner for group in found if removed.intersection(group.atoms) for owner in group.owners}),

@@ -24,7 +24,7 @@ from tfshop.compression.shrinkage import penalty
 from tfshop.compression.sparsity_curve import SparsityCurve
 from tfshop.compression.teaching import fine_tuned
 from tfshop.data.split import Splits
-from tfshop.training import FitSettings, History
+from tfshop.training import History
 
 if TYPE_CHECKING:
     from tfshop.compression.prune import Prune
@@ -120,17 +120,12 @@ class Pruning:
             model,
             self.model,
             self.data,
-            FitSettings(
-                epochs=settings.epochs,
-                learning_rate=settings.learning_rate,
-                seed=self.seed,
-                patience=None,
-                keep_best=False,  # the best epoch may be one before the zeros
-                steps_per_execution=1,  # masks are updated between steps
-                description=f"pruning to {self._share:.0%}",
-                callbacks=callbacks,
-            ),
-            distill=settings.distill,
+            settings,
+            seed=self.seed,
+            keep_best=False,  # the best epoch may be one before the zeros
+            steps_per_execution=1,  # masks are updated between steps
+            description=f"pruning to {self._share:.0%}",
+            callbacks=callbacks,
         )
 
     @property

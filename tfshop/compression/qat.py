@@ -109,7 +109,8 @@ class QAT:
         apart = activations_apart(opened(model, names), names)
         rounding = self._rounding(apart, range_places(apart, names), candidate, data)
         wrapped = rounded_model(apart, rounding)
-        history = self._fit(wrapped, candidate.model, data, seed)
+        told = "quantization-aware training"
+        history = fine_tuned(wrapped, candidate.model, data, self, seed=seed, description=told)
         frozen = frozen_model(apart, wrapped, rounding.places)
         notes = self._notes(model, frozen, rounding, history)
         return candidate.advance(self, frozen, unquantized=model, notes=notes, curve=curve_of(history))
@@ -127,16 +128,6 @@ class QAT:
             held=_made_before(model, candidate) - set(places.rounded),
             moving_steps=int(self.freeze_batch_norm_after * self.epochs * data.train.num_batches),
         )
-
-    def _fit(self, wrapped: Any, teacher: Any, data: Splits, seed: int) -> History:
-        settings = FitSettings(
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            seed=seed,
-            patience=None,
-            description="quantization-aware training",
-        )
-        return fine_tuned(wrapped, teacher, data, settings, distill=self.distill)
 
     def _notes(self, model: Any, frozen: Any, rounding: Rounding, history: History) -> dict[str, Any]:
         places = rounding.places

@@ -6,8 +6,7 @@ whatever else a pass did to it; its own earlier scores hold it back.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from tfshop.compression.teacher_scores import soft_targets
 from tfshop.data.split import Splits
@@ -16,21 +15,38 @@ from tfshop.training import DistillationLoss, FitSettings, History, fit
 SELF_SHARE = 0.9  # of the loss, for the scores of the model that came in
 
 
-def fine_tuned(model: Any, teacher: Any, data: Splits, settings: FitSettings, *, distill: bool = True) -> History:
+class FineTunes(Protocol):
+    """What a pass that fine-tunes says about it."""
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training rows."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Step size."""
+
+    @property
+    def distill(self) -> bool:
+        """Whether the scores of the model that comes in are learned from, or the labels alone."""
+
+
+def fine_tuned(model: Any, teacher: Any, data: Splits, step: FineTunes, **settings: Any) -> History:
     """Fit a changed network in place, on the scores it had before.
 
     Args:
         model: What became of the teacher; its outputs are probabilities.
         teacher: The network that came in.
         data: Splits; the training rows are scored once.
-        settings: How to fit; the loss is replaced where `distill`.
-        distill: Whether the teacher's scores are learned from, or the labels alone.
+        step: The pass.
+        **settings: More of `FitSettings`: `seed`, `description` …
 
     References:
         Hinton et al., Distilling the Knowledge in a Neural Network, 2015. Furlanello et al., Born-Again Neural
         Networks, ICML 2018.
     """
-    if not distill:
-        return fit(model, data, settings)
-    taught = replace(settings, loss=DistillationLoss(SELF_SHARE, from_logits=False))
-    return fit(model, data, taught, train_split=soft_targets([teacher], data.train))
+    how: dict[str, Any] = {"epochs": step.epochs, "learning_rate": step.learning_rate, "patience": None, **settings}
+    if not step.distill:
+        return fit(model, data, FitSettings(**how))
+    loss = DistillationLoss(SELF_SHARE, from_logits=False)
+    return fit(model, data, FitSettings(**how, loss=loss), train_split=soft_targets([teacher], data.train))
