@@ -10,8 +10,8 @@ import pytest
 
 from tfshop.errors import ScoringError
 from tfshop.evaluation import Evaluation, TargetEvaluation
+from tfshop.evaluation.delong import LOST_NOTHING
 from tfshop.report import Report, Variant
-from tfshop.report.figures.auc_size import LOST_NOTHING
 from tfshop.report.pictures import PICTURES, draw_pictures
 from tfshop.report.report import KNOWN
 from tfshop.report.tables import all_tables
@@ -60,7 +60,7 @@ def test_the_headline_names_every_target(two: Report) -> None:
 def test_one_target_that_lost_is_enough_for_bad_news(two: Report) -> None:
     variant = two.variants[0]
     low = variant.evaluation.of("bought").auc_difference_test.low
-    assert low < LOST_NOTHING
+    assert low < -LOST_NOTHING
     assert judge(variant, two.baseline, {}).badge == f"may have lost {-low:.4f}"
 
 

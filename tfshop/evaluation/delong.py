@@ -13,6 +13,7 @@ from tfshop.errors import DataError, TfshopError
 from tfshop.evaluation.checks import Bools, Floats, checked_labels, checked_scores
 
 FEWEST_OF_A_CLASS = 2  # a variance needs two
+LOST_NOTHING = 0.0005  # of AUC: a file whose interval stays above minus this lost nothing that matters
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfshop.errors import TfshopError
+from tfshop.evaluation.delong import LOST_NOTHING
 from tfshop.evaluation.trial import Trial
 from tfshop.report.units import size_text
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMAT = 1
-LOST_NOTHING = 0.0005  # AUC
 
 
 @dataclass(frozen=True)

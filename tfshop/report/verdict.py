@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tfshop.report.figures.auc_size import LOST_NOTHING
+from tfshop.evaluation.delong import LOST_NOTHING
 from tfshop.report.units import difference_text, size_text, times_text
 from tfshop.report.variant import Variant
 
@@ -42,7 +42,7 @@ def judge(variant: Variant, baseline: Variant, limits: Mapping[str, float]) -> V
     lows = [difference.low for difference in differences if difference is not None]
     if len(lows) < len(differences):
         return Verdict(sentence, "AUC not compared", None, ())
-    if min(lows) > LOST_NOTHING:
+    if min(lows) > -LOST_NOTHING:
         return Verdict(sentence, "lost nothing that matters", True, ())
     badge = "within the limits" if limits else f"may have lost {-min(lows):.4f}"
     return Verdict(sentence, badge, None, ())

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from tfshop.evaluation.delong import LOST_NOTHING
 from tfshop.report.style import (
     BASELINE_COLOR,
     MUTED,
@@ -23,7 +24,6 @@ from tfshop.report.style import (
 from tfshop.report.units import times_text
 from tfshop.report.variant import Variant
 
-LOST_NOTHING = -0.0005
 LINEAR_UP_TO = 0.001  # beyond ten times this the y axis is logarithmic
 LIMIT_COLOR = "#A3262A"
 
@@ -59,7 +59,7 @@ def draw_auc_size(baseline: Variant, variants: Sequence[Variant], max_auc_drop: 
 
 
 def _title(baseline: Variant, shown: Sequence[Variant]) -> str:
-    unharmed = [variant for variant in shown if _interval(variant)[0] > LOST_NOTHING]
+    unharmed = [variant for variant in shown if _interval(variant)[0] > -LOST_NOTHING]
     if len(shown) == 1:
         ratio = times_text(baseline.evaluation.size_bytes / shown[0].evaluation.size_bytes)
         outcome = "lost nothing that matters" if unharmed else f"its AUC may have lost {-_interval(shown[0])[0]:.4f}"
@@ -76,7 +76,7 @@ def _note(span: float) -> str:
     scale = f"The y axis is logarithmic beyond +-{LINEAR_UP_TO}." if span > 10 * LINEAR_UP_TO else ""
     return (
         "Whiskers: paired DeLong 95% intervals on the same test rows. A file lost nothing that matters where its whole "
-        f"whisker stays above {LOST_NOTHING}. Points of nearly the same size are set side by side. {scale}"
+        f"whisker stays above -{LOST_NOTHING}. Points of nearly the same size are set side by side. {scale}"
     )
 
 
@@ -116,7 +116,7 @@ def _draw_point(axes: Axes, variant: Variant, place: float, look: Look) -> None:
 
 def _lines(max_auc_drop: float | None) -> dict[str, tuple[float, str, str]]:
     """Height, colour and dashes of the lines that files are judged by, by label."""
-    lines = {f"lost nothing: above {LOST_NOTHING}": (LOST_NOTHING, "#20262C", ":")}
+    lines = {f"lost nothing: above -{LOST_NOTHING}": (-LOST_NOTHING, "#20262C", ":")}
     if max_auc_drop is not None:
         lines[f"limit on validation: -{max_auc_drop:g}"] = (-max_auc_drop, LIMIT_COLOR, "--")
     return lines

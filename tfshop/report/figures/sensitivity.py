@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator
 
+from tfshop.evaluation.delong import LOST_NOTHING
 from tfshop.evaluation.trial import Trial
 from tfshop.report.style import COLORS, MARKERS, MUTED, draw_legend, house_style, new_panels
 from tfshop.report.units import size_text
 
-LOST_NOTHING = 0.0005
 LINEAR_UP_TO = 0.001  # beyond, the x axis is logarithmic
 TICKS = (0.001, 0.01)
 WIDE, WIDE_TICKS = 0.05, (0.01, 0.1)  # beyond that loss, labels nearer to zero would touch
