@@ -27,12 +27,13 @@ STEPS: dict[str, Pass] = {
 def test_a_pass_stays_nearer_to_the_network_that_came_in_than_labels_alone_would_lead_it(
     name: str, candidate: Callable[[str], Candidate], clicks: Splits
 ) -> None:
-    """Labels turned over show which of the two is followed."""
+    """Labels turned over, and steps long enough to follow them, show which of the two is followed."""
     start = candidate("mlp")
     turned = replace(clicks, train=replace(clicks.train, labels=1 - clicks.train.labels))
     before = predict(start.model, clicks.validation)
     taught, alone = (
-        np.abs(predict(replace(STEPS[name], distill=distill).apply(start, turned, 0).model, clicks.validation) - before)
-        for distill in (True, False)
+        np.abs(predict(step.apply(start, turned, 0).model, clicks.validation) - before)
+        for step in (replace(STEPS[name], distill=distill, learning_rate=2e-2) for distill in (True, False))
     )
-    assert taught.mean() < 0.5 * alone.mean()
+    print("RATIO", name, taught.mean(), alone.mean())
+    assert taught.mean() < 0.25 * alone.mean()
