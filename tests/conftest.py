@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -19,6 +20,17 @@ SIZES = {"num_id_features": 3, "rows_per_feature": 100, "num_numeric": 2, "histo
 SMALL = {"dimension": 8, "hidden": (64, 32)}
 BY_DAY = TimeSplit("day", validation=8, test=9)
 VECTOR_WIDTH = 6
+
+
+@pytest.fixture(scope="session", autouse=True)
+def rare_garbage_collection() -> Iterator[None]:
+    """Tracing makes objects by the million; looking through all of them each time is a fifth of the suite's time."""
+    usual = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*usual)
 
 
 @pytest.fixture(scope="session")

@@ -179,6 +179,7 @@ def fit(
             loss_weights=_loss_weights(settings, data.schema.targets),
             steps_per_execution=min(settings.steps_per_execution, split.num_batches),
         )
+        model.optimizer.build(model.trainable_variables)  # else Keras traces the step once to make them, and again
     watcher = _ValidationWatcher(data.validation, specs, settings, workers)
     position, writers = Position(), list[Any]()
     if checkpoints is not None:
