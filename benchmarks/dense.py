@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import results
-from dense_networks import DIMENSION, NETWORKS, WIDE
+from dense_networks import NETWORKS, WIDE, settings_of
 from memory import begin_peak_anew, peak_bytes
 
 import tfshop as ts
@@ -193,7 +193,7 @@ def _control(row: Row, network: str, baseline: Measured, data: Splits, seed: int
 
 def _student(network: str, hidden: tuple[int, ...]) -> Any:
     if network in ts.MODELS:
-        return ts.Distill({"dimension": DIMENSION, "hidden": hidden}, epochs=STUDENT_EPOCHS, learning_rate=STUDENT_RATE)
+        return ts.Distill(settings_of(network, hidden), epochs=STUDENT_EPOCHS, learning_rate=STUDENT_RATE)
     share = hidden[0] / WIDE[0]
     return ts.Distill(shrink={"width": share}, epochs=STUDENT_EPOCHS, learning_rate=STUDENT_RATE)
 
