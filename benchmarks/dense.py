@@ -20,7 +20,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,14 @@ def rows_of(network: str) -> tuple[Row, ...]:
         Row("student 100, prune, int8", (student, ts.Prune(0.5)), int8),
         Row("control 100 from scratch", control=STUDENT),
         Row("control 64-32 from scratch", control=SMALL_STUDENT),
+        *(_recipe(name) for name in ("fast", "small_download", "careful", "classic")),
     )
+
+
+def _recipe(name: str) -> Row:
+    """A recipe as it is, its tables in float32."""
+    plan = ts.recipes.RECIPES[name]()
+    return Row(f"recipes.{name}", plan.passes, asdict(plan.exporter))
 
 
 def main() -> None:

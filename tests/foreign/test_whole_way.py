@@ -49,6 +49,13 @@ def test_a_student_of_our_own_can_learn_from_it(network, log):
     assert result.baseline.evaluation.latency.at(1).p50_us > 0
 
 
+def test_the_fast_recipe_makes_a_narrow_student_of_it(network, log):
+    plan = ts.recipes.fast(width=4)
+    plan.check(network, log.schema)
+    student = plan.passes[0].student_model(network, log.schema)
+    assert [student.get_layer(name).units for name in ("first", "second", "click")] == [4, 4, 1]
+
+
 def test_what_would_abort_the_converter_is_refused_before(network, log):
     with pytest.raises(PlanError, match=r"layer_normalization.*Fix: Export\('int8'\)"):
         ts.compress(network, log, ts.chain(ts.Export("int16x8")))

@@ -110,12 +110,11 @@ def _scoring(model: Any) -> Any:
     inputs = tf.nest.flatten(model.input)
     specs = {t.name: tf.TensorSpec([None, *t.shape[1:]], t.dtype, name=t.name) for t in inputs}
 
-    @tf.function(input_signature=[specs])
     def score(named: Mapping[str, Any]) -> dict[str, Any]:
         values = tf.nest.pack_sequence_as(model.input, [named[tensor.name] for tensor in inputs])
         return dict(zip(model.output_names, tf.nest.flatten(model(values, training=False)), strict=True))
 
-    return score
+    return tf.function(score, input_signature=[specs])
 
 
 @contextlib.contextmanager
