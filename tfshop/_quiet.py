@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _STREAMS = (1, 2)
-_TURN = threading.Lock()  # the streams belong to the process, so two blocks at once would lose them
+_TURN = threading.RLock()  # the streams belong to the process: two threads at once would lose them
 
 
 @contextmanager
