@@ -35,7 +35,8 @@ from tfshop.data.schema import InputSpec
 from tfshop.data.split import Splits
 from tfshop.evaluation.measured import Measured, measure_file
 from tfshop.export import Plan
-from tfshop.pipeline import Goal, measure_baseline, pursue
+from tfshop.measuring import measure_baseline
+from tfshop.pipeline import Goal, pursue
 from tfshop.runtime import Scorer, bytes_by_part, compare_latency, count_multiplies, read_graph
 from tfshop.runtime.inventory import layer_constants
 

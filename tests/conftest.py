@@ -37,7 +37,7 @@ def rare_garbage_collection() -> Iterator[None]:
 def brief_timing() -> Iterator[None]:
     """`compress` measures latency for a moment only: in most tests it has to be there, not to be exact."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfshop.pipeline.SECONDS_A_BATCH_SIZE", 0.02)
+        patch.setattr("tfshop.measuring.SECONDS_A_BATCH_SIZE", 0.02)
         yield
 
 

@@ -31,6 +31,7 @@ ORDER = (
     ("artifact",),
     ("probing",),
     ("result", "stepping", "recipes", "retrieval"),
+    ("measuring",),
     ("pipeline",),
     ("demo",),
     ("cli",),

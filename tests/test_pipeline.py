@@ -117,7 +117,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, refuses: Callable[[Any], bool]) ->
             raise AuditError("planted")
         return audit_file(content, model, data, **settings)
 
-    monkeypatch.setattr("tfshop.pipeline.audit_file", audit)
+    monkeypatch.setattr("tfshop.measuring.audit_file", audit)
 
 
 def has_ranges(model: Any) -> bool:

@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     )
     from tfshop.errors import TfshopError
     from tfshop.export import Export, chain
+    from tfshop.measuring import evaluate
     from tfshop.models import MODELS, build_model, load_model, weights_from_keras3
-    from tfshop.pipeline import compress, evaluate
+    from tfshop.pipeline import compress
     from tfshop.probing import Sensitivity, sensitivity
     from tfshop.retrieval import Towers, evaluate_retrieval, export_towers
     from tfshop.runtime import Scorer, benchmark
@@ -80,8 +81,9 @@ _HOMES = {
     ),
     "tfshop.errors": ("TfshopError",),
     "tfshop.export": ("Export", "chain"),
+    "tfshop.measuring": ("evaluate",),
     "tfshop.models": ("MODELS", "build_model", "load_model", "weights_from_keras3"),
-    "tfshop.pipeline": ("compress", "evaluate"),
+    "tfshop.pipeline": ("compress",),
     "tfshop.probing": ("Sensitivity", "sensitivity"),
     "tfshop.retrieval": ("Towers", "evaluate_retrieval", "export_towers"),
     "tfshop.runtime": ("Scorer", "benchmark"),

@@ -14,8 +14,9 @@ from tfshop import recipes
 from tfshop._console import console, say
 from tfshop.data.datasets import complete_journey
 from tfshop.data.split import Splits
+from tfshop.measuring import measure_baseline, time_together
 from tfshop.models import build_model
-from tfshop.pipeline import Goal, measure_baseline, pursue, time_together
+from tfshop.pipeline import Goal, pursue
 from tfshop.report import Report, TrainingCurve, rich_table
 from tfshop.result import BASELINE, Result, as_variant, describe_data, save_saved_model
 from tfshop.training import History, train

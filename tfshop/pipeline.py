@@ -10,25 +10,21 @@ from typing import Any
 from tfshop._console import say
 from tfshop.compression import Candidate
 from tfshop.compression.left_alone import summary
-from tfshop.data.binding import bind
-from tfshop.data.schema import InputSpec
 from tfshop.data.split import Splits
-from tfshop.errors import AuditError, DataError, ExportError, LimitError, PlanError, ScoringError
-from tfshop.evaluation import Evaluation
-from tfshop.evaluation.audit import audit_file
-from tfshop.evaluation.measured import Measured, measure_file
-from tfshop.export import Export, Plan
+from tfshop.errors import AuditError, DataError, LimitError, PlanError
+from tfshop.evaluation.measured import Measured
+from tfshop.export import Plan
+from tfshop.measuring import evaluate, measure_baseline, measure_candidate, time_together
 from tfshop.report.verdict import missed_limits
-from tfshop.result import BASELINE, Result, as_variant, plan_name
-from tfshop.runtime import Scorer, compare_latency, count_zeros
+from tfshop.result import Result, as_variant, plan_name
 from tfshop.stepping import gentler, smaller
 from tfshop.training.adoption import adopted
 from tfshop.training.checks import require_functional
 from tfshop.training.outputs import arrange_outputs, outputs_note
 
+__all__ = ["MOST_ATTEMPTS", "Goal", "compress", "evaluate", "measure_baseline", "pursue", "time_together"]
+
 MOST_ATTEMPTS = 6
-SECONDS_A_BATCH_SIZE = 0.3
-TIMED_ROWS = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,131 +199,9 @@ def _follow(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
         for line in summary(candidate.history[-1].notes.get("left_alone", ())):
             say(f"  {line}")
     say(f"exporting {name} ({plan.exporter.mode})")
-    candidate, measured = _export(candidate, data, plan.exporter, name, baseline)
-    measured = measured.with_notes(*_pass_notes(candidate, measured.content))
+    candidate, measured = measure_candidate(candidate, data, plan.exporter, name, baseline)
     missed = missed_limits(as_variant(measured, data, plan), goal.limits)
     return Result(candidate, measured, baseline, plan, data, goal.limits, missed)
-
-
-def _export(
-    candidate: Candidate, data: Splits, exporter: Export, name: str, baseline: Measured
-) -> tuple[Candidate, Measured]:
-    """The audited file; after QAT, the better on validation of the trained one and that of the weights before QAT.
-
-    Where the audit refuses the better one, it is the other, and that is said.
-    """
-    rivals = {"QAT": candidate}
-    if candidate.unquantized is not None:
-        rivals["post-training quantization"] = replace(candidate, model=candidate.unquantized, unquantized=None)
-    files: dict[str, Measured] = {}
-    refused: dict[str, Exception] = {}
-    for kind, rival in rivals.items():
-        try:
-            exported = exporter.export(rival.model, data)
-            files[kind] = measure_file(name, exported.content, data, baseline=baseline).with_notes(*exported.notes)
-        except (ExportError, ScoringError) as error:
-            refused[kind] = error
-    best_first = sorted(files, key=lambda kind: -files[kind].evaluation.mean_validation_auc)  # QAT where they are equal
-    for kind in best_first:
-        content, model = files[kind].content, rivals[kind].model
-        try:
-            audit = audit_file(content, model, data, mode=exporter.mode, baseline=baseline.content)
-        except AuditError as error:
-            refused[kind] = error
-            continue
-        return rivals[kind], files[kind].with_notes(*_comparison(kind, files, refused), audit.sentence)
-    raise next(iter(refused.values()))
-
-
-def _comparison(kept: str, files: Mapping[str, Measured], refused: Mapping[str, Exception]) -> tuple[str, ...]:
-    """Why one of two files is kept; nothing where there is one only."""
-    if refused:
-        return tuple(f"{kept} alone is kept: the file of {kind} was refused: {why}" for kind, why in refused.items())
-    if len(files) == 1:
-        return ()
-    trained, plain = (measured.evaluation.mean_validation_auc for measured in files.values())
-    found = f"validation AUC {trained:.5f} with QAT, {plain:.5f} with post-training quantization alone"
-    return (f"{kept} is the better one and is kept: {found}",)
-
-
-def _pass_notes(candidate: Candidate, content: bytes) -> tuple[str, ...]:
-    """What passes promised to preserve, counted in the bytes."""
-    if not any("sparsity" in record.notes for record in candidate.history):
-        return ()
-    zeros, size = count_zeros(content)
-    return (
-        f"{zeros / size:.1%} of the file's {size:,} dense weights are zero; zeros shrink the download "
-        "(see the gzipped size), not the latency",
-    )
-
-
-def measure_baseline(model: Any, data: Splits, *, note: str | None = None) -> Measured:
-    """The model's own float32 file: converted, audited, scored.
-
-    Args:
-        model: Functional model.
-        data: Splits.
-        note: Which output was taken for which target, where that was decided before.
-
-    Raises:
-        AuditError: For a network that does not survive even a float32 export.
-    """
-    say("exporting the float32 baseline")
-    content = Export(BASELINE).to_bytes(model, data)
-    audit = audit_file(content, model, data, mode=BASELINE)
-    note = outputs_note(model, data.schema) if note is None else note
-    return measure_file(BASELINE, content, data).with_notes(audit.sentence, *([note] if note else []))
-
-
-def evaluate(
-    source: Any, data: Splits, *, name: str | None = None, baseline: Any = None, timed: bool = True
-) -> Evaluation:
-    """Measure a file, an artifact or a Keras model (through its float32 file) on validation and test.
-
-    Args:
-        source: Keras model, artifact, path or bytes of a `.tflite`.
-        data: Splits of prepared data.
-        name: What to call it.
-        baseline: What to compare with, likewise; AUC differences are paired by row.
-        timed: Whether latency is measured too.
-
-    Returns:
-        Every number of the file; AUC, log loss, accuracy, precision, recall, F1, grouped AUC, calibration, tie rate,
-        sizes in bytes, latency in microseconds.
-
-    Raises:
-        ArtifactError: For a file that is damaged. ScoringError: For one that does not take the data.
-
-    Example:
-        >>> evaluate("tflite/demo/int8", data).test.auc  # doctest: +SKIP
-    """
-    reference = None if baseline is None else _measured(baseline, data, BASELINE, None)
-    measured = _measured(source, data, name or "model", reference)
-    if timed:
-        measured = time_together({"file": measured}, data)["file"]
-    return measured.evaluation
-
-
-def _measured(source: Any, data: Splits, name: str, baseline: Measured | None) -> Measured:
-    if hasattr(source, "get_weights"):
-        require_functional(source)
-        source = Export(BASELINE).to_bytes(adopted(arrange_outputs(source, data.schema), data.schema).model, data)
-    return measure_file(name, source, data, baseline=baseline)
-
-
-def time_together(results: Mapping[str, Measured], data: Splits) -> dict[str, Measured]:
-    """Time files in turns in one run, so that their ratios hold."""
-    rows = data.test.take(TIMED_ROWS, seed=0)
-    inputs: dict[str, Any] = {}
-    for measured in results.values():  # a file of somebody else's network wants one input a feature
-        wanted = Scorer(measured.content, schema=data.schema).inputs
-        inputs.update(bind(rows.inputs, data.schema, {n: InputSpec(s.shape, s.dtype) for n, s in wanted.items()}))
-    times = compare_latency(
-        {name: measured.content for name, measured in results.items()},
-        inputs=inputs,
-        seconds=SECONDS_A_BATCH_SIZE,
-    )
-    return {name: measured.with_latency(times[name]) for name, measured in results.items()}
 
 
 def _timed(result: Result) -> Result:

@@ -13,7 +13,7 @@ import pytest
 from tfshop._keras import keras
 from tfshop.data import IdFeature, NumericFeature, RandomSplit, Schema, Splits, prepare
 from tfshop.evaluation.measured import Measured
-from tfshop.pipeline import measure_baseline
+from tfshop.measuring import measure_baseline
 from tfshop.training import train
 
 from .styles import NUMERIC, STYLES
