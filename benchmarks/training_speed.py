@@ -39,8 +39,8 @@ from tfshop._console import progress, say
 from tfshop._keras import keras
 from tfshop.data.split import Split, Splits
 from tfshop.data.vocabulary import Vocabulary
-from tfshop.training.fit import STEPS_PER_EXECUTION
 from tfshop.training.inputs import model_specs
+from tfshop.training.settings import STEPS_PER_EXECUTION
 
 NUM_FIELDS, DIMENSION, BATCH, EXPONENT = 26, 16, 4096, 1.1
 SIZES = (100_000, 1_000_000, 10_000_000)

@@ -28,9 +28,9 @@ from tfshop.models.two_tower import SIDES, features_of_tower
 from tfshop.runtime import Scorer
 from tfshop.training.catalogue import item_column
 from tfshop.training.checks import require_functional
-from tfshop.training.fit import SCORING_BATCH
 from tfshop.training.inputs import model_specs
 from tfshop.training.retrieval import vectors_of
+from tfshop.training.scoring import SCORING_BATCH
 
 FIGURES = "retrieval.json"
 # Least mean cosine between a file's vectors and the Keras tower's. Below it something is broken, not merely rounded.

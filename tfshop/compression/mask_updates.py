@@ -14,8 +14,8 @@ from tfshop.compression.importance import Scorer
 from tfshop.compression.masked import MaskedKernels
 from tfshop.compression.masks import Choice
 from tfshop.data.split import Split
-from tfshop.training.fit import predict
 from tfshop.training.outputs import arrange_outputs
+from tfshop.training.scoring import predict
 
 STAGES = 12
 FIRST_RISE = 0.25  # of the way to the end; halved each time validation does not hold

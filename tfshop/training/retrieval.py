@@ -16,11 +16,12 @@ from tfshop.errors import DataError, PlanError
 from tfshop.models.two_tower import SCORE
 from tfshop.training.catalogue import Catalogue, item_column
 from tfshop.training.checks import require_functional
-from tfshop.training.fit import SCORING_BATCH, FitSettings
 from tfshop.training.inputs import model_specs
 from tfshop.training.lazy_adam import LazyAdam
 from tfshop.training.progress import ProgressLine
 from tfshop.training.recall import ranks, recall_at
+from tfshop.training.scoring import SCORING_BATCH
+from tfshop.training.settings import FitSettings
 
 WATCHED_K = 100
 WATCHED_SHARE = 20  # of a small catalogue, the first twentieth: among the first 100 of 200 is no feat
