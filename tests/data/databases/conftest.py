@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tfshop.data.databases import reading
+from tfshop.data.databases import statements
 
 NUM_ROWS = 1000
 QUERY = "SELECT * FROM exposures"
@@ -48,7 +48,7 @@ def after_rows(monkeypatch) -> Callable[[int, Callable[[], object]], None]:
                 act()
             return original(names, rows, dates)
 
-        original = reading.to_arrays
-        monkeypatch.setattr(reading, "to_arrays", counted)
+        original = statements.to_arrays
+        monkeypatch.setattr(statements, "to_arrays", counted)
 
     return arrange

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from data.databases.conftest import NUM_ROWS, QUERY
 from tfshop.data import read_table
-from tfshop.data.databases import reading
+from tfshop.data.databases import statements
 from tfshop.errors import DataError
 
 SUMMARY = "SELECT count(*), count(DISTINCT id), sum(id) FROM rows"
@@ -237,10 +237,10 @@ def test_a_column_that_changes_its_kind_between_parts_gets_one_type(tmp_path):
 def test_no_more_than_a_part_is_held(shop, monkeypatch):
     """Each fetch is turned into Arrow at once, and each part written before the next is read."""
     sizes = []
-    original = reading.to_arrays
+    original = statements.to_arrays
     monkeypatch.setattr(
-        reading, "to_arrays", lambda names, rows, dates: sizes.append(len(rows)) or original(names, rows, dates)
+        statements, "to_arrays", lambda names, rows, dates: sizes.append(len(rows)) or original(names, rows, dates)
     )
-    monkeypatch.setattr(reading, "_ROWS_A_FETCH", 30)
+    monkeypatch.setattr(statements, "_ROWS_A_FETCH", 30)
     table = read_table(shop, query=QUERY, chunk_rows=100)
     assert max(sizes) == 30 and len(table.files) == 10 and Path(table.files[0]).stat().st_size < 20_000
