@@ -159,7 +159,7 @@ def test_batches_come_in_the_order_they_have_in_memory(path, cache):
 def test_nothing_is_read_again_when_nothing_changed(path, cache, encoded, monkeypatch):
     first = prepare(path, SCHEMA, split=BY_DAY, cache_dir=cache)
     written, encoded[:] = receipts(cache), []
-    for work in ("fit_vocabularies", "encode_into", "fit_statistics", "_label", "encode_groups"):
+    for work in ("fit_vocabularies", "encode_into", "fit_statistics", "parts_and_labels", "encode_groups"):
         monkeypatch.setattr(preparation, work, None)  # calling one would raise
     again = prepare(path, SCHEMA, split=BY_DAY, batch_size=77, cache_dir=cache)
     assert encoded == [] and receipts(cache) == written and len(written) == 5

@@ -12,28 +12,26 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from tfshop._console import progress, say
 from tfshop._folders import cache_folder
 from tfshop.data import encoding
 from tfshop.data.checks import check_features, require_columns
-from tfshop.data.columns import kind_of, quote, text_literal
+from tfshop.data.columns import quote, text_literal
 from tfshop.data.encoding import Packed, Placement, encode, encode_groups, encode_into
 from tfshop.data.fitting import fit_statistics, fit_vocabularies
-from tfshop.data.labels import label_rows, require_both_classes, require_zero_or_one
 from tfshop.data.opening import read_table
+from tfshop.data.parts import parts_and_labels, training_rows
 from tfshop.data.schema import Schema
 from tfshop.data.shards import ShardFolder, Survey
 from tfshop.data.sources import request_of
 from tfshop.data.split import Split, Splits, require_batch_size
-from tfshop.data.splits import PARTS, SplitRule, TimeSplit
+from tfshop.data.splits import PARTS, SplitRule
 from tfshop.data.table import Table
 from tfshop.errors import DataError
 
 MOST_BYTES_IN_MEMORY = 2 << 30
 DUCKDB_MEMORY = "2GiB"  # half of what a small machine has; what does not fit is written to the scratch folder
-_PART = "tfshop_part"
 
 
 def prepare(
@@ -93,11 +91,11 @@ def prepare(
     if cache_dir is not None:
         return _on_disk(source, schema, split, batch_size, cache_dir, refit=refit)
     with _parsed_once(source, _needed(schema, split)) as rows:
-        parts, labels = _label(rows, schema, split)
+        parts, labels = parts_and_labels(rows, schema, split)
         check_features(rows, schema, for_training=True)
         fitted = schema
         if refit:
-            fitted = schema.replace(vocabularies=fit_vocabularies(*_training_rows(rows, split, parts), schema))
+            fitted = schema.replace(vocabularies=fit_vocabularies(*training_rows(rows, split, parts), schema))
         packed = encode(rows, fitted, Placement(parts, len(PARTS)))
         groups = encode_groups(rows, schema.group) if schema.group else None
     if refit:
@@ -129,7 +127,7 @@ def _on_disk(
         survey = folder.read_survey() or _survey(folder, rows(), schema, split)
         vocabularies = folder.read_vocabularies() if refit else schema.vocabularies
         if vocabularies is None:
-            vocabularies = fit_vocabularies(*_training_rows(rows(), split, survey.parts), schema)
+            vocabularies = fit_vocabularies(*training_rows(rows(), split, survey.parts), schema)
             folder.write_vocabularies(vocabularies)
         fitted = schema.replace(vocabularies=vocabularies)
         placement = Placement(survey.parts, len(PARTS), encoding.ROWS_PER_SHARD)
@@ -147,7 +145,7 @@ def _on_disk(
 def _survey(folder: ShardFolder, rows: Table, schema: Schema, split: SplitRule) -> Survey:
     """Check the table, and keep each row's part, labels and group; they are as long as it, and let go of here."""
     with progress("surveying rows", total=3) as advance:
-        parts, labels = _label(rows, schema, split)
+        parts, labels = parts_and_labels(rows, schema, split)
         advance()
         check_features(rows, schema, for_training=True)
         advance()
@@ -210,16 +208,6 @@ def _streamed(table: Table, columns: list[str], scratch: Path) -> Iterator[Calla
         yield rows
 
 
-def _training_rows(table: Table, split: SplitRule, parts: npt.NDArray[np.int8]) -> tuple[Table, str]:
-    """Return the table, and SQL that is 0 in the rows to train on.
-
-    A comparison of times is cheap; the hash of another rule is slower than counting, and known by now.
-    """
-    if isinstance(split, TimeSplit):
-        return table, split.part_sql(table.columns)
-    return table.with_column(_PART, pa.array(parts)), quote(_PART)
-
-
 def _require_named(table: Table, schema: Schema, split: SplitRule) -> None:
     named = [
         *((target, "the target") for target in schema.targets),
@@ -248,40 +236,6 @@ def _parsed_once(table: Table, columns: list[str], scratch: Path | None = None) 
         selected = ", ".join(quote(column) for column in columns)
         table.sql(f"COPY (SELECT {selected} FROM rows) TO {text_literal(str(path))} (FORMAT parquet)")
         yield read_table(path).renamed(table.name).with_settings(table.settings)
-
-
-def _label(table: Table, schema: Schema, split: SplitRule) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Return each row's part and label, both checked."""
-    parts, labels = label_rows(table, split.part_sql(table.columns), schema.targets)
-    _require_parts(table, split, parts)
-    require_zero_or_one(table, schema.targets, labels)
-    require_both_classes(schema.targets, labels, parts)
-    return parts, labels
-
-
-def _require_parts(table: Table, split: SplitRule, parts: npt.NDArray[np.int8]) -> None:
-    missing = int((parts < 0).sum())
-    if missing:
-        is_text = split.column is not None and kind_of(table.columns[split.column]) == "text"
-        what = "missing, or no text that sorts in time as 2024-12-31 does," if is_text else "missing"
-        raise DataError(
-            f"column {split.column!r} of {type(split).__name__} is {what} in {missing:,} of {len(parts):,} rows "
-            f"(first: row {int(np.argmax(parts < 0))}). Expected a value in every row. Fix: drop, fill or convert them."
-        )
-    for part, name in enumerate(PARTS):
-        if not (parts == part).any():
-            raise DataError(
-                f"the {name} split of {split} is empty: {_range(table, split)}. Expected rows in every split. "
-                "Fix: move the limits, or give the table more rows."
-            )
-
-
-def _range(table: Table, split: SplitRule) -> str:
-    if split.column is None:
-        return f"the table has {table.num_rows:,} rows"
-    column = quote(split.column)
-    low, high, distinct = table.sql(f"SELECT min({column}), max({column}), count(DISTINCT {column}) FROM rows")[0]
-    return f"column {split.column!r} goes from {low!s} to {high!s} ({distinct:,} values)"
 
 
 def _assemble(

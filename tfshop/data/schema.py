@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -16,19 +15,16 @@ from tfshop.data.features import (
     NumericFeature,
     SequenceFeature,
     VectorFeature,
-    feature_from_dict,
-    feature_to_dict,
 )
 from tfshop.data.hashing import HashTable
 from tfshop.data.schema_checks import require_consistent
+from tfshop.data.schema_json import schema_json, schema_of_json
 from tfshop.data.schema_text import describe
 from tfshop.data.vocabulary import NumericStatistics, Vocabulary
 from tfshop.errors import SchemaError
 
 if TYPE_CHECKING:
     from tfshop.data.table import Table
-
-_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -246,18 +242,7 @@ class Schema:
 
     def to_json(self) -> str:
         """Return the schema as JSON, fitted state included; `from_json` gives an equal one."""
-        content = {
-            "format": _FORMAT,
-            "features": [feature_to_dict(feature) for feature in self.features],
-            "target": self.target,
-            "group": self.group,
-            "time": self.time,
-            "decisions": list(self.decisions),
-            "statistics": {name: statistics.to_dict() for name, statistics in self.statistics.items()},
-            "hash_tables": {name: asdict(table) for name, table in self.hash_tables.items()},
-            "vocabularies": {name: vocabulary.to_dict() for name, vocabulary in self.vocabularies.items()},
-        }
-        return json.dumps(content, ensure_ascii=False, allow_nan=False)
+        return schema_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> Schema:
@@ -266,28 +251,7 @@ class Schema:
         Raises:
             SchemaError: For text that is not such JSON.
         """
-        try:
-            content = json.loads(text)
-            if content["format"] != _FORMAT:
-                raise SchemaError(
-                    f"the schema's JSON has format {content['format']!r}. Expected {_FORMAT}. "
-                    "Fix: read it with the version of tfshop that wrote it."
-                )
-            return cls(
-                [feature_from_dict(item) for item in content["features"]],
-                target=content["target"],
-                group=content["group"],
-                time=content["time"],
-                vocabularies={name: Vocabulary.from_dict(item) for name, item in content["vocabularies"].items()},
-                hash_tables={name: HashTable(**item) for name, item in content.get("hash_tables", {}).items()},
-                statistics={name: NumericStatistics(**item) for name, item in content["statistics"].items()},
-                decisions=content["decisions"],
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise SchemaError(
-                f"the text is not a schema's JSON ({type(error).__name__}: {error}). "
-                "Expected what schema.to_json() wrote. Fix: write it again."
-            ) from error
+        return schema_of_json(cls, text)
 
     def describe(self) -> str:
         """Return the schema as readable text: a line a feature, then the decisions of `infer`."""
