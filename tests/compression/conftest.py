@@ -16,10 +16,10 @@ from tfshop.data import Splits
 ASKED = 0.8
 
 
-@pytest.fixture(scope="session")
-def brief(clicks: Splits) -> Splits:
-    """Four steps an epoch."""
-    return replace(clicks, train=clicks.train.take(1024))
+@pytest.fixture
+def fresh(brief: Splits) -> Splits:
+    """The same rows in a split that nobody has scored."""
+    return replace(brief, train=replace(brief.train))
 
 
 @pytest.fixture(scope="session")
