@@ -165,6 +165,23 @@ def exported(clicks: Splits, trained: Callable[[str], Any]) -> Callable[[str, st
     return content
 
 
+@pytest.fixture(scope="session")
+def baseline(trained_mlp: Any, clicks: Splits) -> Any:
+    """The float32 file of the perceptron."""
+    from tfshop.measuring import measure_baseline
+
+    return measure_baseline(trained_mlp, clicks)
+
+
+@pytest.fixture(scope="session")
+def result(trained_mlp: Any, clicks: Splits, brief_timing: None) -> Any:
+    """The plain int8 file, under limits it meets."""
+    from tfshop.export import Export, chain
+    from tfshop.pipeline import compress
+
+    return compress(trained_mlp, clicks, chain(Export("int8")), max_auc_drop=0.02, max_size_bytes=30_000)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Name the tests against a real database server, which a dot in a row of dots would not."""
     outcomes = ("passed", "failed", "skipped", "error")

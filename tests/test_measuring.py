@@ -1,0 +1,114 @@
+"""Files are measured beside their baseline, and of two the better one is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tfshop as ts
+from tfshop._keras import keras
+from tfshop.data import Splits
+from tfshop.errors import AuditError, ModelError
+from tfshop.evaluation.audit import audit_file
+from tfshop.evaluation.measured import Measured
+from tfshop.layers import OutputRange
+from tfshop.pipeline import Goal, pursue
+from tfshop.result import Result
+
+pytestmark = pytest.mark.usefixtures("brief_timing")
+
+
+def test_both_files_are_timed(result: Result) -> None:
+    for measured in (result.measured, result.baseline):
+        latency = measured.evaluation.latency
+        assert latency is not None and [row.batch_size for row in latency.rows] == [1, 16, 128, 512]
+
+
+def test_the_better_of_qat_and_ptq_is_kept_and_said(trained_mlp: Any, clicks: Splits, baseline: Measured) -> None:
+    result = pursue(trained_mlp, clicks, ts.chain(ts.QAT()), Goal(baseline=baseline, timed=False))
+    trained, plain = told_aucs(result)
+    assert result.evaluation.validation.auc == pytest.approx(max(trained, plain), abs=6e-6)
+    assert (result.candidate.model is not trained_mlp) == (trained >= plain)
+
+
+def test_a_qat_that_ruins_the_network_is_dropped_for_ptq(trained_mlp: Any, brief: Splits, baseline: Measured) -> None:
+    """At a rate that throws the weights about."""
+    result = pursue(trained_mlp, brief, ts.chain(ts.QAT(learning_rate=3.0)), Goal(baseline=baseline, timed=False))
+    trained, plain = told_aucs(result)
+    assert trained < plain == pytest.approx(result.evaluation.validation.auc, abs=6e-6)
+    assert result.candidate.model is trained_mlp
+    assert [record.name for record in result.candidate.history] == ["QAT"]
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, refuses: Callable[[Any], bool]) -> None:
+    """Let the audit refuse the files of some models."""
+
+    def audit(content: bytes, model: Any, data: Splits, **settings: Any) -> Any:
+        if refuses(model):
+            raise AuditError("planted")
+        return audit_file(content, model, data, **settings)
+
+    monkeypatch.setattr("tfshop.measuring.audit_file", audit)
+
+
+def has_ranges(model: Any) -> bool:
+    return any(isinstance(layer, OutputRange) for layer in model.layers)
+
+
+def test_where_the_audit_refuses_the_qat_file_post_training_quantization_is_kept_and_it_is_said(
+    trained_mlp: Any, brief: Splits, baseline: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, has_ranges)
+    start = {"learning_rate": 1e-6}  # so small that either of the two may be the better one
+    result = pursue(trained_mlp, brief, ts.chain(ts.QAT(**start)), Goal(baseline=baseline, timed=False))
+    assert result.candidate.model is trained_mlp
+    assert any("the file of QAT was refused: planted" in note for note in result.evaluation.notes)
+    assert any("audit passed" in note for note in result.evaluation.notes)
+
+
+def test_where_the_audit_refuses_the_better_file_without_qat_the_trained_one_is_kept(
+    trained_mlp: Any, brief: Splits, baseline: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, lambda model: model is trained_mlp)
+    worse = ts.chain(ts.QAT(learning_rate=0.05))
+    result = pursue(trained_mlp, brief, worse, Goal(baseline=baseline, timed=False))
+    assert has_ranges(result.candidate.model)
+    assert any("post-training quantization was refused: planted" in note for note in result.evaluation.notes)
+
+
+def test_where_the_audit_refuses_both_files_the_plan_is_refused(
+    trained_mlp: Any, brief: Splits, baseline: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, lambda model: True)
+    with pytest.raises(AuditError, match="planted"):
+        pursue(trained_mlp, brief, ts.chain(ts.QAT()), Goal(baseline=baseline, timed=False))
+
+
+def told_aucs(result: Result) -> tuple[float, float]:
+    """With QAT and without it, as the note tells them."""
+    (note,) = [text for text in result.evaluation.notes if "is the better one" in text]
+    trained, plain = (float(word) for word in note.replace(",", "").split() if word.startswith("0."))
+    assert note.startswith("QAT" if trained >= plain else "post-training quantization")
+    return trained, plain
+
+
+def test_a_keras_model_an_artifact_a_path_and_bytes_are_evaluated_alike(
+    trained_mlp: Any, result: Result, clicks: Splits, tmp_path: Path
+) -> None:
+    folder = result.artifact.save(tmp_path / "mine")
+    whole = ts.evaluate(trained_mlp, clicks, timed=False)
+    assert whole.test == result.baseline.evaluation.test and whole.name == "model"
+    sources = (result.artifact, folder, str(folder / "model.tflite"), result.measured.content)
+    for source in sources:
+        found = ts.evaluate(source, clicks, name="int8", baseline=trained_mlp, timed=False)
+        assert found.test == result.evaluation.test and found.size_bytes == result.evaluation.size_bytes
+        assert found.auc_difference_test == result.evaluation.auc_difference_test
+    assert ts.evaluate(folder, clicks).latency is not None
+
+
+def test_a_subclassed_model_is_not_evaluated(clicks: Splits) -> None:
+    with pytest.raises(ModelError, match="is subclassed"):
+        ts.evaluate(keras.Model(name="mine"), clicks)
