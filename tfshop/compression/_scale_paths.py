@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tfshop._keras import keras, tf
 from tfshop.compression.roles import calls_of
+from tfshop.models.rebuild import calls_in_order
 
 UNSCALED = -1
 Columns = NDArray[np.int64]  # of a tensor: the column of the source whose scale each carries, or UNSCALED
@@ -48,7 +49,7 @@ def scale_path(model: Any, source: Any) -> Path | None:
     width = int(tensors[0].shape[-1])
     carried: dict[int, Columns] = {id(tensors[0]): np.arange(width)}
     absorbers: dict[str, Columns] = {}
-    for node in _in_order(model):
+    for node in calls_in_order(model):
         given = [carried.get(id(tensor)) for tensor in node.keras_inputs]
         if all(columns is None for columns in given):
             continue
@@ -86,8 +87,3 @@ def _is_homogeneous(layer: Any) -> bool:
     if type(layer) is keras.layers.Activation:
         return layer.activation in HOMOGENEOUS
     return type(layer) is keras.layers.ReLU and layer.max_value is None and not layer.threshold
-
-
-def _in_order(model: Any) -> list[Any]:
-    depths = sorted(model._nodes_by_depth, reverse=True)
-    return [node for depth in depths for node in model._nodes_by_depth[depth] if not node.is_input]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tfshop._keras import keras, tf
 from tfshop.layers import Bias, Dice
+from tfshop.models.rebuild import calls_in_order
 
 Columns = NDArray[np.int64]
 # Layers with weights whose output is as wide as what they read first.
@@ -61,7 +62,10 @@ class Widths:
         self._makers: list[tuple[int, Any]] = []
         self._parts: dict[int, tuple[Any, ...]] = {}
         self._fixed: list[int] = []
-        for node in nodes_of(model):
+        for tensor in _floats(model.inputs):
+            self._tensors[id(tensor)] = tensor
+            self._fixed.append(id(tensor))
+        for node in calls_in_order(model):
             self._read(node)
         self._fixed.extend(id(tensor) for tensor in model.outputs)
         self._groups = self._gathered()
@@ -77,7 +81,7 @@ class Widths:
 
     def _read(self, node: Any) -> None:
         outputs = _floats(tf.nest.flatten(node.outputs))
-        inputs = [] if node.is_input else _floats(node.keras_inputs)
+        inputs = _floats(node.keras_inputs)
         for tensor in outputs:
             self._tensors[id(tensor)] = tensor
         layer = node.layer
@@ -85,7 +89,7 @@ class Widths:
             return
         if isinstance(layer, (keras.layers.Embedding, keras.layers.Dense)):
             self._make(layer, inputs, outputs)
-        elif node.is_input or (layer.weights and not isinstance(layer, FOLLOWERS)):
+        elif layer.weights and not isinstance(layer, FOLLOWERS):
             self._fixed.extend(map(id, outputs))
         elif isinstance(layer, FOLLOWERS):
             self._join([*inputs[:1], *outputs])
@@ -159,12 +163,6 @@ class Widths:
         starts = np.cumsum([0, *(part.shape[-1] for part in group.parts)])
         kept = [self.columns(part, choose) + start for part, start in zip(group.parts, starts, strict=False)]
         return np.concatenate(kept)
-
-
-def nodes_of(model: Any) -> Iterator[Any]:
-    """Calls of layers, and inputs, in the order of the graph."""
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        yield from model._nodes_by_depth[depth]
 
 
 def _floats(tensors: Sequence[Any]) -> list[Any]:

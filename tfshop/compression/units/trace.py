@@ -11,6 +11,7 @@ from tfshop._keras import tf
 from tfshop.compression.units import rules_crosses, rules_fields, rules_histories, rules_shapes, rules_stock
 from tfshop.compression.units.following import Call, Followed, Product, Rule, Segments, WeightAxes, blank, unfollowed
 from tfshop.compression.units.ledger import Axes, Ledger
+from tfshop.models.rebuild import calls_in_order
 
 RULES: Mapping[type, Rule] = MappingProxyType(
     {
@@ -68,7 +69,7 @@ def follow(
     for tensor in model.inputs:
         name = tensor._keras_history.layer.name
         trace.tensors[id(tensor)] = (columns or {}).get(name) or blank(tuple(tensor.shape[1:]))
-    for node in nodes_in_order(model):
+    for node in calls_in_order(model):
         given, read = tf.nest.flatten(node.outputs), node.keras_inputs
         call = Call(
             node.layer,
@@ -87,12 +88,6 @@ def follow(
         trace.ledger.hold_axes(trace.tensors[id(tensor)], "it is an output of the network")
     _hold_softmaxed(trace.ledger)
     return trace
-
-
-def nodes_in_order(model: Any) -> list[Any]:
-    """Calls of layers in an order in which they can be repeated, inputs apart."""
-    depths = sorted(model._nodes_by_depth, reverse=True)
-    return [node for depth in depths for node in model._nodes_by_depth[depth] if not node.is_input]
 
 
 def _followed(trace: Trace, call: Call) -> Followed:
