@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,3 +23,39 @@ def same_weights(one: Any, other: Any) -> bool:
     """Whether two models, or two lists of weights, hold exactly the same numbers."""
     first, second = (list(m) if isinstance(m, list) else m.get_weights() for m in (one, other))
     return len(first) == len(second) and all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def exit_code(arguments: Sequence[str]) -> int:
+    """The exit code of a command line."""
+    from tfshop.cli import main
+
+    before, sys.argv = sys.argv, ["tfshop", *arguments]
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+# For the start of a program: `killed_at(n, work)` forks, and kills the child the n-th time the work asks the system for
+# something of interest; False where it came to its end before.
+KILLED_AT = """
+import os, signal, sys
+
+def killed_at(number, work):
+    child = os.fork()
+    if child == 0:
+        seen = 0
+        def hook(event, arguments):
+            nonlocal seen
+            if event.startswith(("open", "os.", "shutil.", "tempfile.", "pathlib.", "ctypes.")):
+                seen += 1
+                if seen == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(hook)
+        work()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+"""

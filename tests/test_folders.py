@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import KILLED_AT
 
 from tfshop import _folders
 from tfshop._folders import new_folder
 
-# Fork, arm a hook that kills the child at its n-th system call of interest, write, and say what stands there.
+# Write, be killed one moment later each time, and say what stands there.
 KILLED_WRITES = """
-import os, signal, sys
+import sys
 from pathlib import Path
 from tfshop import _folders
 if sys.argv[2] == "no exchange":
@@ -25,26 +26,11 @@ def write(text):
         for name in ("a", "b"):
             (folder / name).write_text(text)
 
-def killed_at(number):
-    child = os.fork()
-    if child == 0:
-        seen = 0
-        def hook(event, arguments):
-            nonlocal seen
-            if event.startswith(("open", "os.", "shutil.", "tempfile.", "pathlib.", "ctypes.")):
-                seen += 1
-                if seen == number:
-                    os.kill(os.getpid(), signal.SIGKILL)
-        sys.addaudithook(hook)
-        write("new")
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-
 number = 0
 while True:
     write("old")
     number += 1
-    killed = killed_at(number)
+    killed = killed_at(number, lambda: write("new"))
     texts = {(place / name).read_text() if (place / name).is_file() else None for name in ("a", "b")}
     print(*sorted(map(str, texts)))
     if not killed:
@@ -54,7 +40,10 @@ while True:
 
 def killed_writes(tmp_path: Path, variant: str) -> list[str]:
     answer = subprocess.run(
-        [sys.executable, "-c", KILLED_WRITES, str(tmp_path), variant], capture_output=True, text=True, check=True
+        [sys.executable, "-c", KILLED_AT + KILLED_WRITES, str(tmp_path), variant],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return answer.stdout.splitlines()
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from conftest import two_targets_table
+from helpers import exit_code
 from sklearn.metrics import roc_auc_score
 
 import tfshop as ts
@@ -211,22 +212,8 @@ def commanded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pq.write_table(two_targets_table(3000), place / "log.parquet")
     small = ["--model", "shared_bottom", "--hidden", "64", "--dimension", "16", "--epochs", "12", "--time", "day"]
     arguments = ["compress", str(place / "log.parquet"), "--target", "clicked", "--target", "bought", *small]
-    assert run([*arguments, "--out", str(place / "int8"), "--report", str(place / "report")]) == 0
+    assert exit_code([*arguments, "--out", str(place / "int8"), "--report", str(place / "report")]) == 0
     return place
-
-
-def run(arguments: list[str]) -> int:
-    """The exit code of a command line."""
-    from tfshop.cli import main
-
-    before, sys.argv = sys.argv, ["tfshop", *arguments]
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
-    return 0
 
 
 def test_the_command_line_takes_several_targets(commanded: Path) -> None:
@@ -238,19 +225,20 @@ def test_the_command_line_takes_several_targets(commanded: Path) -> None:
 
 def test_the_command_line_evaluates_each_target(commanded: Path, capsys: pytest.CaptureFixture[str]) -> None:
     both = [str(commanded / "int8"), str(commanded / "log.parquet"), "--baseline", str(commanded / "int8")]
-    assert run(["evaluate", *both, "--json"]) == 0
+    assert exit_code(["evaluate", *both, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["targets"]
     assert list(found) == ["clicked", "bought"] and found["bought"]["num_rows"] == 3000
     assert found["bought"]["num_positives"] < found["clicked"]["num_positives"]
     assert found["bought"]["auc_difference"]["difference"] == 0
-    assert run(["evaluate", *both[:2]]) == 0
+    assert exit_code(["evaluate", *both[:2]]) == 0
     assert "bought" in capsys.readouterr().out
 
 
 def test_targets_may_be_separated_by_commas(commanded: Path, tmp_path: Path) -> None:
     arguments = ["train", str(commanded / "log.parquet"), "--target", "clicked, bought", "--model", "mmoe"]
     assert (
-        run([*arguments, "--hidden", "4", "--dimension", "2", "--epochs", "1", "--out", str(tmp_path / "model")]) == 0
+        exit_code([*arguments, "--hidden", "4", "--dimension", "2", "--epochs", "1", "--out", str(tmp_path / "model")])
+        == 0
     )
     schema = ts.Schema.from_json((tmp_path / "model" / "tfshop_schema.json").read_text())
     assert schema.targets == ("clicked", "bought")
@@ -260,5 +248,5 @@ def test_a_network_that_cannot_learn_them_is_refused_on_the_command_line(
     commanded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["train", str(commanded / "log.parquet"), "--target", "clicked,bought", "--out", str(tmp_path / "m")]
-    assert run(arguments) == 2
+    assert exit_code(arguments) == 2
     assert "learns one" in capsys.readouterr().err and not (tmp_path / "m").exists()

@@ -8,36 +8,22 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import KILLED_AT
 
 from tfshop.artifact import Artifact
 
 # Each kill happens in a fork, at the n-th time the save asks the system for something.
 KILLED_SAVES = """
-import os, signal, sys
+import sys
 from tfshop.artifact import Artifact
 place, one, other = sys.argv[1], Artifact.load(sys.argv[2]), Artifact.load(sys.argv[3])
 sizes = {len(one.model_bytes): "old", len(other.model_bytes): "new"}
-
-def killed_at(number):
-    child = os.fork()
-    if child == 0:
-        seen = 0
-        def hook(event, arguments):
-            nonlocal seen
-            if event.startswith(("open", "os.", "shutil.", "tempfile.", "ctypes.")):
-                seen += 1
-                if seen == number:
-                    os.kill(os.getpid(), signal.SIGKILL)
-        sys.addaudithook(hook)
-        other.save(place)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 one.save(place)
 number, killed = 0, True
 while killed:
     number += 1
-    killed = killed_at(number)
+    killed = killed_at(number, lambda: other.save(place))
     state = sizes[len(Artifact.load(place).model_bytes)]
     print(state, flush=True)
     if state == "new":
@@ -61,7 +47,9 @@ def test_a_kill_at_any_moment_of_a_save_leaves_the_old_or_the_new(
     artifact: Artifact, other: Artifact, tmp_path: Path
 ) -> None:
     folders = [str(tmp_path / "mine"), str(artifact.save(tmp_path / "one")), str(other.save(tmp_path / "other"))]
-    answer = subprocess.run([sys.executable, "-c", KILLED_SAVES, *folders], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", KILLED_AT + KILLED_SAVES, *folders], capture_output=True, text=True, check=True
+    )
     states = answer.stdout.split()
     assert len(states) > 30 and set(states) == {"old", "new"}
     assert states == sorted(states, reverse=True), "old up to one moment, new from then on"

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import exit_code
 
 from tfshop.artifact import Artifact
-from tfshop.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("cli")
     planted_table(4000).to_csv(place / "log.csv", index=False)
     arguments = ["compress", str(place / "log.csv"), *SMALL, "--out", str(place / "int8")]
-    run([*arguments, "--report", str(place / "report")])
+    exit_code([*arguments, "--report", str(place / "report")])
     return place
 
 
@@ -38,18 +38,6 @@ def planted_table(num_rows):
 SMALL = ["--target", "bought", "--hidden", "32,16", "--dimension", "4", "--epochs", "3"]
 
 
-def run(arguments):
-    """The exit code of a command line."""
-    before, sys.argv = sys.argv, ["tfshop", *arguments]
-    try:
-        main()
-    except SystemExit as stop:
-        return stop.code or 0
-    finally:
-        sys.argv = before
-    return 0
-
-
 def test_compress_leaves_a_verified_artifact_and_a_report(folder):
     artifact = Artifact.load(folder / "int8")
     assert artifact.plan["exporter"]["mode"] == "int8"
@@ -58,7 +46,7 @@ def test_compress_leaves_a_verified_artifact_and_a_report(folder):
 
 
 def test_evaluate_measures_the_file_on_a_table(folder, capsys):
-    assert run(["evaluate", str(folder / "int8"), str(folder / "log.csv"), "--json"]) == 0
+    assert exit_code(["evaluate", str(folder / "int8"), str(folder / "log.csv"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["num_rows"] == 4000
     assert found["auc"] > 0.7
@@ -66,19 +54,19 @@ def test_evaluate_measures_the_file_on_a_table(folder, capsys):
 
 def test_evaluate_compares_with_a_baseline(folder, capsys):
     both = [str(folder / "int8"), str(folder / "log.csv"), "--baseline", str(folder / "int8")]
-    assert run(["evaluate", *both, "--json"]) == 0
+    assert exit_code(["evaluate", *both, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["auc_difference"] == {"difference": 0.0, "low": 0.0, "high": 0.0}
 
 
 def test_benchmark_times_files_by_batch_size(folder, capsys):
-    assert run(["benchmark", str(folder / "int8"), "--batch", "1,8", "--seconds", "0.05", "--json"]) == 0
+    assert exit_code(["benchmark", str(folder / "int8"), "--batch", "1,8", "--seconds", "0.05", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["files"][str(folder / "int8")]
     assert [row["batch_size"] for row in rows] == [1, 8]
     assert all(0 < row["p50_us"] <= row["p99_us"] for row in rows)
 
 
 def test_inspect_shows_inputs_bytes_and_operators(folder, capsys):
-    assert run(["inspect", str(folder / "int8"), "--json"]) == 0
+    assert exit_code(["inspect", str(folder / "int8"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["inputs"]) == {"ids", "numeric"}
     assert sum(found["bytes"].values()) == found["size_bytes"]
@@ -88,33 +76,33 @@ def test_inspect_shows_inputs_bytes_and_operators(folder, capsys):
 
 def test_sensitivity_leaves_a_table_and_a_picture(folder, tmp_path, capsys):
     arguments = ["sensitivity", str(folder / "log.csv"), *SMALL, "--techniques", "Quantize", "--rows", "300"]
-    assert run([*arguments, "--out", str(tmp_path / "s"), "--json"]) == 0
+    assert exit_code([*arguments, "--out", str(tmp_path / "s"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert {trial["layer"] for trial in found["trials"]} >= {"dense_0", "dense_1", "logit"}
     assert {trial["setting"] for trial in found["trials"]} == {"8 bits", "4 bits", "2 bits"}
     assert len(pd.read_csv(tmp_path / "s" / "sensitivity.csv")) == len(found["trials"])
     assert (tmp_path / "s" / "sensitivity.png").stat().st_size > 10_000
-    assert run([*arguments[:-4], "--techniques", "Distill", "--out", str(tmp_path / "t")]) == 2
+    assert exit_code([*arguments[:-4], "--techniques", "Distill", "--out", str(tmp_path / "t")]) == 2
     assert "layer by layer" in capsys.readouterr().err
     assert not (tmp_path / "t").exists()
 
 
 def test_a_missed_limit_exits_with_1_and_says_by_how_much(folder, tmp_path, capsys):
     arguments = ["compress", str(folder / "log.csv"), *SMALL, "--max-size-bytes", "100", "--out", str(tmp_path / "x")]
-    assert run([*arguments, "--report", str(tmp_path / "r"), "--json"]) == 1
+    assert exit_code([*arguments, "--report", str(tmp_path / "r"), "--json"]) == 1
     missed = json.loads(capsys.readouterr().out)["missed"]
     assert len(missed) == 1
     assert "max_size_bytes" in missed[0]
 
 
 def test_training_and_compressing_can_be_two_commands(folder, tmp_path, capsys):
-    assert run(["train", str(folder / "log.csv"), *SMALL, "--out", str(tmp_path / "model")]) == 0
+    assert exit_code(["train", str(folder / "log.csv"), *SMALL, "--out", str(tmp_path / "model")]) == 0
     arguments = ["compress", str(folder / "log.csv"), *SMALL, "--trained", str(tmp_path / "model"), "--plan", "float16"]
-    assert run([*arguments, "--out", str(tmp_path / "half"), "--report", str(tmp_path / "r"), "--json"]) == 0
+    assert exit_code([*arguments, "--out", str(tmp_path / "half"), "--report", str(tmp_path / "r"), "--json"]) == 0
     assert Artifact.load(tmp_path / "half").evaluation.name == "float16"
     capsys.readouterr()
     other = [*arguments, "--seed", "1", "--out", str(tmp_path / "y"), "--report", str(tmp_path / "r2")]
-    assert run(other) == 2  # another seed is another split, so the model saw some of its test rows
+    assert exit_code(other) == 2  # another seed is another split, so the model saw some of its test rows
     assert "trained with another schema" in capsys.readouterr().err
 
 
@@ -122,7 +110,7 @@ def test_a_plan_can_come_from_a_file(folder, tmp_path, capsys):
     plan = {"passes": [{"name": "Prune", "sparsity": 0.5}], "exporter": {"mode": "int8"}}
     (tmp_path / "half_zeros.json").write_text(json.dumps(plan))
     arguments = ["compress", str(folder / "log.csv"), *SMALL, "--plan", str(tmp_path / "half_zeros.json")]
-    assert run([*arguments, "--out", str(tmp_path / "o"), "--report", str(tmp_path / "r"), "--json"]) == 0
+    assert exit_code([*arguments, "--out", str(tmp_path / "o"), "--report", str(tmp_path / "r"), "--json"]) == 0
     assert any("dense weights are zero" in note for note in Artifact.load(tmp_path / "o").evaluation.notes)
 
 
@@ -142,7 +130,7 @@ def test_a_plan_can_come_from_a_file(folder, tmp_path, capsys):
 )
 def test_bad_input_is_one_line_and_exit_code_2(folder, tmp_path, capsys, change, words):
     arguments = ["compress", str(folder / "log.csv"), *SMALL, *change, "--out", str(tmp_path / "o")]
-    assert run([*arguments, "--report", str(tmp_path / "r")]) == 2
+    assert exit_code([*arguments, "--report", str(tmp_path / "r")]) == 2
     error = capsys.readouterr().err
     assert words in error
     assert "Traceback" not in error
@@ -150,12 +138,12 @@ def test_bad_input_is_one_line_and_exit_code_2(folder, tmp_path, capsys, change,
 
 
 def test_a_missing_table_and_an_altered_artifact_are_clear(folder, tmp_path, capsys):
-    assert run(["compress", str(tmp_path / "none.csv"), *SMALL, "--out", str(tmp_path / "o")]) == 2
+    assert exit_code(["compress", str(tmp_path / "none.csv"), *SMALL, "--out", str(tmp_path / "o")]) == 2
     assert "none.csv" in capsys.readouterr().err
     copy = tmp_path / "altered"
     Artifact.load(folder / "int8").save(copy)
     (copy / "schema.json").write_text("{}")
-    assert run(["inspect", str(copy)]) == 2
+    assert exit_code(["inspect", str(copy)]) == 2
     assert "SHA-256" in capsys.readouterr().err
 
 
@@ -179,7 +167,7 @@ def test_the_online_shoppers_data_goes_through_unchanged(tmp_path, capsys):
     if not data.is_file():
         pytest.skip("the shared data set online_shoppers is not beside the project")
     arguments = ["compress", str(data), "--target", "Revenue", "--hidden", "64,32", "--epochs", "4"]
-    assert run([*arguments, "--out", str(tmp_path / "o"), "--report", str(tmp_path / "r"), "--json"]) == 0
+    assert exit_code([*arguments, "--out", str(tmp_path / "o"), "--report", str(tmp_path / "r"), "--json"]) == 0
     files = json.loads(capsys.readouterr().out)["files"]
     for name in ("float32", "int8"):
         assert files[name]["test"]["accuracy"] > 0.85
@@ -194,6 +182,6 @@ def test_no_command_replaces_a_folder_of_somebody_else(folder, tmp_path, capsys)
         ["compress", str(folder / "log.csv"), *SMALL, "--out", str(tmp_path)],
         ["compress", str(folder / "log.csv"), *SMALL, "--out", str(tmp_path / "new"), "--report", str(tmp_path)],
     ):
-        assert run(arguments) == 2
+        assert exit_code(arguments) == 2
         assert "training" not in capsys.readouterr().err  # refused before the work, not after
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

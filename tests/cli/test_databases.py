@@ -6,8 +6,9 @@ import json
 import sqlite3
 
 import pytest
+from helpers import exit_code
 
-from cli.test_commands import SMALL, planted_table, run
+from cli.test_commands import SMALL, planted_table
 from tfshop.artifact import Artifact
 
 QUERY = "SELECT id, item, price, bought FROM log WHERE price > :least"
@@ -29,12 +30,12 @@ def test_compress_and_evaluate_read_a_query(log, capsys, monkeypatch, brief_timi
     address, folder = log
     monkeypatch.chdir(folder)
     query = ["--query", QUERY, "--parameter", "least=0", "--resume-key", "id", "--cache", str(folder / "rows")]
-    assert run(["compress", address, *SMALL, *query, "--exclude", "id", "--out", "int8"]) == 0
+    assert exit_code(["compress", address, *SMALL, *query, "--exclude", "id", "--out", "int8"]) == 0
     artifact = Artifact.load(folder / "int8")
     assert artifact.evaluation.test.auc > 0.7
     assert "id" not in {feature.name for feature in artifact.schema.features}
     capsys.readouterr()
-    assert run(["evaluate", "int8", address, *query, "--json"]) == 0
+    assert exit_code(["evaluate", "int8", address, *query, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["num_rows"] == 4000
 
 
@@ -42,7 +43,7 @@ def test_wrong_databases_and_parameters_exit_with_2_and_no_password(log, capsys)
     address, folder = log
     secret = ["mysql://clara:hunter2@127.0.0.1:1/shop", "--query", "SELECT 1 AS bought"]
     for arguments in (secret, [address], [address, "--query", QUERY, "--parameter", "least"], secret[:1]):
-        assert run(["train", *arguments, *SMALL, "--out", str(folder / "model")]) == 2
+        assert exit_code(["train", *arguments, *SMALL, "--out", str(folder / "model")]) == 2
         captured = capsys.readouterr()
         assert "hunter2" not in captured.out + captured.err
         assert "Traceback" not in captured.err

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from helpers import exit_code
 
-from cli.test_commands import SMALL, planted_table, run
+from cli.test_commands import SMALL, planted_table
 from tfshop.cli.task import schema_of_training
 from tfshop.data import IdFeature, NumericFeature
 
@@ -24,7 +25,7 @@ def log(tmp_path_factory):
 
 def test_duplicates_missing_texts_ids_and_numbers_are_asked_for(log, tmp_path, capfd):
     wished = ["--missing", "N/A", "--ids", "aisle_number", "--numeric", "price", "--exclude", "event"]
-    assert run(["train", str(log), *SMALL, *wished, "--drop-duplicates", "--out", str(tmp_path / "model")]) == 0
+    assert exit_code(["train", str(log), *SMALL, *wished, "--drop-duplicates", "--out", str(tmp_path / "model")]) == 0
     assert "40 of 1,040 rows repeat an earlier one and are dropped" in capfd.readouterr().err
     features = schema_of_training(tmp_path / "model").features
     assert IdFeature("aisle_number") in features and {"item", "price"} < {feature.name for feature in features}
@@ -32,7 +33,7 @@ def test_duplicates_missing_texts_ids_and_numbers_are_asked_for(log, tmp_path, c
 
 
 def test_duplicates_are_counted_and_kept_unasked(log, tmp_path, capfd):
-    assert run(["train", str(log), *SMALL, "--out", str(tmp_path / "model")]) == 0
+    assert exit_code(["train", str(log), *SMALL, "--out", str(tmp_path / "model")]) == 0
     said = " ".join(capfd.readouterr().err.split())
     assert "40 of 1,040 rows repeat an earlier one and are kept" in said
     assert "10 of 1,000 are no numbers, such as 'N/A'" not in said  # 40 rows more, one of them 'N/A'
@@ -41,5 +42,5 @@ def test_duplicates_are_counted_and_kept_unasked(log, tmp_path, capfd):
 
 @pytest.mark.parametrize("wished", [["--ids", "price", "--numeric", "price"], ["--ids", "no"], ["--time", "bought"]])
 def test_contradictions_exit_with_2(log, tmp_path, capsys, wished):
-    assert run(["train", str(log), *SMALL, *wished, "--out", str(tmp_path / "model")]) == 2
+    assert exit_code(["train", str(log), *SMALL, *wished, "--out", str(tmp_path / "model")]) == 2
     assert "Fix:" in capsys.readouterr().err

@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import same_weights
+from helpers import exit_code, same_weights
 
 from tfshop._keras import keras
-from tfshop.cli import main
 
 SMALL = ["--target", "bought", "--hidden", "8", "--dimension", "4", "--epochs", "2"]
 
@@ -30,53 +29,41 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    """The exit code of a command line."""
-    monkeypatch.setattr(sys, "argv", ["tfshop", *arguments])
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
-
-
 def test_a_training_with_checkpoints_is_not_done_twice(
     log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["train", str(log), *SMALL, "--checkpoint", str(tmp_path / "kept"), "--checkpoint-every", "10"]
-    assert run([*arguments, "--out", str(tmp_path / "one")], monkeypatch) == 0
+    assert exit_code([*arguments, "--out", str(tmp_path / "one")]) == 0
     assert len(list((tmp_path / "kept").glob("step-*"))) == 2
     monkeypatch.setattr(keras.Model, "fit", None)
-    assert run([*arguments, "--out", str(tmp_path / "two")], monkeypatch) == 0
+    assert exit_code([*arguments, "--out", str(tmp_path / "two")]) == 0
     models = [keras.models.load_model(tmp_path / name) for name in ("one", "two")]
     assert same_weights(*models)
-    assert run([*arguments, "--seed", "1", "--out", str(tmp_path / "three")], monkeypatch) == 2
+    assert exit_code([*arguments, "--seed", "1", "--out", str(tmp_path / "three")]) == 2
     assert "belongs to another training" in capfd.readouterr().err
     assert not (tmp_path / "three").exists()
 
 
-def test_two_towers_are_told_which_columns_are_the_item_s(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_two_towers_are_told_which_columns_are_the_item_s(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     generator = np.random.default_rng(0)
     users, items = generator.integers(0, 30, 2000), generator.integers(0, 40, 2000)
     bought = (users % 5 == items % 5).astype(int)
     columns = {"user": [f"u-{u}" for u in users], "item": [f"sku-{i}" for i in items], "bought": bought}
     pd.DataFrame(columns).to_csv(tmp_path / "log.csv", index=False)
     command = ["train", str(tmp_path / "log.csv"), *SMALL, "--out", str(tmp_path / "model"), "--model"]
-    assert run([*command, "two_tower"], monkeypatch) == 2
+    assert exit_code([*command, "two_tower"]) == 2
     assert "Fix: --model two_tower --item" in capfd.readouterr().err
-    assert run([*command, "mlp", "--item", "item"], monkeypatch) == 2
-    assert run([*command, "two_tower", "--item", "item"], monkeypatch) == 0
+    assert exit_code([*command, "mlp", "--item", "item"]) == 2
+    assert exit_code([*command, "two_tower", "--item", "item"]) == 0
     model = keras.models.load_model(tmp_path / "model", compile=False)
     assert {"user_vector", "item_vector"} <= {layer.name for layer in model.layers}
 
 
 def test_half_a_cluster_is_one_line_and_exit_code_2(
-    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    log: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["train", str(log), *SMALL, "--workers", "127.0.0.1:1", "--out", str(tmp_path / "out")]
-    assert run(arguments, monkeypatch) == 2
+    assert exit_code(arguments) == 2
     assert "belong together" in capfd.readouterr().err
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
+from helpers import exit_code
 
-from tfshop.cli import main
 from tfshop.cli.task import custom_objects
 from tfshop.errors import ModelError
 
@@ -40,14 +39,7 @@ def run(folder, model, *options):
     """The exit code of `tfshop compress`, and what it leaves under out/."""
     arguments = ["compress", str(folder / "log.csv"), "--target", "clicked", "--model", str(folder / model), *options]
     places = ["--out", str(folder / "out"), "--report", str(folder / "report")]
-    before, sys.argv = sys.argv, ["tfshop", *arguments, *places, "--plan", "float16", "--json"]
-    try:
-        main()
-    except SystemExit as stop:
-        return stop.code or 0
-    finally:
-        sys.argv = before
-    return 0
+    return exit_code([*arguments, *places, "--plan", "float16", "--json"])
 
 
 def with_double(network, log):
