@@ -17,10 +17,10 @@ from tfshop.compression.mask_updates import AdaptiveMasks, ScheduledMasks, Tight
 from tfshop.compression.masked import MaskedKernels, zeros_held
 from tfshop.compression.masks import Choice, Group, shares_below
 from tfshop.compression.patterns import Pattern
+from tfshop.compression.penalties import penalty
 from tfshop.compression.rebuild import copy_model
 from tfshop.compression.roles import roles
 from tfshop.compression.schedules import Rise
-from tfshop.compression.shrinkage import penalty
 from tfshop.compression.sparsity_curve import SparsityCurve
 from tfshop.compression.teaching import fine_tuned
 from tfshop.data.split import Splits
