@@ -6,12 +6,19 @@ with rounding has to leave out what `tfshop.export.precision` leaves out, for it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from tfshop._keras import keras, tf
-from tfshop.compression._operators import LOOKUPS, Operators
-from tfshop.compression.roles import output_tensors, readers, source_layers, source_tensors, unwrapped
+from tfshop.compression._operators import LOOKUPS, Operators, OperatorsByLayer
+from tfshop.compression.roles import layers_with, output_tensors, readers, source_layers, source_tensors, unwrapped
+from tfshop.numerics.narrow import is_few
+
+
+def rounded_layers(model: Any, roles: Sequence[str]) -> tuple[str, ...]:
+    """Names of the Dense layers of these roles that are int8 in the file: not those around few numbers."""
+    few = _around_few(model, OperatorsByLayer(model))
+    return tuple(name for name in layers_with(model, roles) if name not in few)
 
 
 def float_zones(model: Any, operators: Mapping[str, Operators], rounded: Collection[str]) -> dict[str, str]:
@@ -25,6 +32,7 @@ def float_zones(model: Any, operators: Mapping[str, Operators], rounded: Collect
     zones: dict[str, str] = {}
     for found, reason in (
         (_head(model, operators, rounded), "it belongs to the head, which stays in float"),
+        (_around_few(model, operators), "the scores hang on few numbers there, which need more levels than 256"),
         (_raw_numbers(model, operators), "it works on raw numbers, which do not survive 256 levels"),
         (_masks(model, operators), "it works on a mask made from ids, which stays in float"),
         (_normalizations(model, operators), "it normalizes, and a small variance does not survive 256 levels"),
@@ -50,8 +58,7 @@ def _head(model: Any, operators: Mapping[str, Operators], rounded: Collection[st
     """From the outputs back to the nearest products, those included; a product with one number is passed over."""
 
     def is_end(layer: Any) -> bool:
-        known = operators[layer.name]
-        return known.is_concatenation or layer.name in rounded or is_lookup(layer, operators, model)
+        return layer.name in rounded or _is_wide_end(layer, operators, model)
 
     outputs = [tensor._keras_history.layer for tensor in model.outputs]
     return _back(model, operators, outputs, is_end)
@@ -69,9 +76,37 @@ def _back(model: Any, operators: Mapping[str, Operators], starts: list[Any], is_
     return found
 
 
+def _around_few(model: Any, operators: Mapping[str, Operators]) -> set[str]:
+    """Along the way that everything in a score takes: Dense layers that read few numbers, and what gives these."""
+    found: set[str] = set()
+    for tensor in model.outputs:
+        layer = tensor._keras_history.layer
+        while layer.name in operators and not is_lookup(layer, operators, model):
+            sources = source_layers(layer, model)
+            if _reads_few(layer):
+                found |= {layer.name}
+                found |= _back(model, operators, sources, lambda one: _is_wide_end(one, operators, model))
+            if len(sources) != 1:
+                break
+            layer = sources[0]
+    return found
+
+
+def _is_wide_end(layer: Any, operators: Mapping[str, Operators], model: Any) -> bool:
+    """Whether what comes before a layer has a range of its own: a lookup, or many numbers put side by side."""
+    if operators[layer.name].is_concatenation:
+        return not all(is_few(tensor.shape[-1]) for tensor in output_tensors(layer, model))
+    return is_lookup(layer, operators, model)
+
+
 def _scales_one_number(layer: Any) -> bool:
     layer = unwrapped(layer)
     return type(layer) is keras.layers.Dense and layer.kernel.shape[0] == 1
+
+
+def _reads_few(layer: Any) -> bool:
+    layer = unwrapped(layer)
+    return type(layer) is keras.layers.Dense and is_few(layer.kernel.shape[0])
 
 
 def _raw_numbers(model: Any, operators: Mapping[str, Operators]) -> set[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tfshop._keras import keras, tf
 from tfshop.compression._float_zones import float_zones, gives_floats
-from tfshop.compression._operators import Operators, operators_of
+from tfshop.compression._operators import Operators, OperatorsByLayer
 from tfshop.compression.rebuild import copy_model
 from tfshop.compression.roles import calls_of
 from tfshop.models.rebuild import PATH, fresh
@@ -25,10 +25,10 @@ def opened(model: Any, rounded: tuple[str, ...]) -> Any:
         model: Flat functional model.
         rounded: Layers that train with rounding.
     """
-    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    operators = {layer.name: operators_of(layer, model) for layer in layers}
+    operators = OperatorsByLayer(model)
     in_float = float_zones(model, operators, rounded)
-    wanted = {layer.name for layer in layers if layer.name not in in_float and _can_be_opened(layer, operators, model)}
+    others = [layer for layer in model.layers if layer.name in operators and layer.name not in in_float]
+    wanted = {layer.name for layer in others if _can_be_opened(layer, operators, model)}
     if not wanted:
         return model
     names: dict[str, str] = {}

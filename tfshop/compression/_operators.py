@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -77,6 +77,33 @@ def operators_of(layer: Any, model: Any) -> Operators:
         casts=any(operators.casts for operators in found),
         count=max((operators.count for operators in found), default=0),
     )
+
+
+class OperatorsByLayer(Mapping[str, Operators]):
+    """Operators of each layer of a flat model by name, traced when they are asked for; inputs have none."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._layers = {x.name: x for x in model.layers if not isinstance(x, keras.layers.InputLayer)}
+        self._known: dict[str, Operators] = {}
+
+    def __getitem__(self, name: str) -> Operators:
+        """Those of one layer."""
+        if name not in self._known:
+            self._known[name] = operators_of(self._layers[name], self._model)
+        return self._known[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether it is a layer, known without tracing it."""
+        return name in self._layers
+
+    def __iter__(self) -> Iterator[str]:
+        """Names in the order of the model."""
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        """How many layers there are."""
+        return len(self._layers)
 
 
 def _traced(node: Any) -> Operators:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tfshop._keras import keras
 from tfshop.compression._float_zones import float_zones, gives_floats, is_lookup
-from tfshop.compression._operators import Operators, operators_of
+from tfshop.compression._operators import Operators, OperatorsByLayer
 from tfshop.compression.roles import calls_of, output_tensors, readers, source_layers, source_tensors, unwrapped
 from tfshop.models.rebuild import foreign_parts
 
@@ -68,7 +68,7 @@ class _Search:
         self._model = model
         self._rounded = rounded
         self._layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-        self._operators: dict[str, Operators] = {layer.name: operators_of(layer, model) for layer in self._layers}
+        self._operators = OperatorsByLayer(model)
         self._in_float = float_zones(model, self._operators, rounded)
         self._tables = {layer.name for layer in self._layers if is_lookup(layer, self._operators, model)}
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float64]
 DAMPING = 1e-6  # of the largest eigenvalue: inputs that the sample hardly saw count a little, and not nothing
 
+LEAST_SIZE = 1e-4  # of the largest: a direction that inputs hardly have must not get huge weights
+
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
@@ -36,12 +38,14 @@ class Spectrum:
         """The two kernels, float32 (inputs, rank) and (rank, outputs), whose product is nearest to the kernel.
 
         The outputs are projected on their first directions, which needs no inverse of the moments. Each direction's
-        size is spread over both kernels evenly: int8 then finds one scale for what passes between them.
+        size, as the inputs make it, is spread over both kernels evenly: int8 has one scale for all that passes between
+        them, and one for each output of the second.
         """
         kept = self.directions[:, :rank]
         first = self.kernel @ kept
-        norms = np.linalg.norm(first, axis=0)
-        size = np.sqrt(np.where(norms > 0, norms, 1.0))
+        least = LEAST_SIZE * max(self.singular_values[0], LEAST_SIZE * np.linalg.norm(first))
+        sizes = np.maximum(self.singular_values[:rank], least)
+        size = np.sqrt(np.where(sizes > 0, sizes, 1.0))
         return (first / size).astype(np.float32), (kept * size).T.astype(np.float32)
 
 

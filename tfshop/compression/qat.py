@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tfshop._keras import keras, tf
+from tfshop.compression._float_zones import rounded_layers
 from tfshop.compression._opened import opened
 from tfshop.compression._quantizers import shared_values
 from tfshop.compression._range_calibration import WHOLE, observed_ranges
@@ -105,7 +106,7 @@ class QAT:
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Wrap, train, freeze the ranges."""
         model = inlined(candidate.model)
-        names = layers_with(model, self.roles)
+        names = rounded_layers(model, self.roles)
         apart = activations_apart(opened(model, names), names)
         rounding = self._rounding(apart, range_places(apart, names), candidate, data)
         wrapped = rounded_model(apart, rounding)
@@ -157,6 +158,8 @@ class QAT:
             return "the head stays in float, in the file too: a probability of 256 levels ties candidates"
         if role == "other":
             return _reason_of_others(layer, rounding.places)
+        if role in self.roles:
+            return f"{rounding.places.in_float[layer.name]}; it stays in float, in the file too"
         return f"its role is {role!r}; QAT was asked for {', '.join(self.roles)}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tfshop.numerics.narrow import is_few
 from tfshop.runtime.graph import Graph, Operator
 
 # A lookup or a matrix product ends a run of float operators: what lies beyond has a range of its own.
@@ -17,7 +18,8 @@ def float_operators(graph: Graph, *, float_head: bool = True) -> tuple[str, ...]
 
     1. The head: from the outputs back to the nearest matrix products, those included. In int8 a probability has
        256 levels, and candidates tie. A product with a single number, such as the weight of a two-tower score, is
-       passed over: the score itself has to have more levels.
+       passed over: the score itself has to have more levels. Wherever a score hangs on few numbers, as between the two
+       halves of a kernel of rank 4, what gives and what reads them.
     2. Raw numbers: from the float inputs on to the first matrix product or concatenation. Logarithms of raw
        counts, and NaN, do not survive 256 levels.
     3. Masks made from ids: from the casts on to the product that applies them.
@@ -31,7 +33,7 @@ def float_operators(graph: Graph, *, float_head: bool = True) -> tuple[str, ...]
     """
     names = [*_raw_numbers(graph), *_masks(graph), *_normalizations(graph)]
     if float_head:
-        names += _back(graph, graph.outputs.values())
+        names += [*_back(graph, graph.outputs.values()), *_around_few(graph)]
     return tuple(dict.fromkeys(names))
 
 
@@ -42,12 +44,29 @@ def _back(graph: Graph, ends: Iterable[int]) -> Iterable[str]:
     while waiting:
         index = waiting.pop()
         operator = graph.producers.get(index)
-        if index in seen or operator is None or operator.kind in LOOKUPS or operator.kind == "CONCATENATION":
+        if index in seen or operator is None or operator.kind in LOOKUPS or _joins_many(graph, operator):
             continue
         seen.add(index)
         yield from _output_names(graph, operator)
         if operator.kind not in PRODUCTS or graph.tensors[operator.inputs[0]].shape[-1:] == (1,):
             waiting.extend(_computed_inputs(graph, operator))
+
+
+def _around_few(graph: Graph) -> Iterable[str]:
+    """Along the way that everything in a score takes: products that read few numbers, and what gives these."""
+    for index in graph.outputs.values():
+        while (operator := graph.producers.get(index)) is not None and operator.kind not in LOOKUPS:
+            if operator.kind == "FULLY_CONNECTED" and is_few(graph.tensors[operator.inputs[0]].shape[-1]):
+                yield from _output_names(graph, operator)
+                yield from _back(graph, operator.inputs[:1])
+            read = _computed_inputs(graph, operator)
+            if len(read) != 1:
+                break
+            index = read[0]
+
+
+def _joins_many(graph: Graph, operator: Operator) -> bool:
+    return operator.kind == "CONCATENATION" and not is_few(graph.tensors[operator.outputs[0]].shape[-1])
 
 
 def _raw_numbers(graph: Graph) -> Iterable[str]:
