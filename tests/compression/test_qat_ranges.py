@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers import keras_scores
+from levels import int8_activations, is_trained, trained_levels
 from networks import needs, spread
 
 from tfshop._keras import keras
@@ -19,10 +19,9 @@ from tfshop.compression._range_places import range_places
 from tfshop.compression.roles import layers_with
 from tfshop.data import Splits
 from tfshop.export import Export
-from tfshop.layers import OutputRange
 from tfshop.models import build_model
 from tfshop.runtime import Scorer, read_graph
-from tfshop.runtime.graph import Graph, Tensor
+from tfshop.runtime.graph import Graph
 
 layers = keras.layers
 NETWORKS = ("nfm", "gdcn", "dcn_mix")  # crosses, sums of products, gates, experts behind a softmax
@@ -36,37 +35,12 @@ def trained_with_rounding(model: Any, data: Splits, step: QAT | None = None) -> 
     return candidate, read_graph(content), content
 
 
-def int8_activations(graph: Graph) -> Iterator[Tensor]:
-    """Int8 tensors that are computed at run time."""
-    for tensor in graph.tensors:
-        if tensor.dtype == "int8" and not tensor.is_constant and tensor.scales is not None:
-            yield tensor
-
-
-def trained_levels(candidate: Candidate) -> dict[str, tuple[float, int]]:
-    """Scale and zero point of each trained range, as the runtime reads them."""
-    levels = {}
-    for layer in candidate.model.layers:
-        if isinstance(layer, OutputRange):
-            scale = (layer.maximum - layer.minimum) / 255
-            levels[layer.name] = (scale, round(-128 - layer.minimum / scale))
-    return levels
-
-
-def is_trained(tensor: Tensor, levels: dict[str, tuple[float, int]]) -> bool:
-    assert tensor.scales is not None and tensor.zero_points is not None and tensor.scales.size == 1
-    return any(
-        np.isclose(float(tensor.scales[0]), scale, rtol=1e-4) and abs(int(tensor.zero_points[0]) - zero) <= 1
-        for scale, zero in levels.values()
-    )
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_int8_tensor_has_the_scale_and_zero_point_of_a_trained_range(name: str, clicks: Splits) -> None:
     model = build_model(name, clicks.schema, **needs(name).settings)
     spread(model)
     candidate, graph, _ = trained_with_rounding(model, clicks)
-    levels = trained_levels(candidate)
+    levels = trained_levels(candidate.model)
     tensors = list(int8_activations(graph))
     assert [tensor.name for tensor in tensors if not is_trained(tensor, levels)] == []
     for layer, level in levels.items():
@@ -117,7 +91,7 @@ INSIDE = {lone_normalization: "tested/batchnorm/mul", normalized: "tested/"}  # 
 def test_a_layer_of_any_kind_is_shipped_as_it_was_trained(behind: Any, dense_clicks: Splits) -> None:
     model = one_dense_network(behind)
     candidate, graph, content = trained_with_rounding(model, dense_clicks)
-    levels = trained_levels(candidate)
+    levels = trained_levels(candidate.model)
     assert {"tested", "tested_range"} & set(levels), "its output has a range"
     for layer, level in levels.items():
         assert any(is_trained(tensor, {layer: level}) for tensor in int8_activations(graph)), layer
@@ -135,7 +109,7 @@ def test_operators_with_one_possible_range_have_that_one(dense_clicks: Splits) -
     assert float(graph.tensors[gate.outputs[0]].scales[0]) == pytest.approx(1 / 256)
     assert candidate.history[-1].notes["ranges"]["other_activation"] == [0.0, 255 / 256]
     before = graph.tensors[gate.inputs[0]]
-    assert is_trained(before, {"other": trained_levels(candidate)["other"]}), "what the sigmoid reads is trained too"
+    assert is_trained(before, {"other": trained_levels(candidate.model)["other"]}), "what the sigmoid reads is trained too"
     assert graph.producers[gate.inputs[0]].kind == "FULLY_CONNECTED"
 
 

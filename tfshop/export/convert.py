@@ -13,6 +13,7 @@ from tfshop.export.mixed import AUC, Choice, Search
 from tfshop.export.precision import float_operators
 from tfshop.export.ranges import chosen_ranges, empty_operators
 from tfshop.export.settings import RECORDED, Batches, Mixed, Precision
+from tfshop.export.trained import trained_ranges, with_activations, with_trained_ranges, without_ranges
 from tfshop.runtime.editing import recorded_ranges, with_ranges
 from tfshop.runtime.graph import read_graph
 
@@ -86,16 +87,20 @@ class _Calibrated:
     """A calibrated float graph with its final ranges, and the operators that stay in float whatever is asked."""
 
     def __init__(self, model: Any, mode: str, calibration: Batches, precision: Precision) -> None:
+        ranges = trained_ranges(model) if precision.keeps_floats else {}
+        model = without_ranges(model) if ranges else model
         self._model, self._mode, self._calibration = model, mode, calibration
         self.content = stock.calibrated(model, mode, calibration)
         if precision.ranges != RECORDED:
-            ranges = chosen_ranges(self.content, calibration, precision.ranges, precision.percentile)
-            self.content = with_ranges(self.content, ranges)
+            chosen = chosen_ranges(self.content, calibration, precision.ranges, precision.percentile)
+            self.content = with_ranges(self.content, chosen)
+        if ranges:
+            self.content = with_trained_ranges(self.content, model, ranges, calibration)
         self._graph = read_graph(self.content)
         self.floats = (
             *float_operators(self._graph, float_head=mode != "int8_io"),
             *empty_operators(self._graph, recorded_ranges(self.content)),
-            *named_operators(self._graph, precision.keep_float),
+            *named_operators(self._graph, with_activations(model, precision.keep_float)),
         )
 
     def quantized(self, more: Sequence[str] = ()) -> bytes:

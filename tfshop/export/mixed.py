@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,8 @@ class Choice:
     Attributes:
         content: The file.
         layers: In the order they were chosen.
-        sensitivities: Layer -> change of the logits where it alone is quantized, the largest first.
+        sensitivities: Layer -> change of the logits where it alone is quantized, the largest first; empty where the
+            limits hold with every layer quantized.
         change: Change of the logits of the file.
         auc_drop: Loss of validation AUC; None where it was not asked for.
         met: Whether the file is within its limits.
@@ -59,15 +61,18 @@ class Search:
     auc: AUC | None = None
 
     def run(self) -> Choice:
-        """Measure each layer alone, then add the most sensitive ones to the float part, one at a time."""
+        """Where not all can be quantized, measure each layer alone, then add the most sensitive to the float part."""
         rows = list(self.calibration())
         wanted = logits(self.reference, rows)
+        first = self._judged((), rows, wanted, {})
+        is_enough = self.limits.max_change or self.limits.max_auc_drop
+        if first.met and is_enough:
+            return first
         sensitivities = self._sensitivities(rows, wanted)
-        first = self._judged((), rows, wanted, sensitivities)
-        best = first
+        best = replace(first, sensitivities=sensitivities)
         kept: tuple[str, ...] = ()
         for name in sensitivities:
-            if best.met and (self.limits.max_change or self.limits.max_auc_drop):
+            if best.met and is_enough:
                 break
             candidate = self._judged((*kept, name), rows, wanted, sensitivities)
             if self.limits.max_bytes and len(candidate.content) > self.limits.max_bytes:
@@ -85,6 +90,10 @@ class Search:
                 advance(note=name)
         return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
+    @cached_property
+    def _reference_auc(self) -> float:
+        return self.auc(self.reference) if self.auc is not None else 0.0
+
     def _judged(
         self,
         kept: tuple[str, ...],
@@ -97,7 +106,7 @@ class Search:
         met = self.limits.max_change is None or moved <= self.limits.max_change
         drop = None
         if met and self.limits.max_auc_drop is not None and self.auc is not None:  # of those that come into question
-            drop = self.auc(self.reference) - self.auc(content)
+            drop = self._reference_auc - self.auc(content)
             met = drop <= self.limits.max_auc_drop
         met = met and (self.limits.max_bytes is None or len(content) <= self.limits.max_bytes)
         return Choice(content, kept, sensitivities, moved, drop, met)

@@ -82,6 +82,11 @@ class Precision:
         """Whether nothing was asked for."""
         return self == Precision(percentile=self.percentile)
 
+    @property
+    def keeps_floats(self) -> bool:
+        """Whether layers are to stay in float beyond those that always do."""
+        return bool(self.keep_float) or self.mixed is not None
+
 
 def _is_above_zero(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
