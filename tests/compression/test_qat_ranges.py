@@ -109,7 +109,9 @@ def test_operators_with_one_possible_range_have_that_one(dense_clicks: Splits) -
     assert float(graph.tensors[gate.outputs[0]].scales[0]) == pytest.approx(1 / 256)
     assert candidate.history[-1].notes["ranges"]["other_activation"] == [0.0, 255 / 256]
     before = graph.tensors[gate.inputs[0]]
-    assert is_trained(before, {"other": trained_levels(candidate.model)["other"]}), "what the sigmoid reads is trained too"
+    assert is_trained(before, {"other": trained_levels(candidate.model)["other"]}), (
+        "what the sigmoid reads is trained too"
+    )
     assert graph.producers[gate.inputs[0]].kind == "FULLY_CONNECTED"
 
 

@@ -107,7 +107,7 @@ def test_folded_layers_stay_in_float_by_their_name(dense_clicks: Splits) -> None
         graph = read_graph(content)
         found[name] = Counter(graph.tensors[o.inputs[1]].dtype for o in graph.operators if o.kind == "FULLY_CONNECTED")
         assert found[name] == {"float32": 2, "int8": 2}, "the head and the layer"
-        gate = [graph.tensors[o.outputs[0]].dtype for o in graph.operators if o.kind == "LOGISTIC"][0]
+        gate = next(graph.tensors[o.outputs[0]].dtype for o in graph.operators if o.kind == "LOGISTIC")
         assert (gate == "float32") == (name == "second_dense")
 
 
@@ -147,6 +147,6 @@ def test_opened_layers_stay_in_float_by_the_name_they_had(name: str, clicks: Spl
     trained = QAT().apply(Candidate(model, clicks.schema), short, seed=0).model
     opened = next(layer.name.split("/")[0] for layer in trained.layers if "/" in layer.name)
     graph = read_graph(Export("int8", ROWS, keep_float=(opened,)).to_bytes(trained, clicks))
-    types = {graph.tensors[o.outputs[0]].dtype for o in graph.operators
-             if f"/{opened}/" in graph.tensors[o.outputs[0]].name and o.kind not in {"QUANTIZE", "DEQUANTIZE"}}  # fmt: skip
-    assert types == {"float32"}
+    computing = [o for o in graph.operators if o.kind not in {"QUANTIZE", "DEQUANTIZE"}]
+    given = [graph.tensors[operator.outputs[0]] for operator in computing]
+    assert {tensor.dtype for tensor in given if f"/{opened}/" in tensor.name} == {"float32"}

@@ -83,7 +83,7 @@ def _around_few(model: Any, operators: Mapping[str, Operators]) -> set[str]:
         layer = tensor._keras_history.layer
         while layer.name in operators and not is_lookup(layer, operators, model):
             sources = source_layers(layer, model)
-            if _reads_few(layer):
+            if _reads_few(layer, model):
                 found |= {layer.name}
                 found |= _back(model, operators, sources, lambda one: _is_wide_end(one, operators, model))
             if len(sources) != 1:
@@ -95,7 +95,7 @@ def _around_few(model: Any, operators: Mapping[str, Operators]) -> set[str]:
 def _is_wide_end(layer: Any, operators: Mapping[str, Operators], model: Any) -> bool:
     """Whether what comes before a layer has a range of its own: a lookup, or many numbers put side by side."""
     if operators[layer.name].is_concatenation:
-        return not all(is_few(tensor.shape[-1]) for tensor in output_tensors(layer, model))
+        return not all(map(_is_few, output_tensors(layer, model)))
     return is_lookup(layer, operators, model)
 
 
@@ -104,9 +104,13 @@ def _scales_one_number(layer: Any) -> bool:
     return type(layer) is keras.layers.Dense and layer.kernel.shape[0] == 1
 
 
-def _reads_few(layer: Any) -> bool:
-    layer = unwrapped(layer)
-    return type(layer) is keras.layers.Dense and is_few(layer.kernel.shape[0])
+def _reads_few(layer: Any, model: Any) -> bool:
+    is_dense = type(unwrapped(layer)) is keras.layers.Dense
+    return is_dense and all(map(_is_few, source_tensors(layer, model)))
+
+
+def _is_few(tensor: Any) -> bool:
+    return is_few(tensor.shape[1:].num_elements())
 
 
 def _raw_numbers(model: Any, operators: Mapping[str, Operators]) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,9 +50,9 @@ def _through(rounded: Any, values: Any) -> Any:
     return values + tf.stop_gradient(rounded - values)
 
 
-def _channel_rounded(kernel: Any) -> Any:
-    """As `on_int8_grid`, for tensors."""
-    axes = list(range(len(kernel.shape) - 1))
+def _channel_rounded(kernel: Any, axes: Sequence[int] | None = None) -> Any:
+    """As `on_int8_grid`, for tensors; one scale for all numbers along `axes`, by default all but the last."""
+    axes = list(range(len(kernel.shape) - 1)) if axes is None else list(axes)
     scale = tf.reduce_max(tf.abs(kernel), axis=axes, keepdims=True) / LEVELS
     scale = tf.where(scale > 0, scale, 1.0)
     return tf.round(kernel / scale) * scale
@@ -74,6 +74,62 @@ class HeldRange(Quantizer):
     def get_config(self) -> dict[str, Any]:
         """Nothing to configure."""
         return {}
+
+
+class _Plain(Quantizer):
+    """Rounding that depends on the weights alone."""
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        """No variables."""
+        return {}
+
+    def __call__(self, inputs: Any, training: Any, weights: Mapping[str, Any], **kwargs: Any) -> Any:
+        """Round; the gradient goes through."""
+        return _through(self.rounded(inputs), inputs)
+
+    def rounded(self, weight: Any) -> Any:
+        """The weight as the file has it."""
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """Nothing to configure."""
+        return {}
+
+
+class ChannelScales(_Plain):
+    """A kernel on `-127 … 127` times a scale for each channel.
+
+    Args:
+        axes: Those that are summed over; all others are channels.
+    """
+
+    def __init__(self, axes: Sequence[int]) -> None:
+        self.axes = tuple(axes)
+
+    def rounded(self, weight: Any) -> Any:
+        """On the grid."""
+        return _channel_rounded(weight, self.axes)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"axes": list(self.axes)}
+
+
+class OneScale(_Plain):
+    """A weight on `-127 … 127` times one scale."""
+
+    def rounded(self, weight: Any) -> Any:
+        """On the grid."""
+        return _channel_rounded(weight, range(len(weight.shape)))
+
+
+class OneRange(_Plain):
+    """A weight on 256 levels from its lowest to its highest number, zero between them."""
+
+    def rounded(self, weight: Any) -> Any:
+        """On the grid."""
+        low, high = tf.minimum(tf.reduce_min(weight), 0.0), tf.maximum(tf.reduce_max(weight), 1e-6)
+        return tf.quantization.fake_quant_with_min_max_vars(weight, low, high)
 
 
 class LearnedSteps(Quantizer):

@@ -14,6 +14,7 @@ from tfshop.compression._quantize_rules import DenseRule, OutputRule
 from tfshop.compression._quantizers import LEVELS, LearnedSteps, SharedValues, first_steps, on_int8_grid
 from tfshop.compression._range_places import RangePlaces, range_name
 from tfshop.compression._tfmot import QuantizeWrapperV2
+from tfshop.compression._weight_rules import WeightRule, weight_rule
 from tfshop.compression.rebuild import KeepZeros, copy_model
 from tfshop.compression.roles import calls_of, readers, unwrapped
 from tfshop.layers import OutputRange
@@ -47,6 +48,11 @@ class Rounding:
     shared: Mapping[str, np.ndarray] = field(default_factory=dict)
     held: Collection[str] = ()
     moving_steps: int | None = None
+
+    def weight_rule(self, layer: Any) -> WeightRule | None:
+        """How a layer other than Dense is rounded that has a weight which is int8 in the file, and trains so."""
+        free = layer.name not in self.held and layer.name not in self.places.in_float
+        return weight_rule(layer) if free else None
 
     def learns_steps(self, name: str) -> bool:
         """Whether the kernel of a layer has a trained step a channel."""
@@ -89,6 +95,9 @@ def rounded_model(model: Any, rounding: Rounding) -> Any:
             return QuantizeWrapperV2(copied, rule, name=layer.name)
         if type(layer) is keras.layers.BatchNormalization and rounding.moving_steps is not None:
             copied = StatisticsUntil(copied, rounding.moving_steps * len(calls_of(layer, model)))
+        weights = rounding.weight_rule(layer)
+        if weights is not None:
+            copied = QuantizeWrapperV2(copied, weights, name=layer.name)
         if layer.name in places.behind:
             identity = _identity(layer.name)
             return copied, QuantizeWrapperV2(identity, rule, name=identity.name)
@@ -145,9 +154,19 @@ def frozen_model(model: Any, wrapped: Any, places: RangePlaces) -> Any:
         trained, bare = wrapped.get_layer(layer.name), unwrapped(frozen.get_layer(layer.name))
         if layer.name in places.rounded:
             bare.set_weights(_trained_weights(trained))
+        elif isinstance(trained, QuantizeWrapperV2):
+            _copy_rounded(trained, bare)
         else:
             copy_weights(trained.layer if isinstance(trained, StatisticsUntil) else trained, bare)
     return frozen
+
+
+def _copy_rounded(wrapper: Any, layer: Any) -> None:
+    """Give a layer the weights of a wrapped one, its kernel or slopes on their grid."""
+    weight, quantizer, _ = wrapper._weight_vars[0]
+    known = weights_by_name(wrapper)
+    for name, variable in weights_by_name(layer).items():
+        variable.assign(quantizer.rounded(weight) if known[name] is weight else known[name])
 
 
 def _trained_weights(wrapper: Any) -> list[np.ndarray]:

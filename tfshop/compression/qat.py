@@ -43,7 +43,8 @@ class QAT:
     weights that share few values go on to share as many.
 
     Args:
-        roles: Which layers train with rounding: "dense", "cross".
+        roles: Which Dense layers train with rounding: "dense", "cross". Kernels of EinsumDense and of experts, and
+            the slopes of PReLU, do so as well, as far as they are int8 in the file.
         epochs: Epochs of training.
         learning_rate: Small: the weights are nearly right already.
         bits: Of the kernels: 8, or 4 or 2 with learned steps. In the file they are int8 numbers of which only 15 or 3
@@ -134,13 +135,15 @@ class QAT:
         places = rounding.places
         ranged = {x.name: [x.minimum, x.maximum] for x in frozen.layers if isinstance(x, OutputRange)}
         kernels = {name: unwrapped(frozen.get_layer(name)).kernel.numpy() for name in places.rounded}
+        others = [x.name for x in frozen.layers if rounding.weight_rule(unwrapped(x)) is not None]
+        treated = (*places.rounded, *others)
 
         def reason(layer: Any, role: str) -> str:
             return self._reason(layer, role, rounding)
 
         return {
-            "layers": list(places.rounded),
-            "left_alone": left_alone(model, places.rounded, by=self.name, reason=reason),
+            "layers": list(treated),
+            "left_alone": left_alone(model, treated, by=self.name, reason=reason),
             "fit": history.to_dict(),
             "zeros_kept_in": sorted(rounding.masks),
             "values_kept_in": {name: int(numbers.max()) + 1 for name, numbers in rounding.shared.items()},

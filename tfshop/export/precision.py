@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import prod
 
 from tfshop.numerics.narrow import is_few
 from tfshop.runtime.graph import Graph, Operator
@@ -54,19 +55,29 @@ def _back(graph: Graph, ends: Iterable[int]) -> Iterable[str]:
 
 def _around_few(graph: Graph) -> Iterable[str]:
     """Along the way that everything in a score takes: products that read few numbers, and what gives these."""
-    for index in graph.outputs.values():
-        while (operator := graph.producers.get(index)) is not None and operator.kind not in LOOKUPS:
-            if operator.kind == "FULLY_CONNECTED" and is_few(graph.tensors[operator.inputs[0]].shape[-1]):
+    for output in graph.outputs.values():
+        read = [output]
+        while len(read) == 1:
+            operator = graph.producers.get(read[0])
+            if operator is None or operator.kind in LOOKUPS:
+                break
+            if operator.kind == "FULLY_CONNECTED" and is_few(_numbers(graph, operator.inputs[0])):
                 yield from _output_names(graph, operator)
                 yield from _back(graph, operator.inputs[:1])
             read = _computed_inputs(graph, operator)
-            if len(read) != 1:
-                break
-            index = read[0]
 
 
 def _joins_many(graph: Graph, operator: Operator) -> bool:
-    return operator.kind == "CONCATENATION" and not is_few(graph.tensors[operator.outputs[0]].shape[-1])
+    return operator.kind == "CONCATENATION" and not is_few(_numbers(graph, operator.outputs[0]))
+
+
+def _numbers(graph: Graph, index: int) -> int:
+    """How many numbers a row has in a tensor: free dimensions count as one, so the most that reshapes show."""
+    count = prod(graph.tensors[index].shape)
+    operator = graph.producers.get(index)
+    if operator is None or operator.kind != "RESHAPE":
+        return count
+    return max(count, _numbers(graph, operator.inputs[0]))
 
 
 def _raw_numbers(graph: Graph) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""Trained ranges where layers are to stay in float: told to the quantizer as a calibrator's are, not fixed in the graph.
+"""Trained ranges where layers are to stay in float: told to the quantizer as a calibrator's are.
 
 A range that is part of the graph makes integers of all that it touches, and of what shares its scale: a table behind
 a concatenation, say. Nothing that is asked of the exporter later changes that.

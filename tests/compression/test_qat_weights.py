@@ -1,0 +1,127 @@
+"""Kernels and slopes of layers other than Dense: what was trained is in the bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import keras_scores
+from networks import needs, spread
+
+from tfshop._keras import keras
+from tfshop.compression import QAT, Candidate
+from tfshop.compression._quantizers import ChannelScales, OneRange, OneScale, on_int8_grid
+from tfshop.compression.roles import unwrapped
+from tfshop.data import Splits
+from tfshop.export import Export
+from tfshop.layers.experts import ExpertKernels
+from tfshop.models import build_model
+from tfshop.runtime import Scorer, read_graph
+
+layers = keras.layers
+
+
+def fields(x: Any) -> Any:
+    return layers.Reshape((3, 4), name="fields")(x)
+
+
+def experts(x: Any) -> Any:
+    return ExpertKernels(3, activation="relu", name="tested")(x)
+
+
+def one_matrix(x: Any) -> Any:
+    return layers.Flatten()(layers.EinsumDense("bfi,ihj->bfhj", output_shape=(3, 2, 5), name="tested")(fields(x)))
+
+
+def a_matrix_a_field(x: Any) -> Any:
+    return layers.Flatten()(layers.EinsumDense("bfi,fij->bfj", output_shape=(3, 5), name="tested")(fields(x)))
+
+
+def slopes(x: Any) -> Any:
+    return layers.PReLU(name="tested")(layers.Dense(12, name="before")(x))
+
+
+CASES = {experts: "kernels", one_matrix: "kernel", a_matrix_a_field: "kernel", slopes: "alpha"}
+
+
+def network(behind: Callable[[Any], Any]) -> Any:
+    ids = keras.Input((3,), dtype="int32", name="ids")
+    hidden = layers.Flatten()(layers.Embedding(110, 8, name="table")(ids))
+    hidden = behind(layers.Dense(12, activation="relu", name="first")(hidden))
+    hidden = layers.Dense(16, activation="relu", name="last")(hidden)
+    model = keras.Model(ids, layers.Dense(1, activation="sigmoid", name="probability")(hidden))
+    spread(model)
+    return model
+
+
+def trained(model: Any, data: Splits, rate: float = 1e-3) -> Candidate:
+    brief = replace(data, train=data.train.take(768))
+    return QAT(learning_rate=rate).apply(Candidate(model, data.schema), brief, seed=0)
+
+
+@pytest.mark.parametrize("behind", CASES)
+def test_the_int8_weight_in_the_file_is_the_trained_one(behind: Callable[[Any], Any], dense_clicks: Splits) -> None:
+    model = network(behind)
+    candidate = trained(model, dense_clicks)
+    before, after = (getattr(unwrapped(m.get_layer("tested")), CASES[behind]).numpy() for m in (model, candidate.model))
+    assert not np.allclose(before, after, atol=1e-4), "it is trained"
+    assert "tested" in candidate.history[-1].notes["layers"]
+    content = Export("int8", 512).to_bytes(candidate.model, dense_clicks)
+    stored = [
+        t for t in read_graph(content).tensors if t.is_constant and t.dtype == "int8" and t.size_bytes == after.size
+    ]
+    wanted = np.sort(after.ravel())
+    gaps = [np.abs(np.sort(tensor.values().ravel()) - wanted).max() for tensor in stored]
+    assert min(gaps) < 1e-5 * np.abs(after).max(), "rounding at export moved what was trained to lie on the grid"
+    rows = {"ids": dense_clicks.validation.inputs["ids"]}
+    off = np.abs(Scorer(content)(rows) - keras_scores(candidate.model, rows))
+    assert off.mean() < 2e-3 and off.max() < 3e-2
+
+
+def test_without_rounding_in_training_the_file_would_move_them(dense_clicks: Splits) -> None:
+    """The check above can fail."""
+    model = network(experts)
+    kernels = model.get_layer("tested").kernels.numpy()
+    content = Export("int8", 512).to_bytes(model, dense_clicks)
+    stored = [
+        t for t in read_graph(content).tensors if t.is_constant and t.dtype == "int8" and t.shape == kernels.shape
+    ]
+    gaps = [np.abs(np.sort(t.values().ravel()) - np.sort(kernels.ravel())).max() for t in stored]
+    assert min(gaps) > 1e-3 * np.abs(kernels).max()
+
+
+@pytest.mark.parametrize("quantizer", [ChannelScales((0,)), OneScale(), OneRange()])
+def test_what_is_on_its_grid_stays_and_zero_stays_zero(quantizer: Any) -> None:
+    weight = np.random.default_rng(0).normal(0.3, 1, (40, 6)).astype(np.float32)
+    weight[::3] = 0
+    once = quantizer.rounded(weight).numpy()
+    np.testing.assert_allclose(quantizer.rounded(once).numpy(), once, atol=1e-5)
+    assert (once[::3] == 0).all() and 1e-4 < np.abs(once - weight).max() < 0.02
+
+
+def test_kernels_of_experts_train_with_rounding(clicks: Splits) -> None:
+    model = build_model("dcn_mix", clicks.schema, **needs("dcn_mix").settings)
+    spread(model)
+    notes = trained(model, clicks, 3e-4).history[-1].notes
+    wanted = {layer.name for layer in model.layers if isinstance(layer, ExpertKernels)}
+    assert wanted and wanted <= set(notes["layers"])
+    assert not wanted & {row["layer"] for row in notes["left_alone"]}
+
+
+def test_a_kernel_of_few_values_is_shipped_as_training_multiplied_with_it(dense_clicks: Splits) -> None:
+    """The values lie on one grid, the channels on theirs: training rounds twice, as the exporter does."""
+    model = network(slopes)
+    kernel = model.get_layer("before").kernel
+    values = np.sort(np.random.default_rng(0).normal(size=6)).astype(np.float32) * 0.3
+    kernel.assign(values[np.random.default_rng(1).integers(0, 6, kernel.shape)])
+    candidate = trained(model, dense_clicks, 1e-2)
+    assert candidate.history[-1].notes["values_kept_in"] == {"before": 6}
+    after = unwrapped(candidate.model.get_layer("before")).kernel.numpy()
+    assert len(np.unique(after)) <= 6 and not np.allclose(after, kernel.numpy(), atol=1e-3)
+    graph = read_graph(Export("int8", 512).to_bytes(candidate.model, dense_clicks))
+    stored = [t for t in graph.tensors if t.is_constant and t.dtype == "int8" and t.shape == after.shape[::-1]]
+    assert min(np.abs(t.values() - on_int8_grid(after).T).max() for t in stored) < 1e-6
+    assert max(len(np.unique(row)) for t in stored[:1] for row in t.stored()) <= 6
