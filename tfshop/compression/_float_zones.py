@@ -14,6 +14,8 @@ from tfshop.compression._operators import LOOKUPS, Operators, OperatorsByLayer
 from tfshop.compression.roles import layers_with, output_tensors, readers, source_layers, source_tensors, unwrapped
 from tfshop.numerics.narrow import is_few
 
+AROUND_FEW = "the scores hang on few numbers there, which need more levels than 256"
+
 
 def rounded_layers(model: Any, roles: Sequence[str]) -> tuple[str, ...]:
     """Names of the Dense layers of these roles that are int8 in the file: not those around few numbers."""
@@ -32,7 +34,7 @@ def float_zones(model: Any, operators: Mapping[str, Operators], rounded: Collect
     zones: dict[str, str] = {}
     for found, reason in (
         (_head(model, operators, rounded), "it belongs to the head, which stays in float"),
-        (_around_few(model, operators), "the scores hang on few numbers there, which need more levels than 256"),
+        (_around_few(model, operators), AROUND_FEW),
         (_raw_numbers(model, operators), "it works on raw numbers, which do not survive 256 levels"),
         (_masks(model, operators), "it works on a mask made from ids, which stays in float"),
         (_normalizations(model, operators), "it normalizes, and a small variance does not survive 256 levels"),

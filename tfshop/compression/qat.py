@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tfshop._keras import keras, tf
-from tfshop.compression._float_zones import rounded_layers
+from tfshop.compression._float_zones import AROUND_FEW, rounded_layers
 from tfshop.compression._opened import opened
 from tfshop.compression._quantizers import shared_values
 from tfshop.compression._range_calibration import WHOLE, observed_ranges
@@ -162,7 +162,7 @@ class QAT:
         if role == "other":
             return _reason_of_others(layer, rounding.places)
         if role in self.roles:
-            return f"{rounding.places.in_float[layer.name]}; it stays in float, in the file too"
+            return f"{rounding.places.in_float.get(layer.name, AROUND_FEW)}; it stays in float, in the file too"
         return f"its role is {role!r}; QAT was asked for {', '.join(self.roles)}"
 
 
