@@ -118,7 +118,7 @@ def _trained(content: bytes, layer: str) -> str:
 
 
 def test_no_tensor_with_a_trained_range_is_open(quantized: Any, clicks: Splits) -> None:
-    content = calibrated(quantized, "int8", Export("int8", ROWS)._calibration(quantized, clicks, 0))
+    content = calibrated(quantized, "int8", Export("int8", ROWS).calibration(quantized, clicks, 0))
     graph = read_graph(content)
     recorded = recorded_ranges(content)
     kinds = {graph.producers[i].kind for i in open_tensors(graph, recorded) if i in graph.producers}

@@ -11,7 +11,9 @@ from helpers import same_weights
 from networks import spread
 
 from tfshop._keras import keras
+from tfshop.compression.kernels import kernels_of
 from tfshop.data import Splits
+from tfshop.export import Export
 from tfshop.models import build_model
 from tfshop.models.rebuild import inlined
 from tfshop.probing.activations import Activations
@@ -97,7 +99,7 @@ def test_all_kernels_of_a_layer_are_changed_together(foreign_log: Splits) -> Non
     assert len(kernels) == 4
     halves = {name: kernel.variable.numpy() / 2 for name, kernel in kernels.items()}
     found = bench.changed_scores("heads", Change(halves, 0))
-    ids = {id(kernel.variable) for kernel in kernels.values()}
+    ids = {id(kernel.variable) for kernel in kernels_of(model, ["heads"]).values()}
     weights = model.get_layer("heads").weights
     other = keras.models.clone_model(model)
     other.set_weights(model.get_weights())
@@ -157,15 +159,18 @@ def test_a_fixed_unit_can_be_removed_without_any_change(clicks: Splits) -> None:
 def test_a_layer_is_put_back_when_a_trial_breaks_off(clicks: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build_model("mlp", clicks.schema, dimension=4, hidden=(16, 8))
     bench = bench_of(model, clicks)
-    before = bench._model.get_weights()
+    before = bench._material.model.get_weights()
     zeros = np.zeros_like(model.get_layer("dense_0").kernel.numpy())
-    bench.changed_scores("dense_0", Change({}, 0))
+    plain = bench.changed_scores("dense_0", Change({}, 0))
 
     def stop() -> None:
         raise KeyboardInterrupt
 
+    grids = bench._material.grids("dense_0", Export(), 8)
+    change = Change({"dense_0": zeros}, 0, 0, {1: 2.0}, grids)
     monkeypatch.setattr(bench, "_run", stop)
     with pytest.raises(KeyboardInterrupt):
-        bench.changed_scores("dense_0", Change({"dense_0": zeros}, 0, 0, {1: 2.0}))
-    assert same_weights(before, bench._model.get_weights())
-    assert float(np.abs(bench._fill).sum()) == 0
+        bench.changed_scores("dense_0", change)
+    assert same_weights(before, bench._material.model.get_weights())
+    monkeypatch.undo()
+    assert np.array_equal(bench.changed_scores("dense_0", Change({}, 0)), plain)

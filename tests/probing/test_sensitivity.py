@@ -11,29 +11,32 @@ from helpers import same_weights
 
 import tfshop
 from tfshop._keras import keras
-from tfshop.compression import Prune
+from tfshop.compression import QAT, Cluster, LowRank, Prune, PruneUnits
 from tfshop.compression.importance import weight_scores
 from tfshop.compression.rebuild import copy_model
 from tfshop.data import Splits
 from tfshop.errors import PlanError, TfshopError
 from tfshop.evaluation import auc_difference
+from tfshop.export import Export
 from tfshop.probing import Sensitivity, sensitivity
 from tfshop.probing.bench import Bench
 from tfshop.probing.bits import Bits
 from tfshop.probing.journal import JOURNAL
 from tfshop.probing.rank import Rank
+from tfshop.probing.shared import Shared
 from tfshop.probing.units import Units
 from tfshop.probing.zeros import Zeros
 
 from .conftest import auc_lost, run_in_full
 
+WEIGHTS = Export("dynamic")  # rounds nothing else
 BRIEF = [Prune(0.8), Bits((2,))]
 
 
 @pytest.fixture(scope="module")
 def found(trained_dcn: Any, clicks: Splits) -> Sensitivity:
     """Zeros, ranks and bits on all validation rows."""
-    return sensitivity(trained_dcn, clicks, [Prune(0.8), Rank((0.1,)), Bits((2,))])
+    return sensitivity(trained_dcn, clicks, [Prune(0.8), Rank((0.1,)), Bits((2,), WEIGHTS)])
 
 
 def changed_kernel(model: Any, trial: Any, data: Splits) -> np.ndarray:
@@ -80,6 +83,22 @@ def test_the_model_is_left_as_it_was(trained_mlp: Any, clicks: Splits) -> None:
     assert [layer.name for layer in before.layers] == [layer.name for layer in trained_mlp.layers]
 
 
+def test_passes_are_tried_at_their_own_strength(trained_dcn: Any, clicks: Splits) -> None:
+    passes = [Prune(0.5), LowRank(rank=8), PruneUnits(0.5), Cluster(16), Export("int8"), QAT(bits=4)]
+    found = sensitivity(trained_dcn, clicks, passes, rows=300)
+    assert {(trial.technique, trial.setting) for trial in found.trials if trial.layer == "dense_1"} == {
+        ("Prune", "50% zeros"),
+        ("LowRank", "rank 8"),
+        ("PruneUnits", "50% of units gone"),
+        ("Cluster", "16 values"),
+        ("Quantize", "8 bits"),
+        ("Quantize", "4 bits"),
+    }
+    assert found.strongest("LowRank", limit=1.0)["dense_1"] == 8
+    rows = {(row["layer"], row["pass"]): row["reason"] for row in found.left_alone}
+    assert "stays in float" in rows["logit", "Quantize"]
+
+
 def test_no_strength_loses_nothing_and_saves_nothing(trained_dcn: Any, clicks: Splits) -> None:
     none = sensitivity(trained_dcn, clicks, [Zeros((0.0,)), Units((0.0,)), Rank((1.0,)), Bits((32,))], rows=300)
     assert {trial.technique for trial in none.trials} == {"Prune", "PruneUnits", "LowRank", "Quantize"}
@@ -98,7 +117,9 @@ def test_an_irrelevant_layer_loses_nothing_and_a_vital_one_much(trained_mlp: Any
     model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid", name="score")(joined))
     kernel, bias = trained_mlp.get_layer("logit").get_weights()
     model.get_layer("score").set_weights([np.concatenate([kernel, np.zeros((8, 1))]), bias])
-    found = sensitivity(model, clicks, [Zeros((0.975,), "random"), Bits((2,)), Units((0.5,)), Rank((0.1,))])
+    found = sensitivity(
+        model, clicks, [Zeros((0.975,), "random"), Bits((2,), WEIGHTS), Units((0.5,)), Rank((0.1,)), Shared((4,))]
+    )
     by_layer = {layer: [t for t in found.trials if t.layer == layer] for layer in found.layers}
     assert len(by_layer["idle"]) >= 3
     assert all(trial.auc_loss == 0 and trial.logit_error == 0 for trial in by_layer["idle"])
@@ -107,7 +128,7 @@ def test_an_irrelevant_layer_loses_nothing_and_a_vital_one_much(trained_mlp: Any
 
 
 def test_each_target_has_its_loss(trained_several: Any, two_targets: Splits) -> None:
-    found = sensitivity(trained_several, two_targets, [Bits((2,))])
+    found = sensitivity(trained_several, two_targets, [Bits((2,), WEIGHTS)])
     assert all(set(trial.by_target) == {"clicked", "bought"} for trial in found.trials)
     for trial in found.trials:
         assert trial.auc_loss == pytest.approx(np.mean(list(trial.by_target.values())))

@@ -103,9 +103,7 @@ class Cluster:
         def wrapped(layer: Any) -> Any:
             if layer.name not in names:
                 return made.setdefault(layer.name, fresh(layer))
-            (read,) = calls_of(layer, model)[0].call_args
-            shape = tf.nest.map_structure(lambda tensor: tensor.shape, read)
-            return made.setdefault(layer.name, in_wrapper(layer, shape, self.clusters, self.initialization))
+            return made.setdefault(layer.name, self._wrapped(layer, model))
 
         trained = copy_model(model, wrapped)
         for name in names:
@@ -125,10 +123,10 @@ class Cluster:
         return candidate.advance(self, plain, notes=notes, curve=curve_of(history))
 
     def _treated(self, model: Any) -> tuple[str, ...]:
-        return tuple(n for n in layers_with(model, self.roles) if not self._obstacle(model.get_layer(n), model))
+        return tuple(n for n in layers_with(model, self.roles) if not self.obstacle(model.get_layer(n), model))
 
-    def _obstacle(self, layer: Any, model: Any) -> str:
-        """Why a layer cannot be treated; empty where it can."""
+    def obstacle(self, layer: Any, model: Any) -> str:
+        """Why a layer cannot be treated, whatever its role; empty where it can."""
         bare = unwrapped(layer)
         kernels = kernel_variables(bare)
         if not kernels and has_matrix(bare):
@@ -144,10 +142,25 @@ class Cluster:
             return f"it has no more than {self.clusters} weights that are not zero"
         return ""
 
+    def first_weights(self, layer: Any, model: Any) -> list[np.ndarray]:
+        """Weights of a layer as the training of the shared numbers begins with them."""
+        wrapper = self._wrapped(layer, model)
+        wrapper.build(_shape_read(layer, model))
+        refine(wrapper)
+        return clustered_weights(wrapper)
+
+    def _wrapped(self, layer: Any, model: Any) -> Any:
+        return in_wrapper(layer, _shape_read(layer, model), self.clusters, self.initialization)
+
     def _reason(self, model: Any, layer: Any, role: str) -> str:
         if role not in self.roles:
             return f"its role is {role!r}; Cluster was asked for {', '.join(self.roles)}"
-        return self._obstacle(model.get_layer(layer.name), model)
+        return self.obstacle(model.get_layer(layer.name), model)
+
+
+def _shape_read(layer: Any, model: Any) -> Any:
+    (read,) = calls_of(layer, model)[0].call_args
+    return tf.nest.map_structure(lambda tensor: tensor.shape, read)
 
 
 def distinct_values(model: Any, names: Sequence[str]) -> dict[str, int]:

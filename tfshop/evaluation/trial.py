@@ -20,14 +20,15 @@ class Trial:
         layer: Name of the layer.
         role: "dense", "cross", "head", "table" or "other".
         technique: Such as "Prune".
-        strength: In the technique's own terms: share of zeros, of units gone or of the rank kept, or bits.
+        strength: In the technique's own terms: share of zeros, of units gone or of the rank kept, a rank, how many
+            shared values, or bits.
         setting: The strength in words.
         auc_loss: AUC before minus AUC after: above zero where it hurts.
         low: Lower end of the paired 95% interval of the loss.
         high: Its upper end.
         log_loss: Log loss after minus log loss before, in nats.
         logit_error: Root of the mean square change of the logit.
-        bytes_saved: Of the layer's float32 weights; in the download, where it is zeros that save them.
+        bytes_saved: Of the layer's float32 weights; of their gzip, where zeros or shared values save them.
         multiplies_saved: Multiplications a row.
         by_target: AUC loss of each target.
 

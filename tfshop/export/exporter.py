@@ -125,10 +125,11 @@ class Export:
             ExportError: Where the converter fails, and for a layer to be kept in float that is not in the file.
         """
         model = arrange_outputs(model, data.schema)
-        calibration = self._calibration(model, data, seed) if self.details.calibrates else None
+        calibration = self.calibration(model, data, seed) if self.details.calibrates else None
         return export(model, self.mode, calibration, self.precision, auc=validation_auc(data))
 
-    def _calibration(self, model: Any, data: Splits, seed: int) -> Batches:
+    def calibration(self, model: Any, data: Splits, seed: int) -> Batches:
+        """The training rows on which ranges are measured, in batches of inputs by name."""
         sample = data.train.take(min(self.calibration_rows, data.train.num_rows), seed=seed)
         inputs = bind(sample.inputs, data.schema, model_specs(model))
         # All batches of one size: the converter's calibrator does not resize every tensor for a smaller last one.

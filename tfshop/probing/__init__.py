@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tfshop.probing.change import Change, Technique
+from tfshop.probing.change import Change
 from tfshop.probing.findings import Sensitivity
 from tfshop.probing.measuring import sensitivity
+from tfshop.probing.technique import Technique
 from tfshop.probing.techniques import TECHNIQUES, techniques_of
 
 __all__ = ["TECHNIQUES", "Change", "Sensitivity", "Technique", "sensitivity", "techniques_of"]

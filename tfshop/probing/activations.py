@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tfshop._keras import tf
 from tfshop.data.binding import bind
 from tfshop.data.split import Split
-from tfshop.probing.graph import After, Graph, Masked
+from tfshop.probing.graph import NO_EDITS, Edits, Graph, Masked
 from tfshop.training.inputs import model_specs
 
 BATCH_ROWS = 4096
@@ -63,14 +63,14 @@ class Activations:
         computed = self._computed(missing)
         self._cut = {tensor: self._cut[tensor] if tensor in self._cut else computed[tensor] for tensor in wanted}
 
-    def outputs(self, after: After | None = None) -> Callable[[], Array]:
+    def outputs(self, edits: Edits = NO_EDITS) -> Callable[[], Array]:
         """A function that computes the model's outputs with its weights as they are then, (rows, outputs).
 
         Args:
-            after: As `Graph.run` takes it.
+            edits: As `Graph.run` takes them.
         """
         known = self._needed(self.graph.outputs)
-        step = self._compiled(known, self.graph.outputs, after)
+        step = self._compiled(known, self.graph.outputs, edits)
 
         def run() -> Array:
             made = np.empty((self.num_rows, len(self.graph.outputs)), np.float32)
@@ -102,7 +102,7 @@ class Activations:
         read = {tensor for call in self.graph.calls_to(wanted, known) for tensor in call.flat_input_ids}
         return {tensor: kept for tensor, kept in known.items() if tensor in read or tensor in wanted}
 
-    def _compiled(self, known: Mapping[str, Kept], wanted: Sequence[str], after: After | None = None) -> Any:
+    def _compiled(self, known: Mapping[str, Kept], wanted: Sequence[str], edits: Edits = NO_EDITS) -> Any:
         signature = {
             tensor: tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in kept)
             for tensor, kept in known.items()
@@ -110,7 +110,7 @@ class Activations:
 
         def step(values: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
             masked = {tensor: _masked(parts) for tensor, parts in values.items()}
-            found = self.graph.run(masked, wanted, after)
+            found = self.graph.run(masked, wanted, edits)
             return {tensor: tuple(part for part in pair if part is not None) for tensor, pair in found.items()}
 
         return tf.function(step, input_signature=[signature])

@@ -2,47 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tfshop._keras import keras, tf
-from tfshop.compression.kernels import kernels_of
-from tfshop.compression.rebuild import copy_model
-from tfshop.compression.roles import unwrapped
 from tfshop.data.split import Split
 from tfshop.evaluation import auc_difference
 from tfshop.evaluation.metrics import SMALLEST_PROBABILITY
 from tfshop.evaluation.trial import Trial
 from tfshop.probing.activations import Activations
-from tfshop.probing.change import Change, Technique
+from tfshop.probing.change import Change
 from tfshop.probing.material import Material
+from tfshop.probing.switches import Switches
+from tfshop.probing.technique import Technique
 
 Scores = NDArray[np.float32]
 
 
 class Bench:
-    """A copy of a network, and the scores it gives to the rows it is judged on.
+    """A network, and the scores it gives to the rows it is judged on.
 
     Args:
-        material: Of the network itself, which is left as it is.
+        material: Of the network; its copy is changed for the time of a trial.
         split: The rows, with both classes of each target.
         options: Of `Activations`.
     """
 
     def __init__(self, material: Material, split: Split, **options: Any) -> None:
         self._material = material
-        self._model = copy_model(material.model)
-        self._activations = Activations(self._model, split, **options)
+        self._activations = Activations(material.model, split, **options)
         self._labels = {target: np.asarray(labels).reshape(-1) for target, labels in split.labels_by_target.items()}
         self._at: str | None = None
         self._before: Scores
         self._run: Callable[[], Scores]
-        self._keep: Any = None
-        self._fill: Any = None
+        self._switches: Switches
 
     def trial(self, layer: str, technique: Technique, strength: float) -> Trial:
         """Change a layer, score the rows, and put the layer back."""
@@ -52,7 +48,7 @@ class Bench:
             layer=layer,
             role=self._material.roles[layer],
             technique=technique.name,
-            strength=float(strength),
+            strength=strength,
             setting=technique.setting(strength),
             bytes_saved=change.bytes_saved,
             multiplies_saved=change.multiplies_saved,
@@ -68,50 +64,25 @@ class Bench:
 
     def _move_to(self, layer: str) -> None:
         """Keep what the layer reads, and compile what comes behind it."""
-        held = self._model.get_layer(layer)
-        bare = unwrapped(held)
-        self._keep = self._fill = after = None
-        if type(bare) is keras.layers.Dense:
-            self._keep, self._fill = tf.Variable(tf.ones(bare.units)), tf.Variable(tf.zeros(bare.units))
-            after = self._fixed_after(held)
-        self._activations.move_before([kernel.variable for kernel in self._kernels(layer).values()])
-        self._run = self._activations.outputs(after)
+        self._switches = Switches(self._material, layer)
+        self._activations.move_before([kernel.variable for kernel in self._material.kernels(layer).values()])
+        self._run = self._activations.outputs(self._switches.edits)
         self._before = self._run()  # by the same arithmetic, so that no change at all loses exactly nothing
         self._at = layer
 
-    def _fixed_after(self, layer: Any) -> Any:
-        keep, fill = self._keep, self._fill
-
-        def after(called: Any, value: Any) -> Any:
-            return value * keep + fill if called is layer else value
-
-        return after
-
-    def _kernels(self, layer: str) -> Mapping[str, Any]:
-        """Kernels of the copy, by the keys of the original."""
-        return kernels_of(self._model, [layer])
-
     @contextmanager
     def _changed(self, layer: str, change: Change) -> Iterator[None]:
-        kernels = self._kernels(layer)
+        kernels = self._material.kernels(layer)
         before = {name: kernels[name].variable.numpy() for name in change.kernels}
         try:
             for name, values in change.kernels.items():
                 kernels[name].variable.assign(values)
-            self._fix(change.fixed)
+            self._switches.set(change)
             yield
         finally:
             for name, values in before.items():
                 kernels[name].variable.assign(values)
-            self._fix({})
-
-    def _fix(self, units: Mapping[int, float]) -> None:
-        if self._keep is None:
-            return
-        keep, fill = np.ones(self._keep.shape, np.float32), np.zeros(self._keep.shape, np.float32)
-        keep[list(units)], fill[list(units)] = 0.0, list(units.values())
-        self._keep.assign(keep)
-        self._fill.assign(fill)
+            self._switches.set()
 
     def _losses(self, found: Scores) -> dict[str, Any]:
         """Losses as a `Trial` names them."""

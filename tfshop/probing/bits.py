@@ -1,56 +1,88 @@
-"""Weights in fewer bits, as QAT and the exporter round them."""
+"""A layer in fewer bits, as the exporter rounds its weights and what goes in and out of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from tfshop.compression.ranks import BYTES_A_WEIGHT
 from tfshop.errors import PlanError
+from tfshop.export import Export
 from tfshop.numerics import symmetric
 from tfshop.probing.change import Change
 from tfshop.probing.material import Material
+from tfshop.probing.technique import Technique, require
 
 FLOAT_BITS = 32
+# Of activations; "dynamic" chooses the ranges of what is read anew for each row, and gives floats.
+ACTIVATION_BITS: Mapping[str, int] = MappingProxyType({"int8": 8, "int8_io": 8, "int16x8": 16})
 
 
 @dataclass(frozen=True)
-class Bits:
+class Bits(Technique):
     """Each output channel is rounded to even levels around zero; each row of a table likewise.
 
-    What the layer reads and gives stays in float32.
+    What the layer reads and gives is rounded to the levels of the exporter's mode, one range a tensor, measured on
+    the exporter's calibration rows; not what passes inside of attention and other layers of several steps. Tables are
+    looked up in float. Layers that the file has in float, as the head, are left alone.
 
     Args:
-        strengths: Bits of a weight, 2 to 16, or 32 for none at all.
+        strengths: Bits of a weight, 2 to 16, or 32 for nothing rounded at all.
+        exporter: Whose rounding it is: `Export("dynamic")` rounds weights alone.
 
     Example:
-        >>> Bits((4,)).setting(4)
-        '4 bits'
+        >>> Bits((4,)).setting(4), Bits((8,), Export("int8", ranges="mse")).name
+        ('4 bits', 'Quantize (ranges mse)')
     """
 
-    strengths: tuple[float, ...] = (8, 4, 2)
+    kind = "Quantize"
+    nothing = float(FLOAT_BITS)
 
-    name = "Quantize"
+    strengths: tuple[float, ...] = (8, 4, 2)
+    exporter: Export = field(default_factory=Export)
 
     def __post_init__(self) -> None:
-        for bits in self.strengths:
-            if bits != FLOAT_BITS and not (bits == int(bits) and 2 <= bits <= 16):  # noqa: PLR2004  (of integers)
-                raise PlanError(f"bits is {bits!r}. Expected 2 to 16. Fix: bits=8.")
+        if self.exporter.mode.startswith("float"):
+            raise PlanError(
+                f"Export({self.exporter.mode!r}) rounds no weights to integers. Expected int8. Fix: leave it out."
+            )
+        super().__post_init__()
 
     def setting(self, strength: float) -> str:
         """How many bits."""
         return f"{strength:.0f} bits"
 
     def refuses(self, material: Material, layer: str, strength: float) -> str | None:
-        """Nothing: any kernel can be rounded."""
-        return None
+        """Layers that the file has in float."""
+        if layer in self.exporter.keep_float:
+            return "the exporter was told to keep it in float"
+        return material.in_float.get(layer) if self.exporter.mode == "int8" else None
 
-    def change(self, material: Material, layer: str, strength: float) -> Change:
-        """Each kernel rounded, channel by channel."""
-        if strength == FLOAT_BITS:
-            return Change({}, 0)
+    def of(self, step: Any) -> Bits:
+        """With the bits of a QAT, or an exporter's mode and ranges."""
+        if not isinstance(step, Export):
+            return replace(self, strengths=(step.bits,))
+        return replace(self, strengths=(8,), exporter=replace(step, mixed=None, bias_correction=False))
+
+    def _details(self) -> tuple[str, ...]:
+        usual = Export()
+        found = {item.name: getattr(self.exporter, item.name) for item in fields(usual)}
+        return tuple(
+            value if name == "mode" else f"{name} {', '.join(value) if isinstance(value, tuple) else value}"
+            for name, value in found.items()
+            if value != getattr(usual, name)
+        )
+
+    def _require(self, strength: float) -> None:
+        is_known = strength == FLOAT_BITS or (strength == int(strength) and 2 <= strength <= 16)  # noqa: PLR2004
+        require(is_known, "bits", strength, "2 to 16", 8)
+
+    def _changed(self, material: Material, layer: str, strength: float) -> Change:
+        """Each kernel rounded, channel by channel, and the tensors around the layer."""
         channels = 0 if material.roles[layer] == "table" else 1
         made, saved = {}, 0
         for name, kernel in material.kernels(layer).items():
@@ -58,11 +90,6 @@ class Bits:
             levels = symmetric(matrix, int(strength), axis=channels)
             made[name] = kernel.shaped(levels.fake_quantize(matrix).astype(np.float32))
             saved += int(matrix.size * (BYTES_A_WEIGHT - strength / 8)) - BYTES_A_WEIGHT * matrix.shape[channels]
-        return Change(made, saved)
-
-    def of(self, step: Any) -> Bits:
-        """With the bits of a QAT, or of an exporter's integers."""
-        mode = getattr(step, "mode", "int8")
-        if mode.startswith("float"):
-            raise PlanError(f"Export({mode!r}) rounds no weights to integers. Expected int8. Fix: leave it out.")
-        return replace(self, strengths=(getattr(step, "bits", 8),))
+        activation_bits = ACTIVATION_BITS.get(self.exporter.mode)
+        grids = {} if activation_bits is None else material.grids(layer, self.exporter, activation_bits)
+        return Change(made, saved, grids=grids)

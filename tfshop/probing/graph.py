@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tfshop._keras import tf
 from tfshop.models.rebuild import calls_in_order
 
-After = Callable[[Any, Any], Any]
+Edit = Callable[[Any], Any]
 Masked = tuple[Any, Any]  # a tensor and the mask that Keras hands on with it, or None
+
+
+@dataclass(frozen=True, eq=False)
+class Edits:
+    """What takes the place of tensors while a graph is run.
+
+    Attributes:
+        read: By the layer that reads a tensor, and the tensor's key: for this reader alone.
+        given: By key: for all that read it.
+    """
+
+    read: Mapping[tuple[str, str], Edit] = field(default_factory=dict)
+    given: Mapping[str, Edit] = field(default_factory=dict)
+
+    def as_read(self, layer: Any, values: Mapping[str, list[Any]]) -> Mapping[str, list[Any]]:
+        """The values of which a layer takes what it reads."""
+        edits = {tensor: edit for (name, tensor), edit in self.read.items() if name == layer.name and tensor in values}
+        edited = {tensor: [_edited(value, edit) for value in values[tensor]] for tensor, edit in edits.items()}
+        return {**values, **edited}
+
+    def as_given(self, tensor: str, value: Any) -> Any:
+        """What a layer gives."""
+        return _edited(value, self.given[tensor]) if tensor in self.given else value
+
+
+NO_EDITS = Edits()
 
 
 class Graph:
@@ -74,13 +101,13 @@ class Graph:
                 waiting.extend(read for read in call.flat_input_ids if read not in known)
         return [call for call in self._calls if id(call) in needed]
 
-    def run(self, known: Mapping[str, Masked], wanted: Sequence[str], after: After | None = None) -> dict[str, Masked]:
+    def run(self, known: Mapping[str, Masked], wanted: Sequence[str], edits: Edits = NO_EDITS) -> dict[str, Masked]:
         """Compute tensors as the model would with `training=False`.
 
         Args:
             known: Values and masks.
             wanted: Keys of tensors that the known ones lead to.
-            after: Takes a layer and one of its outputs, gives what takes the output's place.
+            edits: Of what layers read and give.
         """
         uses = self.model._tensor_usage_count
         found: dict[str, Any] = {}
@@ -90,22 +117,23 @@ class Graph:
             found[tensor] = value
         reads = {tensor: [value] * uses[tensor] for tensor, value in found.items()}
         for call in self.calls_to(wanted, known):
-            args, kwargs = call.map_arguments(reads)
+            args, kwargs = call.map_arguments(edits.as_read(call.layer, reads))
             if call.layer._expects_training_arg and not call.layer._call_spec.arg_was_passed("training", args, kwargs):
                 kwargs["training"] = False
             outputs = tf.nest.flatten(call.layer(*args, **kwargs))
             for tensor, value in zip(call.flat_output_ids, outputs, strict=True):
-                found[tensor] = value if after is None else _with_mask_of(value, after(call.layer, value))
+                found[tensor] = edits.as_given(tensor, value)
                 reads[tensor] = [found[tensor]] * uses[tensor]
         return {tensor: (found[tensor], getattr(found[tensor], "_keras_mask", None)) for tensor in wanted}
 
 
-def _with_mask_of(old: Any, new: Any) -> Any:
-    """A tensor in the place of another, with the mask that Keras hung on it."""
-    mask = getattr(old, "_keras_mask", None)
+def _edited(value: Any, edit: Edit) -> Any:
+    """What takes the place of a tensor, with the mask that Keras hung on it."""
+    made = edit(value)
+    mask = getattr(value, "_keras_mask", None)
     if mask is not None:
-        new._keras_mask = mask
-    return new
+        made._keras_mask = mask
+    return made
 
 
 def key(tensor: Any) -> str:

@@ -16,13 +16,21 @@ from tfshop.compression.kernels import Kernel, kernels_of
 from tfshop.compression.low_rank import factorable
 from tfshop.compression.moments import MOMENT_BATCH, MOMENT_ROWS, Moments, input_moments
 from tfshop.compression.ranks import Factorable
-from tfshop.compression.roles import output_tensors, roles, unwrapped
+from tfshop.compression.roles import roles, unwrapped
+from tfshop.compression.rounded_tensors import behind_activation, left_in_float, with_activations_apart
 from tfshop.data.split import Splits
+from tfshop.evaluation.measured import downloaded_bytes
+from tfshop.export import Export
+from tfshop.numerics import Grid, Histogram
+from tfshop.probing.change import Place
+from tfshop.probing.ranges import Rounded
 from tfshop.training.inputs import model_specs
 
 
 class Material:
-    """A model and its training rows, as techniques see them.
+    """A copy of a model and its training rows, as techniques see them.
+
+    In the copy, what Dense layers give before an activation that no operator fuses is a tensor of its own.
 
     Args:
         model: Functional model without submodels, its outputs in the order of the targets; left as it is.
@@ -32,13 +40,15 @@ class Material:
     """
 
     def __init__(self, model: Any, names: tuple[str, ...], data: Splits, seed: int) -> None:
-        self.model = model
+        self.model = with_activations_apart(model, names)
         self.names = names
         self.roles: Mapping[str, str] = roles(model)
         self._data = data
         self._seed = seed
         self._scores: dict[Any, Scores] = {}
-        self._spectra: dict[str, Spectrum] = {}
+        self._spectra: dict[tuple[str, bool], Spectrum] = {}
+        self._histograms: dict[int, Mapping[str, Histogram]] = {}
+        self._downloaded: dict[str, dict[str, int]] = {}
 
     def kernels(self, name: str) -> dict[str, Kernel]:
         """Kernels of a layer."""
@@ -62,16 +72,50 @@ class Material:
             return {kernel: self._scores[importance][kernel] for kernel in self.kernels(name)}
         return weight_scores(self.model, [name], importance, self._data, seed=self._seed)
 
-    def spectrum(self, name: str) -> Spectrum:
-        """Directions of a Dense layer's kernel, by what it gives on training rows."""
-        if name not in self._spectra:
+    def downloaded(self, name: str) -> dict[str, int]:
+        """Size of each kernel of a layer as it is downloaded."""
+        if name not in self._downloaded:
+            kernels = self.kernels(name)
+            self._downloaded[name] = {key: downloaded_bytes(k.variable.numpy().tobytes()) for key, k in kernels.items()}
+        return self._downloaded[name]
+
+    def spectrum(self, name: str, *, whiten: bool = True) -> Spectrum:
+        """Directions of a Dense layer's kernel, by what it gives on training rows; else by its numbers alone."""
+        if (name, whiten) not in self._spectra:
             kernel = unwrapped(self.model.get_layer(name)).kernel.numpy()
-            self._spectra = {name: spectrum(kernel, self._moments[name].second)}  # of the last layer asked for alone
-        return self._spectra[name]
+            found = spectrum(kernel, self._moments[name].second if whiten else None)
+            self._spectra = {(name, whiten): found}  # of the last layer asked for alone
+        return self._spectra[name, whiten]
+
+    def given(self, name: str) -> list[Any]:
+        """Symbolic tensors that a layer gives, behind its activation."""
+        return behind_activation(self.model.get_layer(name), self.model)
+
+    def places(self, name: str) -> tuple[Place, ...]:
+        """Tensors that are rounded where a layer is int8; none around a table."""
+        return () if self.roles[name] == "table" else self._rounded.places[name]
+
+    def grids(self, name: str, exporter: Export, bits: int) -> dict[Place, Grid]:
+        """Levels of these tensors, from the exporter's ranges."""
+        rows = exporter.calibration_rows
+        if rows not in self._histograms:
+            calibration = exporter.calibration(self.model, self._data, self._seed)
+            self._histograms[rows] = self._rounded.histograms(calibration)
+        found = self._histograms[rows]
+        return {place: self._rounded.grid(place, found, exporter, bits) for place in self.places(name)}
+
+    @cached_property
+    def in_float(self) -> dict[str, str]:
+        """Layers that an int8 file has in float, each with the reason."""
+        return left_in_float(self.model)
 
     def output_means(self, name: str) -> NDArray[np.float64]:
         """Mean of each unit of a Dense layer on training rows, (units,)."""
         return self._output_means[name]
+
+    @cached_property
+    def _rounded(self) -> Rounded:
+        return Rounded(self.model, tuple(name for name in self.names if self.roles[name] != "table"))
 
     @cached_property
     def _dense(self) -> list[str]:
@@ -83,8 +127,7 @@ class Material:
 
     @cached_property
     def _output_means(self) -> dict[str, NDArray[np.float64]]:
-        given = {name: output_tensors(self.model.get_layer(name), self.model) for name in self._dense}
-        probe = keras.Model(self.model.inputs, given)
+        probe = keras.Model(self.model.inputs, {name: self.given(name) for name in self._dense})
 
         def gathered(inputs: Any) -> dict[str, Any]:
             return {name: _sum_of_units(tf.nest.flatten(seen)) for name, seen in probe(inputs, training=False).items()}

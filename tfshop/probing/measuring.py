@@ -19,16 +19,17 @@ from tfshop.data.split import Split, Splits
 from tfshop.errors import PlanError
 from tfshop.models.rebuild import inlined
 from tfshop.probing.bench import Bench
-from tfshop.probing.change import Technique
 from tfshop.probing.findings import Sensitivity
 from tfshop.probing.journal import Journal
 from tfshop.probing.material import Material
+from tfshop.probing.technique import Technique
 from tfshop.probing.techniques import techniques_of
 from tfshop.training.adoption import require_copyable
 from tfshop.training.fingerprint import Fingerprint, fingerprint
 from tfshop.training.outputs import arrange_outputs
 
 MOST_ROWS = 50_000
+TRIALS = 2  # raised where a trial of the same name comes to measure something else
 DENSE_HALF = ("dense", "cross", "head", "other")
 
 Planned = tuple[str, Technique, float]
@@ -53,8 +54,9 @@ def sensitivity(
     Args:
         model: Functional tf_keras model, trained; left as it is.
         data: Losses are measured on validation rows; what techniques decide by is gathered on training rows.
-        passes: None for all techniques, or names (`"Prune"`, `"PruneUnits"`, `"LowRank"`, `"Quantize"`), passes such as
-            `Prune(0.8)`, which stand for their technique at that strength, or a plan.
+        passes: None for all techniques, or names (`"Prune"`, `"PruneUnits"`, `"LowRank"`, `"Cluster"`, `"Quantize"`),
+            passes such as `Prune(0.8)` or `Export("int8")`, which stand for their technique at that strength, or a
+            plan.
         roles: Which layers, by role: "dense", "cross", "head", "other" for attention, gates and the like, "table".
         rows: Most validation rows; fewer are drawn with the seed.
         seed: Of all samples.
@@ -65,13 +67,14 @@ def sensitivity(
         A `Sensitivity`.
 
     Raises:
-        PlanError: For techniques and roles that are not known, where no layer has a kernel of these roles, and for
-            layers that cannot be copied.
+        PlanError: For techniques and roles that are not known, for passes that do not work layer by layer, where no
+            layer has a kernel of these roles, and for layers that cannot be copied.
         DataError: For validation rows without two of each class.
         TfshopError: For a folder of somebody else's.
 
     Example:
-        >>> found = sensitivity(model, data, [Prune(0.8), "Quantize"], folder="sensitivity")  # doctest: +SKIP
+        >>> passes = [Prune(0.8), Cluster(16), Export("int8")]  # doctest: +SKIP
+        >>> found = sensitivity(model, data, passes, folder="sensitivity")  # doctest: +SKIP
         >>> found.worst(3)  # doctest: +SKIP
         ['dense_0', 'cross_1', 'logit']
 
@@ -87,7 +90,7 @@ def sensitivity(
     journal = Journal(None if folder is None else Path(folder), _fingerprint(plain, data, sample, seed))
     material = Material(plain, names, data, seed)
     planned = [
-        (name, technique, float(strength))
+        (name, technique, strength)
         for name in names
         for technique in techniques
         for strength in technique.strengths
@@ -159,5 +162,5 @@ def _fingerprint(model: Any, data: Splits, sample: Split, seed: int) -> Fingerpr
     weights = hashlib.sha256()
     for weight in model.get_weights():
         weights.update(np.ascontiguousarray(weight).data)
-    found = fingerprint(model, data.train, sample, {"seed": seed})
+    found = fingerprint(model, data.train, sample, {"seed": seed, "trials": TRIALS})
     return {**found, "weights": weights.hexdigest()[:16]}

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from tfshop.compression import PASSES
 from tfshop.errors import PlanError
-from tfshop.export import Plan
+from tfshop.export import Export, Plan
 from tfshop.probing.bits import Bits
-from tfshop.probing.change import Technique
 from tfshop.probing.rank import Rank
+from tfshop.probing.shared import Shared
+from tfshop.probing.technique import Technique
 from tfshop.probing.units import Units
 from tfshop.probing.zeros import Zeros
 
 TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
-    {"Prune": Zeros(), "PruneUnits": Units(), "LowRank": Rank(), "Quantize": Bits()}
+    {technique.kind: technique for technique in (Zeros(), Units(), Rank(), Shared(), Bits())}
 )
 STAND_FOR: Mapping[str, str] = MappingProxyType({"QAT": "Quantize", "Export": "Quantize"})
-KINDS = (Zeros, Units, Rank, Bits)
+# Why the other passes have no loss of single layers.
+WITHOUT: Mapping[str, str] = MappingProxyType(
+    {
+        "Distill": "trains another network",
+        "DropFeatures": "takes out features, whose effect feature_effects(model, data) measures",
+        "Equalize": "leaves what the network computes as it is",
+    }
+)
 
 
 def techniques_of(passes: Any = None) -> tuple[Technique, ...]:
@@ -39,32 +47,40 @@ def techniques_of(passes: Any = None) -> tuple[Technique, ...]:
     """
     if passes is None:
         return tuple(TECHNIQUES.values())
-    steps: Any = passes
-    if isinstance(passes, Plan):
-        is_float = passes.exporter.mode.startswith("float")
-        steps = passes.passes if is_float else (*passes.passes, passes.exporter)
-    if isinstance(steps, str) or not isinstance(steps, Sequence):
-        steps = (steps,)
-    found: dict[str, Any] = {}
-    for step in steps:
-        technique: Any = _technique(step)
-        before = found.get(technique.name)
-        if before is not None:
-            technique = replace(before, strengths=tuple(dict.fromkeys((*before.strengths, *technique.strengths))))
-        found[technique.name] = technique
+    found: dict[str, Technique] = {}
+    for step in _steps(passes):
+        technique = _technique(step)
+        known = found.get(technique.name)
+        found[technique.name] = technique if known is None else known.joined(technique)
     if not found:
         raise PlanError("there are no passes. Expected at least one. Fix: leave passes out for all techniques.")
     return tuple(found.values())
 
 
+def _steps(passes: Any) -> Sequence[Any]:
+    if isinstance(passes, Plan):
+        is_float = passes.exporter.mode.startswith("float")
+        return passes.passes if is_float else (*passes.passes, passes.exporter)
+    return (passes,) if isinstance(passes, str) or not isinstance(passes, Sequence) else passes
+
+
 def _technique(step: Any) -> Technique:
-    if isinstance(step, KINDS):
+    if isinstance(step, Technique):
         return step
     name = step if isinstance(step, str) else getattr(step, "name", type(step).__name__)
     technique = TECHNIQUES.get(STAND_FOR.get(name, name))
-    if technique is None:
-        raise PlanError(
-            f"sensitivity to {step!r} cannot be measured layer by layer without training. Expected some of "
-            f"{', '.join(TECHNIQUES)}, {', '.join(STAND_FOR)}, as names or passes. Fix: leave it out."
-        )
+    is_pass = isinstance(step, (*PASSES.values(), Export))
+    if technique is None or not (is_pass or isinstance(step, str)):
+        raise _unknown(step, name)
     return technique if isinstance(step, str) else technique.of(step)
+
+
+def _unknown(step: Any, name: str) -> PlanError:
+    known = f"{', '.join(TECHNIQUES)}, {', '.join(STAND_FOR)}"
+    if name in WITHOUT:
+        what, fix = f"sensitivity to {name} cannot be measured layer by layer: it {WITHOUT[name]}", "leave it out"
+    elif isinstance(step, type):
+        what, fix = f"sensitivity was given the class {step.__name__}", f"{step.__name__}(…), or '{step.__name__}'"
+    else:
+        what, fix = f"sensitivity knows no technique {step!r}", "passes such as Prune(0.8), or leave passes out for all"
+    return PlanError(f"{what}. Expected some of {known}, as names or passes. Fix: {fix}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,71 +10,94 @@ import numpy as np
 
 from tfshop.compression.candidate import require_fraction
 from tfshop.compression.importance import Importance, require_importance
-from tfshop.compression.masks import Choice, Group
-from tfshop.compression.ranks import BYTES_A_WEIGHT
-from tfshop.probing.change import Change
+from tfshop.compression.masks import Choice, Group, shares_below
+from tfshop.compression.patterns import UNSTRUCTURED, Pattern
+from tfshop.compression.thresholds import Threshold
 from tfshop.probing.material import Material
+from tfshop.probing.technique import SmallerDownload, Values, percent, told
 
 
 @dataclass(frozen=True)
-class Zeros:
+class Zeros(SmallerDownload):
     """The weights that matter least become zero.
 
-    Bytes are saved in the download, where the places of the zeros cost their entropy; multiplications are not.
+    Bytes are saved in the gzipped download; multiplications are not.
 
     Args:
-        strengths: Shares of zeros, in [0, 1).
+        strengths: Shares of zeros, in [0, 1); with a threshold, its values.
         importance: As in `weight_scores`.
+        pattern: Where zeros may lie, as in `Prune`.
+        threshold: Kind of a `Threshold`, where not a share of the weights goes but what lies below it.
 
     Example:
         >>> Zeros((0.8,)).setting(0.8)
         '80% zeros'
     """
 
+    kind = "Prune"
+    nothing = 0.0
+
     strengths: tuple[float, ...] = (0.5, 0.7, 0.8, 0.9, 0.95)
     importance: Importance = "magnitude"
+    pattern: str = UNSTRUCTURED
+    threshold: str | None = None
 
     def __post_init__(self) -> None:
         require_importance(self.importance)
-        for strength in self.strengths:
-            require_fraction("sparsity", strength)
-
-    @property
-    def name(self) -> str:
-        """With the importance, where it is not the usual one."""
-        if self.importance == "magnitude":
-            return "Prune"
-        called = self.importance if isinstance(self.importance, str) else self.importance.__qualname__
-        return f"Prune ({called})"
+        Pattern.parse(self.pattern)
+        super().__post_init__()
 
     def setting(self, strength: float) -> str:
         """Share of zeros."""
-        return f"{strength:.4g} zeros" if strength * 100 % 1 else f"{strength:.0%} zeros"
+        if self.threshold is not None:
+            return f"{strength:.4g} of the {self.threshold}"
+        return f"{percent(strength)} zeros"
 
     def refuses(self, material: Material, layer: str, strength: float) -> str | None:
-        """Nothing: any kernel can have zeros."""
+        """Kernels of which nobody knows which axis a pattern is laid along."""
+        needs_matrix = Pattern.parse(self.pattern).needs_matrix
+        if needs_matrix and not all(kernel.is_matrix for kernel in material.kernels(layer).values()):
+            return f"it is not known which axis of its kernel is that of the inputs, which {self.pattern!r} needs"
         return None
 
-    def change(self, material: Material, layer: str, strength: float) -> Change:
-        """Each kernel with so many zeros of its own."""
-        scores = material.scores(layer, self.importance)
-        kernels = material.kernels(layer)
-        matrices = {name: kernel.matrix(scores[name]) for name, kernel in kernels.items()}
-        masks = Choice([Group((name,), strength) for name in kernels]).masks(matrices)
-        made, saved = {}, 0
-        for name, kernel in kernels.items():
-            made[name] = kernel.variable.numpy() * kernel.shaped(masks[name])
-            saved += _bytes_saved(made[name].size, int(np.count_nonzero(made[name] == 0)))
-        return Change(made, saved)
-
     def of(self, step: Any) -> Zeros:
-        """With a Prune's importance, and its sparsity where no threshold takes its place."""
-        strengths = (step.sparsity,) if step.threshold is None else self.strengths
-        return replace(self, strengths=strengths, importance=step.importance)
+        """With a Prune's importance, pattern, and its sparsities or the threshold in their place."""
+        pattern, threshold = Pattern.parse(step.pattern), step.threshold
+        strengths = tuple(dict.fromkeys((step.sparsity, *step.layers.values())))
+        if pattern.share is not None:
+            strengths = (pattern.share,)
+        elif threshold is not None:
+            strengths = (threshold.value,)
+        return replace(
+            self,
+            strengths=strengths,
+            importance=step.importance,
+            pattern=step.pattern,
+            threshold=None if threshold is None else threshold.kind,
+        )
 
+    def _details(self) -> tuple[str, ...]:
+        details = (
+            "" if self.importance == "magnitude" else told(self.importance),
+            "" if self.pattern == UNSTRUCTURED else self.pattern,
+            "" if self.threshold is None else f"below {self.threshold}",
+        )
+        return tuple(filter(None, details))
 
-def _bytes_saved(size: int, zeros: int) -> int:
-    """What zeros save once it is written down where they are."""
-    share = zeros / size
-    entropy = -sum(p * math.log2(p) for p in (share, 1 - share) if p > 0)
-    return max(0, int(BYTES_A_WEIGHT * zeros - size * entropy / 8))
+    def _require(self, strength: float) -> None:
+        if self.threshold is None:
+            require_fraction("sparsity", strength)
+        else:
+            Threshold(self.threshold, strength)
+
+    def _kernels(self, material: Material, layer: str, strength: float) -> Mapping[str, Values]:
+        """Each kernel with zeros of its own."""
+        kernels, scores = material.kernels(layer), material.scores(layer, self.importance)
+        matrices = {name: kernel.matrix(scores[name]) for name, kernel in kernels.items()}
+        pattern = Pattern.parse(self.pattern)
+        shares = dict.fromkeys(kernels, strength)
+        if self.threshold is not None:
+            shares = shares_below(Threshold(self.threshold, strength), matrices, pattern, together=False)
+        masks = Choice([Group((name,), share) for name, share in shares.items()], pattern).masks(matrices)
+        stays = {name: kernel.shaped(masks[name]) for name, kernel in kernels.items()}
+        return {name: np.where(stays[name], kernel.variable.numpy(), np.float32(0)) for name, kernel in kernels.items()}

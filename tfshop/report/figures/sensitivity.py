@@ -41,7 +41,7 @@ def draw_sensitivity(network: str, trials: Sequence[Trial]) -> Figure:
         _title(network, trials),
         "Each layer is changed alone, without training; a pass that fine-tunes loses less. Whiskers: paired 95% "
         f"intervals. The x axis is logarithmic beyond {LINEAR_UP_TO}. On the right: bytes of the layer that the "
-        "strongest setting saves, in the download where it makes zeros; a dash where the technique cannot treat it.",
+        "strongest setting saves, of its gzip for zeros and shared values; a dash where the technique cannot treat it.",
         height=rows * (FRAME_INCHES + ROW_INCHES * len(layers)),
         grid=(rows, min(COLUMNS, len(techniques))),
         legend=(*(_name(place) for place in range(most)), LIMIT_LABEL),
