@@ -78,13 +78,18 @@ def test_sensitivity_leaves_a_table_and_a_picture(folder, tmp_path, capsys):
     arguments = ["sensitivity", str(folder / "log.csv"), *SMALL, "--techniques", "Quantize", "--rows", "300"]
     assert exit_code([*arguments, "--out", str(tmp_path / "s"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert {trial["layer"] for trial in found["trials"]} >= {"dense_0", "dense_1", "logit"}
+    assert {trial["layer"] for trial in found["trials"]} >= {"dense_0", "dense_1"}
     assert {trial["setting"] for trial in found["trials"]} == {"8 bits", "4 bits", "2 bits"}
     assert len(pd.read_csv(tmp_path / "s" / "sensitivity.csv")) == len(found["trials"])
     assert (tmp_path / "s" / "sensitivity.png").stat().st_size > 10_000
     assert exit_code([*arguments[:-4], "--techniques", "Distill", "--out", str(tmp_path / "t")]) == 2
     assert "layer by layer" in capsys.readouterr().err
     assert not (tmp_path / "t").exists()
+    assert exit_code([*arguments, "--plan", "int8", "--out", str(tmp_path / "t")]) == 2
+    assert "both" in capsys.readouterr().err
+    assert exit_code([*arguments[:-4], "--plan", "int8", "--rows", "300", "--out", str(tmp_path / "s"), "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert {(trial["technique"], trial["setting"]) for trial in planned["trials"]} == {("Quantize", "8 bits")}
 
 
 def test_a_missed_limit_exits_with_1_and_says_by_how_much(folder, tmp_path, capsys):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from foreign.styles import STYLES
 from helpers import same_weights
+from networks import spread
 
 import tfshop
 from tfshop._keras import keras
@@ -18,6 +22,7 @@ from tfshop.data import Splits
 from tfshop.errors import PlanError, TfshopError
 from tfshop.evaluation import auc_difference
 from tfshop.export import Export
+from tfshop.models.rebuild import inlined
 from tfshop.probing import Sensitivity, sensitivity
 from tfshop.probing.bench import Bench
 from tfshop.probing.bits import Bits
@@ -138,6 +143,36 @@ def test_each_target_has_its_loss(trained_several: Any, two_targets: Splits) -> 
     assert {"auc_loss_clicked", "auc_loss_bought"} <= set(found.table().columns)
 
 
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How many trials the bar expects, then each of its steps."""
+    steps: list[float] = []
+
+    @contextmanager
+    def progress(description: str, total: float) -> Iterator[Callable[..., None]]:
+        steps.append(total)
+        yield lambda count=1, note="": steps.append(count)
+
+    monkeypatch.setattr("tfshop.probing.measuring._console.progress", progress)
+    return steps
+
+
+@pytest.mark.parametrize("style", ["nested", "shared_layers", "interactions", "normalized", "attention"])
+def test_networks_of_others_are_tried_whole(style: str, foreign_log: Splits, shown: list[float]) -> None:
+    keras.utils.set_random_seed(0)
+    model = STYLES[style](foreign_log.schema)
+    spread(model)
+    found = sensitivity(model, foreign_log, [Prune(0.8), PruneUnits(0.5), LowRank(rank=2), Cluster(4), Export()])
+    assert shown[0] == sum(shown[1:]) == len(found.trials)
+    assert {trial.technique for trial in found.trials} == {"Prune", "PruneUnits", "LowRank", "Cluster", "Quantize"}
+    assert all(trial.logit_error > 0 for trial in found.trials)
+    weighted = {layer.name for layer in inlined(model).layers if layer.weights}
+    assert weighted == {*found.layers} | {row["layer"] for row in found.left_alone if row["layer"] in weighted}
+    for layer in found.layers:
+        left = {row["pass"] for row in found.left_alone if row["layer"] == layer}
+        assert left == set(found.techniques) - {trial.technique for trial in found.trials if trial.layer == layer}
+
+
 def test_tables_are_tried_where_they_are_asked_for(trained_mlp: Any, clicks: Splits) -> None:
     found = sensitivity(trained_mlp, clicks, [Bits((8,)), Bits((2,))], roles=("table",), rows=300)
     mild, strong = found.trials
@@ -166,7 +201,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, *, kill_after: int = 1000) -> list[
     return made
 
 
-def test_a_killed_run_goes_on_where_it_was(trained_mlp: Any, clicks: Splits, tmp_path: Any) -> None:
+def test_a_killed_run_goes_on_where_it_was(trained_mlp: Any, clicks: Splits, tmp_path: Any, shown: list[float]) -> None:
     small = replace(clicks, validation=clicks.validation.take(300))
     with pytest.MonkeyPatch.context() as patch:
         first = counted(patch, kill_after=3)
@@ -178,6 +213,7 @@ def test_a_killed_run_goes_on_where_it_was(trained_mlp: Any, clicks: Splits, tmp
         second = counted(patch)
         whole = sensitivity(trained_mlp, small, BRIEF, folder=tmp_path / "s")
     assert len(first) == 3
+    assert shown == [len(whole.trials), 0, 1, 1, 1, len(whole.trials), 3, *(1 for _ in second)]
     assert not set(first) & set(second)
     assert {*first, *second} == {(trial.layer, trial.strength) for trial in whole.trials}
     with pytest.MonkeyPatch.context() as patch:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tfshop.compression import PASSES, QAT, Cluster, Distill, LowRank, Prune, PruneUnits, Threshold
+from tfshop.compression.rebuild import copy_model
 from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.evaluation.measured import downloaded_bytes
@@ -65,6 +66,18 @@ def test_shared_values_are_as_many_as_asked_and_near(material: Material) -> None
         assert change.bytes_saved == downloaded_bytes(before.tobytes()) - downloaded_bytes(after.tobytes())
         errors.append(np.square(after - before).mean())
     assert errors[0] > 4 * errors[1] > 16 * errors[2]
+
+
+def test_bytes_saved_are_those_of_the_gzipped_file(material: Material, trained_mlp: Any, clicks: Splits) -> None:
+    def downloaded(kernel: np.ndarray) -> int:
+        model = copy_model(trained_mlp)
+        model.get_layer("dense_1").kernel.assign(kernel)
+        return downloaded_bytes(Export("float32").to_bytes(model, clicks))
+
+    before = downloaded(kernel_of(material, "dense_1"))
+    for technique, strength in ((Zeros(), 0.8), (Shared(), 16)):
+        change = technique.change(material, "dense_1", strength)
+        assert change.bytes_saved == pytest.approx(before - downloaded(change.kernels["dense_1"]), rel=0.05)
 
 
 def test_layers_that_cluster_leaves_alone_are_refused(material: Material) -> None:

@@ -139,7 +139,7 @@ def _written(result: Result, places: Mapping[str, Path | None]) -> Outcome:
 
 def sensitivity(task: Task, trained: Path | None, out: Path, how: Mapping[str, Any]) -> Outcome:
     """Train (or load), change one layer after the other, write table and picture."""
-    passes = techniques_of(how["passes"])  # refused before anything is trained
+    passes = _techniques(how["techniques"], how["plan"])  # refused before anything is trained
     require_replaceable(out, JOURNAL)
     data = task.prepare()
     model = task.trained_model(data) if trained is None else _load(trained, data.schema)
@@ -152,6 +152,15 @@ def sensitivity(task: Task, trained: Path | None, out: Path, how: Mapping[str, A
         print(f"wrote {out}/sensitivity.png, .svg, .csv and .json")
 
     return Outcome(json.loads(found.to_json()), show)
+
+
+def _techniques(names: Sequence[str], plan_text: str) -> Any:
+    if names and plan_text:
+        raise TfshopError(
+            f"--techniques {', '.join(names)} and --plan {plan_text} were both given. Expected one of them. "
+            "Fix: leave --techniques out."
+        )
+    return techniques_of(read_plan(plan_text) if plan_text else names or None)
 
 
 def evaluate(folder: Path, source: Source, baseline: Path | None) -> Outcome:

@@ -127,7 +127,10 @@ def sensitivity(
     ],
     *,
     techniques: Annotated[
-        str, typer.Option(help="Prune, PruneUnits, LowRank, Quantize, separated by commas. Default: all.")
+        str, typer.Option(help="Prune, PruneUnits, LowRank, Cluster, Quantize, separated by commas. Default: all.")
+    ] = "",
+    plan: Annotated[
+        str, typer.Option(help="Instead: a recipe, or a plan as a JSON file; its passes at their own strengths.")
     ] = "",
     rows: Annotated[int, typer.Option(help="Most validation rows to score.")] = 50_000,
     trained: Trained = None,
@@ -135,8 +138,8 @@ def sensitivity(
     learning: Learning,
     as_json: AsJson = False,
 ) -> None:
-    """Measure which layers stand zeros, fewer units, a lower rank and fewer bits: one at a time, without training."""
-    how = {"passes": names(techniques) or None, "rows": rows}
+    """Measure which layers stand zeros, fewer units, a lower rank, shared values, fewer bits: one by one, untrained."""
+    how = {"techniques": names(techniques), "plan": plan, "rows": rows}
     _run(lambda actions: actions.sensitivity(learning.task(table, target, fit=fit), trained, out, how), as_json)
 
 
