@@ -27,8 +27,9 @@ class Bits(Technique):
     """Each output channel is rounded to even levels around zero; each row of a table likewise.
 
     What the layer reads and gives is rounded to the levels of the exporter's mode, one range a tensor, measured on
-    the exporter's calibration rows; not what passes inside of attention and other layers of several steps. Tables are
-    looked up in float. Layers that the file has in float, as the head, are left alone.
+    the exporter's calibration rows ("recorded" ranges from lowest to highest); not what passes inside of attention
+    and other layers of several steps. Tables are looked up in float. Layers that the file has in float, as the head,
+    are left alone.
 
     Args:
         strengths: Bits of a weight, 2 to 16, or 32 for nothing rounded at all.
