@@ -15,7 +15,7 @@ from networks import spread
 
 import tfshop
 from tfshop._keras import keras
-from tfshop.compression import QAT, Cluster, LowRank, Prune, PruneUnits
+from tfshop.compression import QAT, Candidate, Cluster, LowRank, Prune, PruneUnits
 from tfshop.compression.importance import weight_scores
 from tfshop.compression.rebuild import copy_model
 from tfshop.data import Splits
@@ -171,6 +171,17 @@ def test_networks_of_others_are_tried_whole(style: str, foreign_log: Splits, sho
     for layer in found.layers:
         left = {row["pass"] for row in found.left_alone if row["layer"] == layer}
         assert left == set(found.techniques) - {trial.technique for trial in found.trials if trial.layer == layer}
+
+
+def test_a_network_that_trained_with_rounding_loses_nothing_by_it(foreign_log: Splits) -> None:
+    """Its ranges are those of the file, its kernels on the grid: to the last bit, or all but."""
+    model = STYLES["normalized"](foreign_log.schema)
+    trained = QAT(epochs=1).apply(Candidate(model, foreign_log.schema), foreign_log, 0).model
+    passes = [Export(), Cluster(4), PruneUnits(0.5), LowRank(rank=2)]
+    found = {(t.technique, t.layer): t.logit_error for t in sensitivity(trained, foreign_log, passes).trials}
+    rounded = {layer: error for (name, layer), error in found.items() if name == "Quantize"}
+    assert rounded == pytest.approx(dict.fromkeys(("first", "second", "third"), 0.0), abs=1e-3)
+    assert min(error for (name, _), error in found.items() if name != "Quantize") > 0.01
 
 
 def test_tables_are_tried_where_they_are_asked_for(trained_mlp: Any, clicks: Splits) -> None:

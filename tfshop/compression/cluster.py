@@ -103,7 +103,8 @@ class Cluster:
         def wrapped(layer: Any) -> Any:
             if layer.name not in names:
                 return made.setdefault(layer.name, fresh(layer))
-            return made.setdefault(layer.name, self._wrapped(layer, model))
+            wrapper = in_wrapper(layer, _shape_read(layer, model), self.clusters, self.initialization)
+            return made.setdefault(layer.name, wrapper)
 
         trained = copy_model(model, wrapped)
         for name in names:
@@ -144,13 +145,11 @@ class Cluster:
 
     def first_weights(self, layer: Any, model: Any) -> list[np.ndarray]:
         """Weights of a layer as the training of the shared numbers begins with them."""
-        wrapper = self._wrapped(layer, model)
-        wrapper.build(_shape_read(layer, model))
+        shape = _shape_read(layer, model)
+        wrapper = in_wrapper(unwrapped(layer), shape, self.clusters, self.initialization)
+        wrapper.build(shape)
         refine(wrapper)
         return clustered_weights(wrapper)
-
-    def _wrapped(self, layer: Any, model: Any) -> Any:
-        return in_wrapper(layer, _shape_read(layer, model), self.clusters, self.initialization)
 
     def _reason(self, model: Any, layer: Any, role: str) -> str:
         if role not in self.roles:

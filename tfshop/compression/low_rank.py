@@ -24,7 +24,7 @@ from tfshop.compression.ranks import (
     whole_cost,
 )
 from tfshop.compression.rebuild import with_factors
-from tfshop.compression.roles import layers_with, output_tensors, require_known_roles, require_roles
+from tfshop.compression.roles import layers_with, output_tensors, require_known_roles, require_roles, unwrapped
 from tfshop.compression.teaching import fine_tuned
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
@@ -205,7 +205,7 @@ def factorable(model: Any, names: Sequence[str], spectra: Mapping[str, Spectrum]
         layer = model.get_layer(name)
         positions = sum(int(np.prod([n or 1 for n in t.shape[1:-1]])) for t in output_tensors(layer, model))
         losses = spectra[name].losses if name in spectra else np.zeros(0)
-        inputs, outputs = (int(size) for size in layer.kernel.shape)
+        inputs, outputs = (int(size) for size in unwrapped(layer).kernel.shape)
         found.append(Factorable(name, inputs, outputs, positions, losses))
     return found
 

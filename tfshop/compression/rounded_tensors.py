@@ -8,13 +8,14 @@ from typing import Any
 
 from tfshop._keras import keras, tf
 from tfshop.compression._float_zones import float_zones
-from tfshop.compression._operators import operators_of
+from tfshop.compression._operators import RELUS, operators_of
 from tfshop.compression._range_places import FIXED
 from tfshop.compression._rounded_model import activations_apart
 from tfshop.compression.roles import output_tensors, source_tensors, unwrapped
 from tfshop.models.rebuild import calls_in_order
 
 Range = tuple[float, float]
+TRAINED_RANGES = frozenset({"FakeQuantWithMinMaxArgs"})  # of an `OutputRange`
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ def _given(tensor: Any, layer: Any, model: Any) -> list[Given]:
     if reader is None:
         return [Given(tensor)]
     known = operators_of(reader.layer, model)
-    if is_dense and known.is_relu:
+    if is_dense and known.on_floats & RELUS and known.on_floats <= RELUS | TRAINED_RANGES:
         return [Given(reader.outputs)]
     if _is_own_activation(reader, layer):
         return [Given(tensor), Given(reader.outputs, FIXED.get(known.last))]

@@ -9,6 +9,7 @@ from tfshop._keras import keras, tf
 from tfshop.compression.rounded_tensors import given_in_integers, read_in_integers
 from tfshop.export import Export
 from tfshop.export.settings import RECORDED, Batches
+from tfshop.layers import OutputRange
 from tfshop.numerics import Grid, Histogram, asymmetric_grid, choose_range, symmetric_grid
 from tfshop.probing.change import Place
 from tfshop.probing.graph import key
@@ -18,7 +19,7 @@ ASYMMETRIC_BITS = 8  # int16 activations lie evenly around zero
 
 
 class Rounded:
-    """The tensors around some layers that are integers where the layer is.
+    """The tensors around some layers that are integers where the layer is; ranges that a QAT trained stay.
 
     Args:
         model: Functional model without submodels, activations apart.
@@ -59,6 +60,9 @@ class Rounded:
 
     def _place(self, tensor: Any, *, is_read: bool) -> Place:
         self._tensors[key(tensor)] = tensor
+        maker = tensor._keras_history.layer
+        if isinstance(maker, OutputRange):
+            self._fixed[key(tensor)] = (maker.minimum, maker.maximum)
         return Place(key(tensor), is_read)
 
 
