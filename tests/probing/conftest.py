@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,20 @@ from tfshop.training.inputs import model_specs
 def foreign_log() -> Splits:
     """Three id columns and a price, without holes."""
     return prepare(click_table(1500), click_schema(), split=RandomSplit(seed=0), batch_size=128)
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How many trials the bar expects, then each of its steps."""
+    steps: list[float] = []
+
+    @contextmanager
+    def progress(description: str, total: float) -> Iterator[Callable[..., None]]:
+        steps.append(total)
+        yield lambda count=1, note="": steps.append(count)
+
+    monkeypatch.setattr("tfshop.probing.measuring._console.progress", progress)
+    return steps
 
 
 def run_in_full(model: Any, split: Split, kernels: Mapping[str, np.ndarray]) -> np.ndarray:
