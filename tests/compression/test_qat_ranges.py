@@ -47,12 +47,12 @@ def test_every_int8_tensor_has_the_scale_and_zero_point_of_a_trained_range(name:
         assert any(is_trained(tensor, {layer: level}) for tensor in tensors), f"{layer} was trained for nothing"
 
 
-def one_dense_network(behind: Any, width: int = 6) -> Any:
+def one_dense_network(behind: Any, width: int = 10) -> Any:
     """Ids, a table, a layer under test between two Dense layers, a head."""
     ids = keras.Input((3,), dtype="int32", name="ids")
     fields = layers.Embedding(110, 4, name="table")(ids)
     hidden = layers.Dense(width, name="first")(layers.Flatten(name="flat")(fields))
-    hidden = layers.Dense(5, activation="relu", name="second")(behind(hidden))
+    hidden = layers.Dense(9, activation="relu", name="second")(behind(hidden))
     model = keras.Model(ids, layers.Dense(1, activation="sigmoid", name="probability")(hidden))
     spread(model)
     return model
@@ -60,7 +60,7 @@ def one_dense_network(behind: Any, width: int = 6) -> Any:
 
 def arithmetic(x: Any) -> Any:
     """Every product and sum of two tensors that Keras has, side by side."""
-    pair = [x, layers.Dense(6, name="other")(x)]
+    pair = [x, layers.Dense(10, name="other")(x)]
     kinds = (layers.Multiply, layers.Subtract, layers.Add, layers.Average)
     parts = [kind(name=f"tested_{kind.__name__}")(pair) for kind in kinds]
     parts = [layers.LeakyReLU(0.5, name=f"leaky_{number}")(part) for number, part in enumerate(parts)]
@@ -69,7 +69,7 @@ def arithmetic(x: Any) -> Any:
 
 def gates(x: Any) -> Any:
     """Operators with one possible range, one of them inside a Dense layer."""
-    gated = layers.Multiply(name="product")([x, layers.Dense(6, "sigmoid", name="other")(x)])
+    gated = layers.Multiply(name="product")([x, layers.Dense(10, "sigmoid", name="other")(x)])
     return layers.Softmax(name="tested")(layers.Activation("tanh", name="tanh")(gated))
 
 
