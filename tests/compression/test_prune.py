@@ -89,6 +89,15 @@ def test_pruned_file_keeps_its_zeros(pruned: Candidate, exported: Callable[[str,
         assert same_size == size and zeros / size < 0.1, mode
 
 
+@pytest.mark.parametrize("scope", ["local", "global"])  # TF-MOT, and masks of ours
+def test_no_zero_has_a_sign(scope: str, candidate: Callable[[str], Candidate], clicks: Splits) -> None:
+    """A negative zero is another word to gzip."""
+    data = replace(clicks, train=clicks.train.take(200).with_batch_size(40))
+    model = Prune(ASKED, scope=scope).apply(candidate("mlp"), data, seed=0).model
+    kernels = [model.get_layer(name).get_weights()[0] for name in layers_with(model, ("dense",))]
+    assert kernels and not any(np.signbit(kernel[kernel == 0]).any() for kernel in kernels)
+
+
 @pytest.mark.parametrize(
     ("role", "others"), [("cross", ("dense", "head")), ("table", ("dense", "cross")), ("head", ("dense",))]
 )

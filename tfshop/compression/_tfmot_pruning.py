@@ -88,10 +88,12 @@ class TfmotPruning:
         return 1.0 - kept / sum(int(np.prod(mask.shape)) for mask in masks)
 
     def stripped(self) -> Any:
-        """The plain model with the weights as they are now."""
+        """The plain model with the weights as they are now; TF-MOT's products leave -0.0, which packs badly."""
         plain = copy_model(self._original)
         for name, layer in self._layers.items():
             copy_weights(layer, plain.get_layer(name))
+        for kernel in kernels_of(plain, [wrapper.layer.name for wrapper in self.wrappers]).values():
+            kernel.variable.assign(kernel.variable.numpy() + np.float32(0))
         return plain
 
 

@@ -63,7 +63,9 @@ class MaskedKernels:
         """Set masks, and the weights they mask to zero."""
         for name, kernel in self.kernels.items():
             self._masks[name].assign(masks[name])
-            kernel.variable.assign(kernel.variable.numpy() * masks[name])
+            kernel.variable.assign(
+                np.where(masks[name], kernel.variable.numpy(), np.float32(0))
+            )  # a product leaves -0.0
 
     def masks(self) -> dict[str, np.ndarray]:
         """True where a weight stays."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfshop._keras import keras
+from tfshop._keras import keras, tf
 from tfshop.compression.roles import unwrapped
 from tfshop.models.rebuild import Replace, fresh, inlined, rebuild
 
@@ -78,7 +78,7 @@ class KeepZeros(keras.constraints.Constraint):
 
     def __call__(self, weights: Any) -> Any:
         """The weights with their zeros put back."""
-        return weights * self.mask
+        return tf.where(self.mask != 0, weights, tf.zeros_like(weights))  # a product leaves -0.0
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
