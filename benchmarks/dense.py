@@ -30,6 +30,8 @@ from memory import begin_peak_anew, peak_bytes
 
 import tfshop as ts
 from tfshop._console import say
+from tfshop.compression.rebuild import copy_model
+from tfshop.compression.teaching import fine_tuned
 from tfshop.data.binding import bind
 from tfshop.data.schema import InputSpec
 from tfshop.data.split import Splits
@@ -51,12 +53,13 @@ WANTED = {"dense bytes": 16.0, "latency at 128": 10.0, "AUC": -0.001}
 
 @dataclass(frozen=True)
 class Row:
-    """One file to be made of a network: a plan, or a smaller network trained from scratch."""
+    """One file to be made of a network: a plan, after an epoch in float or not; or a smaller network from scratch."""
 
     name: str
     passes: tuple[Any, ...] = ()
     export: Mapping[str, Any] = field(default_factory=lambda: {"mode": "float32"})
     control: tuple[int, ...] = ()
+    tuned: bool = False
 
     def plan(self, model: Any) -> Plan:
         """The plan; tables stay in float32."""
@@ -87,6 +90,7 @@ def rows_of(network: str) -> tuple[Row, ...]:
         Row("int8", (), int8),
         Row("int8, mse ranges, bias corrected", (), careful),
         Row("qat int8", (ts.QAT(),), int8),
+        Row("control: QAT's epoch without rounding, int8", (), int8, tuned=True),
         Row("qat 4 bits", (ts.QAT(bits=4),), int8),
         Row("student 100", (student,), float32),
         Row("student 100, int8", (student,), int8),
@@ -171,8 +175,9 @@ def _row(
             measured = _control(row, network, baseline, data, options.seed)
             notes: list[str] = []
         else:
+            start = _tuned(model, data, options.seed) if row.tuned else model
             result = pursue(
-                model, data, row.plan(model), Goal(row.name, seed=options.seed, baseline=baseline, timed=False)
+                start, data, row.plan(model), Goal(row.name, seed=options.seed, baseline=baseline, timed=False)
             )
             measured, notes = result.measured, list(result.evaluation.notes)
             spent["pass_seconds"] = result.seconds
@@ -197,6 +202,13 @@ def _control(row: Row, network: str, baseline: Measured, data: Splits, seed: int
     model = NETWORKS[network](data.schema, row.control, seed)
     ts.train(model, data, epochs=STUDENT_EPOCHS, learning_rate=STUDENT_RATE, seed=seed)
     return measure_file(row.name, ts.Export("float32").to_bytes(model, data), data, baseline=baseline)
+
+
+def _tuned(model: Any, data: Splits, seed: int) -> Any:
+    """The network after the epoch that QAT trains, in float."""
+    tuned = copy_model(model)
+    fine_tuned(tuned, model, data, ts.QAT(), seed=seed)
+    return tuned
 
 
 def _student(network: str, hidden: tuple[int, ...]) -> Any:
