@@ -92,8 +92,8 @@ class Export:
         fragile = [layer.name for layer in model._flatten_layers() if type(layer).__name__ == "LayerNormalization"]
         if self.mode == "int16x8" and fragile:
             raise PlanError(
-                f"Export('int16x8') cannot take {fragile[0]!r} (LayerNormalization): TensorFlow's converter aborts the "
-                "whole process on it. Expected a network without. Fix: Export('int8')."
+                f"Export('int16x8') cannot take {fragile[0]!r} (LayerNormalization): LiteRT aborts the whole process "
+                "that runs such a file. Expected a network without. Fix: Export('int8')."
             )
         unknown = require_layers(model, self.keep_float)
         if unknown is not None:

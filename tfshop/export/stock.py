@@ -16,40 +16,30 @@ from tensorflow.lite.python.convert_phase import ConverterError
 from tfshop._keras import keras, tf
 from tfshop._quiet import quiet
 from tfshop.errors import ExportError
+from tfshop.export.apart import int16x8_apart
 from tfshop.export.settings import Batches
 
 
-def float32(converter: Any, calibration: Batches | None) -> bytes:
+def float32(converter: Any) -> bytes:
     """Weights and arithmetic in float32."""
     return bytes(converter.convert())
 
 
-def float16(converter: Any, calibration: Batches | None) -> bytes:
+def float16(converter: Any) -> bytes:
     """Weights in float16."""
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
     return bytes(converter.convert())
 
 
-def dynamic(converter: Any, calibration: Batches | None) -> bytes:
+def dynamic(converter: Any) -> bytes:
     """Weights in int8, activations quantized at run time."""
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     return bytes(converter.convert())
 
 
-def int16x8(converter: Any, calibration: Batches | None) -> bytes:
-    """Weights in int8, activations in int16."""
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = calibration
-    converter.target_spec.supported_ops = [
-        tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-        tf.lite.OpsSet.TFLITE_BUILTINS,
-    ]
-    return bytes(converter.convert())
-
-
-CONVERTERS: Mapping[str, Callable[[Any, Batches | None], bytes]] = MappingProxyType(
-    {"float32": float32, "float16": float16, "dynamic": dynamic, "int16x8": int16x8}
+CONVERTERS: Mapping[str, Callable[[Any], bytes]] = MappingProxyType(
+    {"float32": float32, "float16": float16, "dynamic": dynamic}
 )
 
 
@@ -59,8 +49,12 @@ def whole_way(model: Any, mode: str, calibration: Batches | None) -> bytes:
     Raises:
         ExportError: Where the converter fails; its own words are in the message.
     """
-    with _refusing(model, mode), _converter(model) as converter:
-        return CONVERTERS[mode](converter, calibration)
+    with _refusing(model, mode), _saved(model) as folder:
+        if mode == "int16x8":
+            if calibration is None:
+                raise ValueError("error: int16x8 needs batches to calibrate with")
+            return int16x8_apart(folder, calibration)
+        return CONVERTERS[mode](_converter(model, folder))
 
 
 def calibrated(model: Any, mode: str, calibration: Batches) -> bytes:
@@ -69,7 +63,8 @@ def calibrated(model: Any, mode: str, calibration: Batches) -> bytes:
     Raises:
         ExportError: Where the converter fails.
     """
-    with _refusing(model, mode), _converter(model) as converter:
+    with _refusing(model, mode), _saved(model) as folder:
+        converter = _converter(model, folder)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = calibration  # batches by name: a list would be bound by position
         converter._experimental_calibrate_only = True
@@ -88,21 +83,24 @@ def quantize(model: Any, mode: str, content: bytes, floats: Sequence[str]) -> by
 
 
 @contextlib.contextmanager
-def _converter(model: Any) -> Iterator[Any]:
-    """The converter of a model, behind the one function a file needs.
+def _saved(model: Any) -> Iterator[str]:
+    """A SavedModel of the one function that a file needs; an empty folder where TensorFlow cannot make it.
 
-    `TFLiteConverter.from_keras_model` first saves every layer with functions of its own, to be trained on later: five
-    sixths of the time an export takes, for nothing in the file.
+    `TFLiteConverter.from_keras_model` first saves every layer with functions of its own, to be trained on later: most
+    of the time an export takes, for nothing in the file.
     """
     served = tf.Module()
     served.held = list(model.variables)
     with tempfile.TemporaryDirectory() as folder:
-        try:
+        with contextlib.suppress(AssertionError):  # a layer holds what Keras does not see, say a table of words
             tf.saved_model.save(served, folder, signatures=_scoring(model).get_concrete_function())
-        except AssertionError:  # a layer holds what Keras does not see, say a table of words: the slow way finds it
-            yield tf.lite.TFLiteConverter.from_keras_model(model)
-        else:
-            yield tf.lite.TFLiteConverter.from_saved_model(folder)
+        yield folder
+
+
+def _converter(model: Any, folder: str) -> Any:
+    if tf.saved_model.contains_saved_model(folder):
+        return tf.lite.TFLiteConverter.from_saved_model(folder)
+    return tf.lite.TFLiteConverter.from_keras_model(model)  # slower, and finds what a layer holds
 
 
 def _scoring(model: Any) -> Any:
@@ -153,6 +151,8 @@ def _remedy(model: Any, mode: str) -> str:
         return f"{', '.join(loops)}: a loop needs Flex."
     if keras.mixed_precision.global_policy().compute_dtype != "float32":
         return "keras.mixed_precision.set_global_policy('float32') before the network is built."
+    if mode == "int16x8":
+        return "Export('int8'), which takes more layers, or replace the layer the message names."
     if mode == "float32":
         return "replace the layer the message names; pre-processing (text, categories) belongs before the file."
     return "replace the layer the message names, or try Export('float32') to see whether the mode is at fault."
