@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tfshop as ts
@@ -32,6 +33,26 @@ def test_the_better_of_qat_and_ptq_is_kept_and_said(trained_mlp: Any, clicks: Sp
     trained, plain = told_aucs(result)
     assert result.evaluation.validation.auc == pytest.approx(max(trained, plain), abs=6e-6)
     assert (result.candidate.model is not trained_mlp) == (trained >= plain)
+
+
+def test_fewer_bits_are_kept_whatever_eight_would_reach(trained_mlp: Any, brief: Splits, baseline: Measured) -> None:
+    """A file of 8 bits, and twice the download, is not what was asked for."""
+    plan = ts.chain(ts.QAT(bits=2, learning_rate=0.02))
+    result = pursue(trained_mlp, brief, plan, Goal(baseline=baseline, timed=False))
+    (note,) = [text for text in result.evaluation.notes if "for its 2 bits" in text]
+    trained, plain = (float(word) for word in note.replace(",", "").split() if word.startswith("0."))
+    assert note.startswith("QAT is kept") and note.endswith("which has 8")
+    assert trained < plain and result.evaluation.validation.auc == pytest.approx(trained, abs=6e-6)
+
+
+def test_a_network_whose_weights_are_not_finite_is_refused(trained_mlp: Any, clicks: Splits) -> None:
+    """Its scores may be: a ReLU of NaN can be 0."""
+    model = keras.models.clone_model(trained_mlp)
+    model.set_weights(trained_mlp.get_weights())
+    kernel = model.get_layer("dense_1").kernel
+    kernel.assign(np.where(np.arange(kernel.shape[0])[:, None] == 3, np.nan, kernel.numpy()))
+    with pytest.raises(ModelError, match=r"weights of 'dense_1' of 'mlp' are not finite.*Fix:"):
+        ts.compress(model, clicks, ts.chain(ts.Export("int8")))
 
 
 def test_a_qat_that_ruins_the_network_is_dropped_for_ptq(trained_mlp: Any, brief: Splits, baseline: Measured) -> None:

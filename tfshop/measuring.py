@@ -24,6 +24,7 @@ from tfshop.training.outputs import arrange_outputs, outputs_note
 
 SECONDS_A_BATCH_SIZE = 0.3
 TIMED_ROWS = 2048
+INT8_BITS = 8
 
 
 def evaluate(
@@ -85,7 +86,8 @@ def measure_candidate(
 ) -> tuple[Candidate, Measured]:
     """The audited file; after QAT, the better on validation of the trained one and that of the weights before QAT.
 
-    Where the audit refuses the better one, it is the other, and that is said.
+    With fewer than 8 bits asked for, the trained one. Where the audit refuses the first choice, it is the other, and
+    that is said.
     """
     rivals = {"QAT": candidate}
     if candidate.unquantized is not None:
@@ -99,6 +101,8 @@ def measure_candidate(
         except (ExportError, ScoringError) as error:
             refused[kind] = error
     best_first = sorted(files, key=lambda kind: -files[kind].evaluation.mean_validation_auc)  # QAT where they are equal
+    if few_bits := _few_bits(candidate):
+        best_first = sorted(files, key=list(rivals).index)  # the plain file has 8 bits, which is not what was asked for
     for kind in best_first:
         content, model = files[kind].content, rivals[kind].model
         try:
@@ -106,12 +110,20 @@ def measure_candidate(
         except AuditError as error:
             refused[kind] = error
             continue
-        notes = (*_comparison(kind, files, refused), audit.sentence, *_pass_notes(rivals[kind], content))
+        notes = (*_comparison(kind, files, refused, few_bits), audit.sentence, *_pass_notes(rivals[kind], content))
         return rivals[kind], files[kind].with_notes(*notes)
     raise next(iter(refused.values()))
 
 
-def _comparison(kept: str, files: Mapping[str, Measured], refused: Mapping[str, Exception]) -> tuple[str, ...]:
+def _few_bits(candidate: Candidate) -> int | None:
+    """The bits of the last QAT, where they are fewer than those of int8."""
+    bits = [record.settings["bits"] for record in candidate.history if record.name == "QAT"]
+    return bits[-1] if bits and bits[-1] < INT8_BITS else None
+
+
+def _comparison(
+    kept: str, files: Mapping[str, Measured], refused: Mapping[str, Exception], few_bits: int | None
+) -> tuple[str, ...]:
     """Why one of two files is kept; nothing where there is one only."""
     if refused:
         return tuple(f"{kept} alone is kept: the file of {kind} was refused: {why}" for kind, why in refused.items())
@@ -119,6 +131,8 @@ def _comparison(kept: str, files: Mapping[str, Measured], refused: Mapping[str, 
         return ()
     trained, plain = (measured.evaluation.mean_validation_auc for measured in files.values())
     found = f"validation AUC {trained:.5f} with QAT, {plain:.5f} with post-training quantization alone"
+    if few_bits:
+        return (f"{kept} is kept for its {few_bits} bits: {found}, which has 8",)
     return (f"{kept} is the better one and is kept: {found}",)
 
 

@@ -19,7 +19,7 @@ from tfshop.report.verdict import missed_limits
 from tfshop.result import Result, as_variant, plan_name
 from tfshop.stepping import gentler, smaller
 from tfshop.training.adoption import adopted
-from tfshop.training.checks import require_functional
+from tfshop.training.checks import require_finite_weights, require_functional
 from tfshop.training.outputs import arrange_outputs, outputs_note
 
 __all__ = ["MOST_ATTEMPTS", "Goal", "compress", "evaluate", "measure_baseline", "pursue", "time_together"]
@@ -101,6 +101,7 @@ def compress(
 def pursue(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
     """`compress`, with everything that can be set in one value."""
     require_functional(model)
+    require_finite_weights(model)
     if not isinstance(data, Splits):
         raise DataError(f"data is {type(data).__name__}. Expected Splits. Fix: data = prepare(table, schema, split=…).")
     if not isinstance(plan, Plan):

@@ -35,5 +35,4 @@ def test_a_pass_stays_nearer_to_the_network_that_came_in_than_labels_alone_would
         np.abs(predict(step.apply(start, turned, 0).model, clicks.validation) - before)
         for step in (replace(STEPS[name], distill=distill, learning_rate=2e-2) for distill in (True, False))
     )
-    print("RATIO", name, taught.mean(), alone.mean())
     assert taught.mean() < 0.25 * alone.mean()

@@ -114,6 +114,19 @@ def test_levels_are_integers_of_the_width_asked_for() -> None:
     assert grid.quantize([0.5, 0.5]).dtype == np.int64 and isinstance(grid, Grid)
 
 
+def test_bits_may_come_from_an_array() -> None:
+    values = np.linspace(-1, 1, 50)
+    errors = [float(mean_squared_error(values, symmetric(values, bits))) for bits in np.arange(2, 17)]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_least_squares_alternates_where_trying_all_would_take_too_much_memory() -> None:
+    values = np.random.default_rng(0).normal(size=3000)
+    many, few = least_squares(values, 16), least_squares(values, 4)
+    assert many.scale == least_squares(values, 16, method="alternating").scale
+    assert few.scale == least_squares(values, 4, method="exact").scale
+
+
 def test_zeros_alone_stay_zeros() -> None:
     for make in MAKERS:
         assert (make(np.zeros((3, 2)), 8, 1).fake_quantize(np.zeros((3, 2))) == 0).all()
@@ -127,6 +140,8 @@ def test_zeros_alone_stay_zeros() -> None:
         (lambda: symmetric([np.nan, 1.0]), "1 of 2 values are not finite"),
         (lambda: asymmetric([]), "no values"),
         (lambda: clipped([1.0], 0.0), "share is 0.0"),
+        (lambda: clipped([1.0], "0.5"), "share is '0.5'"),
+        (lambda: symmetric(np.ones((2, 3)), axis=2), "axis is 2 for values of shape"),
         (lambda: least_squares([1.0], method="newton"), "method is 'newton'"),
     ],
 )

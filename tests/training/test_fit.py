@@ -13,7 +13,7 @@ import pytest
 from helpers import same_weights
 from sklearn.metrics import log_loss, roc_auc_score
 
-from tfshop._keras import keras
+from tfshop._keras import keras, tf
 from tfshop.data import (
     IdFeature,
     NumericFeature,
@@ -170,6 +170,16 @@ def test_a_training_that_diverges_says_so(clicks: Splits) -> None:
     model = keras.Model(numeric, keras.layers.Dense(1, activation="sigmoid")(numeric), name="raw")
     with pytest.raises(DataError, match=r"training of 'raw' diverged: after epoch 1.*Fix: a smaller learning_rate"):
         train(model, clicks)
+
+
+def test_weights_that_diverged_are_found_where_the_scores_do_not_show_it(clicks: Splits) -> None:
+    """A ReLU of NaN is 0 on some machines; here a layer that puts numbers in the place of all that is none."""
+    numeric = keras.Input((2,), name="numeric")
+    hidden = keras.layers.Dense(4, name="hidden")(numeric)
+    told = keras.layers.Lambda(lambda x: tf.where(tf.math.is_finite(x), x, tf.zeros_like(x)))(hidden)
+    model = keras.Model(numeric, keras.layers.Dense(1, activation="sigmoid")(told), name="raw")
+    with pytest.raises(ModelError, match=r"weights of 'hidden' of 'raw' are not finite.*NumericTransform"):
+        train(model, clicks, epochs=1)
 
 
 @pytest.mark.parametrize(

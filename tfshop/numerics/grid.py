@@ -132,7 +132,7 @@ def clipped(values: ArrayLike, share: float, bits: int = 8, axis: int | None = N
     Raises:
         PlanError: For a share out of range.
     """
-    if not 0 < share <= 1:
+    if isinstance(share, bool | str) or not 0 < share <= 1:
         raise PlanError(f"share is {share!r}. Expected above 0, at most 1. Fix: share=0.9.")
     return symmetric_grid(share * _over(np.max, np.abs(_finite(values)), axis), bits)
 
@@ -149,9 +149,9 @@ def require_bits(bits: int) -> int:
     Raises:
         PlanError: For bits other than 2 to 16.
     """
-    if isinstance(bits, bool) or not isinstance(bits, int) or not FEWEST_BITS <= bits <= MOST_BITS:
+    if isinstance(bits, bool) or not isinstance(bits, int | np.integer) or not FEWEST_BITS <= bits <= MOST_BITS:
         raise PlanError(f"bits is {bits!r}. Expected {FEWEST_BITS} to {MOST_BITS}. Fix: bits=8.")
-    return int(2**bits)
+    return int(2 ** int(bits))
 
 
 def _over(reduce: Any, values: Floats, axis: int | None) -> Floats:
@@ -160,6 +160,11 @@ def _over(reduce: Any, values: Floats, axis: int | None) -> Floats:
         raise PlanError("there are no values to lay a grid over. Expected at least one. Fix: check the array's shape.")
     if axis is None:
         return np.asarray(reduce(values))
+    if not -values.ndim <= axis < values.ndim:
+        raise PlanError(
+            f"axis is {axis} for values of shape {values.shape}. Expected one of 0 to {values.ndim - 1}. Fix: "
+            "axis=-1 for the outputs of a Dense kernel, or None for one grid."
+        )
     others = tuple(other for other in range(values.ndim) if other != axis % values.ndim)
     return np.asarray(reduce(values, axis=others, keepdims=True))
 

@@ -8,24 +8,26 @@ from numpy.typing import ArrayLike, NDArray
 from tfshop.errors import PlanError
 from tfshop.numerics.grid import Floats, Grid, mean_squared_error, symmetric, symmetric_grid
 
-METHODS = ("exact", "alternating")
+METHODS = ("auto", "exact", "alternating")
+MOST_CROSSINGS = 2**22  # of one channel; each takes some 40 bytes while they are sorted
 STARTS = np.linspace(0.2, 1.0, 17)  # shares of the largest value that the alternation starts from
 MOST_ROUNDS = 30
 
 
-def least_squares(values: ArrayLike, bits: int = 8, axis: int | None = None, *, method: str = "exact") -> Grid:
+def least_squares(values: ArrayLike, bits: int = 8, axis: int | None = None, *, method: str = "auto") -> Grid:
     r"""The symmetric grid with the least squared error: of all values, or one for each channel along `axis`.
 
     With levels q fixed, the best scale is s = \sum xq / \sum q^2 and its error \sum x^2 - (\sum xq)^2 / \sum q^2.
     The levels change only where x/s crosses a half, so "exact" sorts these crossings and tries every assignment of
     levels: n 2^(bits-1) log of work. "alternating" rounds and regresses in turn, from several starts (Lloyd's
-    iteration on an even grid); for large tables, and never worse than the min-max grid either.
+    iteration on an even grid), and never worse than the min-max grid either. "auto" is exact where a channel has at
+    most four million crossings, numbers times levels of one sign, and else alternates.
 
     Args:
         values: Numbers.
         bits: 2 to 16.
         axis: Axis of the channels; None for one grid.
-        method: "exact" or "alternating".
+        method: "auto", "exact" or "alternating".
 
     Raises:
         PlanError: For an unknown method, other bits, values that are not finite.
@@ -41,10 +43,11 @@ def least_squares(values: ArrayLike, bits: int = 8, axis: int | None = None, *, 
         Calibration Sets, ICML 2021.
     """
     if method not in METHODS:
-        raise PlanError(f"method is {method!r}. Expected one of {', '.join(METHODS)}. Fix: method='exact'.")
+        raise PlanError(f"method is {method!r}. Expected one of {', '.join(METHODS)}. Fix: method='auto'.")
     values = np.asarray(values, dtype=np.float64)
     start = symmetric(values, bits, axis)
-    if method == "alternating":
+    channel_size = values.size if axis is None else values.size // values.shape[axis]
+    if method == "alternating" or (method == "auto" and channel_size * start.highest > MOST_CROSSINGS):
         scale = _alternate(values, start, axis)
     elif axis is None:
         scale = np.asarray(_exact(values.ravel(), start.highest))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfshop._keras import keras
+from tfshop._keras import keras, tf
 from tfshop.errors import ModelError
 from tfshop.models.foreign import HOW_FROM_KERAS_3
+
+ROWS_AT_ONCE = 1_000_000
 
 
 def require_graph(model: Any) -> None:
@@ -46,6 +48,29 @@ def not_a_probability(model: Any, output: str, found: str) -> ModelError:
         f"{output} of {model.name!r} {found}. Expected a probability, in [0, 1]. Fix: end in a sigmoid: "
         "keras.Model(model.input, keras.layers.Activation('sigmoid', name='probability')(model.output))."
     )
+
+
+def require_finite_weights(model: Any) -> None:
+    """Raise `ModelError` where a weight is NaN or infinite: scores may hide it, a ReLU of NaN can be 0."""
+    for layer in model._flatten_layers(include_self=False, recursive=False):
+        if not all(_is_finite(weight) for weight in layer.weights):
+            raise ModelError(
+                f"weights of {layer.name!r} of {model.name!r} are not finite. Expected numbers. Fix: a smaller "
+                "learning_rate; and where numbers are missing in the data, which reach the network as NaN, "
+                "tfshop.layers.NumericTransform behind their input."
+            )
+
+
+def _is_finite(weight: Any) -> bool:
+    if not weight.dtype.is_floating:
+        return True
+    rows = weight.shape[0] if weight.shape.rank else 1  # a table goes by in parts: a mask of all of it takes memory
+    parts = range(0, rows, ROWS_AT_ONCE) if weight.shape.rank else [None]
+    return all(bool(tf.reduce_all(tf.math.is_finite(_part(weight, start)))) for start in parts)
+
+
+def _part(weight: Any, start: int | None) -> Any:
+    return weight if start is None else weight[start : start + ROWS_AT_ONCE]
 
 
 def require_named_inputs(model: Any) -> None:

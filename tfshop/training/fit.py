@@ -20,7 +20,12 @@ from tfshop.training.checkpoints import (
     prepare_folder,
     restore,
 )
-from tfshop.training.checks import require_functional, require_named_inputs, require_probabilities
+from tfshop.training.checks import (
+    require_finite_weights,
+    require_functional,
+    require_named_inputs,
+    require_probabilities,
+)
 from tfshop.training.distribution import Workers
 from tfshop.training.fingerprint import fingerprint
 from tfshop.training.history import History
@@ -105,7 +110,9 @@ def train(  # noqa: PLR0913  (the whole surface of a training, all of it by keyw
     checkpoints = None if checkpoint_dir is None else Checkpoints(checkpoint_dir, checkpoint_every, resume)
     workers = Workers(strategy)
     with workers.place(model) as placed:
-        return fit(arrange_outputs(placed, data.schema), data, settings, checkpoints=checkpoints, workers=workers)
+        history = fit(arrange_outputs(placed, data.schema), data, settings, checkpoints=checkpoints, workers=workers)
+    require_finite_weights(model)
+    return history
 
 
 def fit(
