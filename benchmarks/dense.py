@@ -163,7 +163,8 @@ def _make(network: str, found: dict[str, Any], data: Splits, options: argparse.N
     for row in missing:
         say(f"{network}: {row.name}")
         try:
-            found["rows"][row.name] = _row(row, network, model, baseline, data, options)
+            made = _row(row, network, model, baseline, data, options)
+            found["rows"][row.name] = {**made, "training": found["training"]}
         except ts.TfshopError as error:
             found["rows"][row.name] = {"refused": str(error)}
             say(f"  refused: {error}")
@@ -269,7 +270,8 @@ def _lookups(model: Any) -> bytes:
 def _cells(name: str, row: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     if "refused" in row:
         return [name, *["refused"] * (len(HEADINGS) - 1)]
-    base, training, tables = found["rows"]["float32"], found["training"], found["tables_us"]["128"]
+    base, tables = found["rows"]["float32"], found["tables_us"]["128"]
+    training = row["training"]  # in the same run, for the machine may have had other work in another
     whole, own = base["p50_us"]["128"], row["p50_us"]["128"]
     low_high = row["difference"]
     return [
