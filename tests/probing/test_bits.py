@@ -38,7 +38,8 @@ def planted(foreign_log: Splits) -> Any:
     hidden = layers.Dense(16, activation="tanh", name="saturated")(beside)
     hidden = layers.Dense(16, use_bias=False, name="normalized")(hidden)
     hidden = layers.Activation("relu")(layers.BatchNormalization(name="norm")(hidden))
-    hidden = layers.Add()([hidden, beside])  # which reads floats that `saturated` reads as integers
+    # The sum reads floats that `saturated` reads as integers.
+    hidden = layers.Add(name="add_1")([hidden, beside])  # an operator of the normalization is called so too
     hidden = layers.Dense(8, activation="relu", name="last")(hidden)
     model = keras.Model(list(inputs.values()), layers.Dense(1, activation="sigmoid", name="click")(hidden))
     generator = np.random.default_rng(0)

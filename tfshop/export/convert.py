@@ -100,7 +100,7 @@ class _Calibrated:
         self.floats = (
             *float_operators(self._graph, float_head=mode != "int8_io"),
             *empty_operators(self._graph, recorded_ranges(self.content)),
-            *named_operators(self._graph, with_activations(model, precision.keep_float)),
+            *named_operators(self._graph, with_activations(model, precision.keep_float), model),
         )
 
     def quantized(self, more: Sequence[str] = ()) -> bytes:

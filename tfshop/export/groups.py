@@ -39,17 +39,18 @@ def operator_groups(graph: Graph, model: Any) -> dict[str, tuple[str, ...]]:
     return {label: tuple(names) for label, names in groups.items()}
 
 
-def named_operators(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:
-    """Outputs of the operators that compute the named layers or tensors.
+def named_operators(graph: Graph, names: Sequence[str], model: Any) -> tuple[str, ...]:
+    """Outputs of the operators that compute the named layers or tensors of a model.
 
     Raises:
         ExportError: For a name that no operator of the graph has.
     """
     found: dict[str, list[str]] = {name: [] for name in names}
+    layers = _whole_layers(model)
     for operator in graph.operators:
         output = _name(graph, operator)
         for name in names:
-            if name == output or any(_is_part(name, part) for part in output.split(";")):
+            if name == output or any(_is_of(name, part, layers) for part in output.split(";")):
                 found[name] += [graph.tensors[index].name for index in operator.outputs]
     missing = [name for name, outputs in found.items() if not outputs]
     if missing:
@@ -72,6 +73,20 @@ def require_layers(model: Any, names: Iterable[str]) -> str | None:
 
 def _is_part(layer: str, part: str) -> bool:
     return f"{PATH}{layer}{PATH}" in f"{PATH}{part}{PATH}"
+
+
+def _is_of(layer: str, part: str, layers: frozenset[str]) -> bool:
+    """Whether it is the layer itself: inside of a BatchNormalization is an operator `add_1`, as a layer may be called."""
+    if not _is_part(layer, part):
+        return False
+    before = f"{PATH}{part}{PATH}".split(f"{PATH}{layer}{PATH}")[0]
+    return layers.isdisjoint(before.split(PATH)[2:])  # behind the name of the model
+
+
+def _whole_layers(model: Any) -> frozenset[str]:
+    """Names of the layers that are no submodels."""
+    inside = {layer.name for layer in model.layers if not is_submodel(layer)}
+    return frozenset(inside.union(*(_whole_layers(layer) for layer in model.layers if is_submodel(layer))))
 
 
 def _name(graph: Graph, operator: Operator) -> str:
