@@ -31,10 +31,11 @@ def check_exports(model: Any, log: Splits) -> None:
         assert set(read_graph(content).inputs) == {tensor.name for tensor in model.inputs}
 
 
-def check_passes(model: Any, log: Splits, treated: tuple[str, ...]) -> Any:
+def check_passes(model: Any, log: Splits, treated: tuple[str, ...], rounded_too: tuple[str, ...] = ()) -> Any:
     """Prune and QAT in turn on what they can treat; the file has the zeros and the ranges. Returns the candidate.
 
     Prune treats kernels that QAT has no rule for too, such as those of attention: their zeros have to outlive QAT.
+    `rounded_too` are vectors that QAT alone has a rule for: slopes with one scale.
     """
     before, start = model.get_weights(), inlined(model)
     Prune(0.5).check(model, log.schema)
@@ -49,13 +50,17 @@ def check_passes(model: Any, log: Splits, treated: tuple[str, ...]) -> Any:
     check_the_rest_is_as_it_was(start, pruned, reached)
     QAT().check(pruned.model, log.schema)
     quantized = QAT().apply(pruned, log, seed=0)
-    assert tuple(quantized.history[-1].notes["layers"]) == treated
+    assert tuple(quantized.history[-1].notes["layers"]) == (*treated, *rounded_too)
+    for name in rounded_too:
+        (slopes,) = quantized.model.get_layer(name).get_weights()
+        levels = slopes / (np.abs(slopes).max() / 127)
+        np.testing.assert_allclose(levels, np.round(levels), atol=1e-3)
     for name in treated:
         check_kernel_is_on_its_grid(quantized.model.get_layer(name), pruned.model.get_layer(name))
     for name in others:
         kernels = [candidate.model.get_layer(name).get_weights()[0] for candidate in (pruned, quantized)]
         assert not kernels[1][kernels[0] == 0].any(), name
-    check_the_rest_is_as_it_was(start, quantized, treated)
+    check_the_rest_is_as_it_was(start, quantized, (*treated, *rounded_too))
     content = Export("int8", calibration_rows=512).to_bytes(quantized.model, log)
     audit_file(content, quantized.model, log, mode="int8", baseline=Export("float32").to_bytes(model, log))
     dense = sum(unwrapped(quantized.model.get_layer(name)).kernel.shape.num_elements() for name in treated)
