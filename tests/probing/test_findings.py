@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
 
+from tfshop.compression import Candidate, Prune
+from tfshop.data import Splits
 from tfshop.errors import TfshopError
 from tfshop.evaluation.trial import Trial
 from tfshop.probing import Sensitivity
@@ -63,6 +66,19 @@ def test_the_strongest_setting_has_no_milder_one_that_loses_more() -> None:
     assert planted().strongest("Prune") == {"first": 0.8, "second": None, "third": 0.9}
     assert planted().strongest("Prune", limit=0.02) == {"first": 0.9, "second": 0.8, "third": 0.9}
     assert planted().strongest("Quantize") == {"first": 8}
+
+
+def test_prune_takes_the_strongest_setting_of_each_layer(trained_mlp: Any, clicks: Splits) -> None:
+    names = {"first": "dense_0", "second": "dense_1", "third": "logit"}
+    found = replace(planted(), trials=tuple(replace(trial, layer=names[trial.layer]) for trial in planted().trials))
+    step = Prune(layers=found.strongest("Prune", limit=0.0003), schedule="one_shot", epochs=0)
+    assert step.layers == {"dense_0": 0.5, "dense_1": None, "logit": 0.9}
+    step.check(trained_mlp, clicks.schema)
+    pruned = step.apply(Candidate(trained_mlp, clicks.schema), clicks, seed=0)
+    zeros = {name: float((pruned.model.get_layer(name).get_weights()[0] == 0).mean()) for name in names.values()}
+    assert zeros == pytest.approx({"dense_0": 0.5, "dense_1": 0.0, "logit": 0.9}, abs=0.03)
+    reasons = {row["layer"]: row["reason"] for row in pruned.history[-1].notes["left_alone"]}
+    assert reasons["dense_1"] == "a sparsity of 0 was asked of it"
 
 
 def test_what_was_not_tried_is_said() -> None:

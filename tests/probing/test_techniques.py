@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tfshop.compression import PASSES, QAT, Cluster, Distill, LowRank, Prune, PruneUnits, Threshold
+from tfshop.compression import PASSES, QAT, Candidate, Cluster, Distill, LowRank, Prune, PruneUnits, Threshold
 from tfshop.compression.rebuild import copy_model
 from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.evaluation.measured import downloaded_bytes
 from tfshop.export import Export, chain
+from tfshop.probing import sensitivity
 from tfshop.probing.bits import Bits
 from tfshop.probing.material import Material
 from tfshop.probing.rank import Rank
@@ -20,6 +21,8 @@ from tfshop.probing.shared import Shared
 from tfshop.probing.techniques import STAND_FOR, TECHNIQUES, WITHOUT, techniques_of
 from tfshop.probing.units import Units
 from tfshop.probing.zeros import Zeros
+
+from .conftest import run_in_full
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +89,7 @@ def test_layers_that_cluster_leaves_alone_are_refused(material: Material) -> Non
 
 
 def test_fixed_units_are_the_smallest_and_give_their_mean(material: Material, clicks: Splits) -> None:
-    change = Units().change(material, "dense_1", 0.5)
+    change = Units(readers=False).change(material, "dense_1", 0.5)
     kernel = kernel_of(material, "dense_1")
     order = np.argsort(np.abs(kernel).sum(axis=0))
     assert set(change.fixed) == set(order[:16].tolist())
@@ -95,6 +98,24 @@ def test_fixed_units_are_the_smallest_and_give_their_mean(material: Material, cl
     assert change.fixed == {unit: pytest.approx(means[unit]) for unit in change.fixed}
     assert means.min() >= 0 and means.max() > 0.05  # of a ReLU
     assert change.bytes_saved == 4 * 16 * 65 and change.multiplies_saved == 16 * 64
+
+
+@pytest.mark.parametrize("readers", [True, False])
+def test_units_that_go_are_those_of_the_pass(trained_mlp: Any, clicks: Splits, readers: bool) -> None:
+    """The change of the logits is that of the network that PruneUnits leaves, where it may take from one layer."""
+    layer = "dense_1"
+    others = tuple(one.name for one in trained_mlp.layers if one.name != layer)
+    step = PruneUnits(0.5, keep=others, readers=readers, minimum=1, epochs=0, compensate=False)
+    smaller = step.apply(Candidate(trained_mlp, clicks.schema), clicks, seed=0).model
+    assert smaller.get_layer(layer).units == trained_mlp.get_layer(layer).units // 2
+    found = sensitivity(trained_mlp, clicks, Units((0.5,), readers=readers, compensate=False))
+    before, after = (logits(run_in_full(model, clicks.validation, {})) for model in (trained_mlp, smaller))
+    (error,) = (trial.logit_error for trial in found.trials if trial.layer == layer)
+    assert error == pytest.approx(np.sqrt(np.mean(np.square(after - before))), rel=1e-3)
+
+
+def logits(scores: np.ndarray) -> np.ndarray:
+    return np.log(scores.astype(np.float64) / (1 - scores.astype(np.float64)))
 
 
 def test_a_kernel_of_lower_rank_has_that_rank(material: Material) -> None:
@@ -159,8 +180,6 @@ def test_passes_stand_for_their_technique_at_their_strength() -> None:
         (LowRank(), "LowRank (energy)", (0.99,)),
         (LowRank(energy=0.9, whiten=False), "LowRank (energy, not whitened)", (0.9,)),
         (LowRank(rank={"dense_0": 8, "dense_1": 0.5}), "LowRank", (8, 0.5)),
-        (LowRank(max_bytes=0.5), "LowRank", Rank().strengths),
-        (PruneUnits(multiplies=0.5), "PruneUnits", Units().strengths),
         (PruneUnits(0.3, importance="activation"), "PruneUnits (activation)", (0.3,)),
         (Cluster(8, "linear"), "Cluster (linear)", (8,)),
         (Export("dynamic"), "Quantize (dynamic)", (8,)),
@@ -171,6 +190,18 @@ def test_settings_of_a_pass_are_those_of_its_technique(step: Any, name: str, str
     (found,) = techniques_of(step)
     assert (found.name, found.strengths) == (name, strengths)
     assert len({found.setting(strength) for strength in strengths}) == len(strengths)
+
+
+def test_a_share_of_its_own_is_tried_on_that_layer_alone(material: Material) -> None:
+    def tried(technique: Any) -> dict[str, list[float]]:
+        layers = ("dense_0", "dense_1", "logit")
+        return {n: [s for s in technique.strengths if technique.refuses(material, n, s) is None] for n in layers}
+
+    own = Prune(0.8, layers={"dense_0": 0.1, "logit": None})
+    (found,) = techniques_of(own)
+    assert tried(found) == {"dense_0": [0.1], "dense_1": [0.8], "logit": []}
+    (both,) = techniques_of([own, Prune(0.9)])
+    assert tried(both) == {"dense_0": [0.1, 0.9], "dense_1": [0.8, 0.9], "logit": [0.9]}
 
 
 def test_every_pass_has_a_technique_or_a_reason() -> None:
@@ -201,6 +232,13 @@ def test_a_plan_stands_for_its_passes() -> None:
         (lambda: techniques_of(Distill), "layer by layer"),
         (lambda: techniques_of([Prune(0.5), "DropFeatures"]), "feature_effects"),
         (lambda: techniques_of(PruneUnits(importance="batchnorm")), "batchnorm"),
+        (lambda: techniques_of(PruneUnits(multiplies=0.5)), r"PruneUnits\(multiplies=0.5\).*Expected multiplies=None"),
+        (lambda: techniques_of(PruneUnits(0.5, multiple_of=8)), "Expected multiple_of=1"),
+        (lambda: techniques_of(PruneUnits(0.5, minimum=1)), "Expected minimum=4"),
+        (lambda: techniques_of(PruneUnits(0.5, keep=("dense_0",))), "leave keep out"),
+        (lambda: techniques_of(LowRank(max_multiplies=0.5)), "shared out among all kernels"),
+        (lambda: techniques_of(Prune(0.5, scope="global")), "Expected scope='local'"),
+        (lambda: techniques_of(Prune(0.5, randomness=0.5)), "Expected randomness=0.0"),
     ],
 )
 def test_strengths_out_of_range_are_refused_at_once(wrong: Any, words: str) -> None:

@@ -43,7 +43,8 @@ class Prune:
         epochs: Fine-tuning epochs.
         learning_rate: Of the fine-tuning.
         scope: "local": every kernel loses the same share; "global": one threshold over all kernels together.
-        layers: Layer or role to its own sparsity, whatever the scope; 0 leaves it alone.
+        layers: Layer or role to its own sparsity, whatever the scope; 0 or None leaves it alone, so that
+            `found.strongest("Prune")` of a `Sensitivity` can be given.
         importance: "magnitude", "activation", "taylor", "random", or a callable, as in `weight_scores`.
         pattern: "unstructured"; "n:m", of which n of m inputs in a row stay, such as "2:4"; "block 4x4", inputs x
             outputs.
@@ -82,7 +83,7 @@ class Prune:
     epochs: int = 1
     learning_rate: float = 5e-4
     scope: str = "local"
-    layers: Mapping[str, float] = field(default_factory=dict)
+    layers: Mapping[str, float | None] = field(default_factory=dict)
     importance: Importance = "magnitude"
     pattern: str = UNSTRUCTURED
     threshold: Threshold | None = None
@@ -101,7 +102,7 @@ class Prune:
         _require_one_of("scope", self.scope, SCOPES)
         require_importance(self.importance)
         for name, value in self.layers.items():
-            require_fraction(f"layers[{name!r}]", value)
+            require_fraction(f"layers[{name!r}]", 0.0 if value is None else value)
         for name in ("randomness", "l1", "group_lasso", "tolerance"):
             _require_not_negative(name, getattr(self, name))
         if self.epochs != 0 or self.schedule != "one_shot":
@@ -124,7 +125,8 @@ class Prune:
         return candidate.advance(self, pruned, notes=notes, curve=record.curve)
 
     def _wanted(self) -> Wanted:
-        return Wanted(self.roles, self.sparsity, self.layers, self.importance, Pattern.parse(self.pattern))
+        own = {name: value or 0.0 for name, value in self.layers.items()}
+        return Wanted(self.roles, self.sparsity, own, self.importance, Pattern.parse(self.pattern))
 
     def _reason(self, found: Prunable) -> Any:
         def reason(layer: Any, role: str) -> str:
@@ -156,7 +158,7 @@ def _require_sensible(settings: Prune, pattern: Pattern) -> None:
 
 
 def _require_groups_alone(settings: Prune, share: float) -> None:
-    others = [value for value in settings.layers.values() if value not in (0, share)]
+    others = [value for value in settings.layers.values() if value not in (None, 0, share)]
     if settings.threshold is not None or settings.scope != "local" or settings.schedule == "adaptive":
         raise PlanError(
             f"pattern {settings.pattern!r} says itself how much goes, of every group the same. Expected it without "

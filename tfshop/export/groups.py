@@ -76,7 +76,7 @@ def _is_part(layer: str, part: str) -> bool:
 
 
 def _is_of(layer: str, part: str, layers: frozenset[str]) -> bool:
-    """Whether it is the layer itself: inside of a BatchNormalization is an operator `add_1`, as a layer may be called."""
+    """Whether it is the layer itself: a BatchNormalization has an operator `add_1` inside, as a layer may be called."""
     if not _is_part(layer, part):
         return False
     before = f"{PATH}{part}{PATH}".split(f"{PATH}{layer}{PATH}")[0]

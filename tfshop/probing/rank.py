@@ -10,7 +10,7 @@ from tfshop.compression.low_rank import ENERGY, FACTORABLE
 from tfshop.compression.ranks import rank_of, ranks_by_energy
 from tfshop.probing.change import Change
 from tfshop.probing.material import Material
-from tfshop.probing.technique import Technique, percent, require
+from tfshop.probing.technique import Technique, percent, require, require_usual
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,8 @@ class Rank(Technique):
         return f"factoring does not pay: rank {rank} takes {weights[0]:,} weights, its kernel has {weights[1]:,}"
 
     def of(self, step: Any) -> Rank:
-        """With the ranks or the energy of a LowRank; of one with a budget for all kernels, with ranks of its own."""
-        if step.max_bytes is not None or step.max_multiplies is not None:
-            return replace(self, whiten=step.whiten)
+        """With the ranks or the energy of a LowRank."""
+        require_usual(step, "a budget is shared out among all kernels", ("max_bytes", "max_multiplies"))
         by_energy = step.rank is None
         ranks = step.rank.values() if isinstance(step.rank, Mapping) else (step.rank,)
         strengths = (step.energy or ENERGY,) if by_energy else tuple(dict.fromkeys(ranks))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -100,6 +100,17 @@ def require(condition: bool, name: str, found: object, expected: str, fix: objec
     """Raise `PlanError` for a strength, by the name the pass has for it, that is out of range."""
     if not condition:
         raise PlanError(f"{name} is {found!r}. Expected {expected}. Fix: {name}={fix}.")
+
+
+def require_usual(step: Any, why: str, names: Sequence[str]) -> None:
+    """Raise `PlanError` for settings of a pass that are not the usual ones, and mean nothing for one layer alone."""
+    usual = {item.name: item.default for item in fields(step)}
+    for name in names:
+        if (found := getattr(step, name)) != usual[name]:
+            raise PlanError(
+                f"sensitivity cannot honour {step.name}({name}={found!r}): {why}. Expected {name}={usual[name]!r}. "
+                f"Fix: leave {name} out of what sensitivity is given."
+            )
 
 
 def percent(share: float) -> str:

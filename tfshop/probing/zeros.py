@@ -14,7 +14,25 @@ from tfshop.compression.masks import Choice, Group, shares_below
 from tfshop.compression.patterns import UNSTRUCTURED, Pattern
 from tfshop.compression.thresholds import Threshold
 from tfshop.probing.material import Material
-from tfshop.probing.technique import SmallerDownload, Values, percent, told
+from tfshop.probing.technique import SmallerDownload, Technique, Values, percent, require_usual, told
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Shares of zeros that one pass asks for.
+
+    Attributes:
+        sparsity: Of the layers that are not named.
+        own: Layer or role, and its own share; a layer's name goes before its role.
+    """
+
+    sparsity: float
+    own: tuple[tuple[str, float], ...] = ()
+
+    def of(self, name: str, role: str) -> float:
+        """What is asked of one layer."""
+        own = dict(self.own)
+        return own.get(name, own.get(role, self.sparsity))
 
 
 @dataclass(frozen=True)
@@ -28,6 +46,7 @@ class Zeros(SmallerDownload):
         importance: As in `weight_scores`.
         pattern: Where zeros may lie, as in `Prune`.
         threshold: Kind of a `Threshold`, where not a share of the weights goes but what lies below it.
+        asked: What passes ask of which layer; empty for every strength on every layer.
 
     Example:
         >>> Zeros((0.8,)).setting(0.8)
@@ -41,6 +60,7 @@ class Zeros(SmallerDownload):
     importance: Importance = "magnitude"
     pattern: str = UNSTRUCTURED
     threshold: str | None = None
+    asked: tuple[Asked, ...] = ()
 
     def __post_init__(self) -> None:
         require_importance(self.importance)
@@ -58,12 +78,16 @@ class Zeros(SmallerDownload):
         needs_matrix = Pattern.parse(self.pattern).needs_matrix
         if needs_matrix and not all(kernel.is_matrix for kernel in material.kernels(layer).values()):
             return f"it is not known which axis of its kernel is that of the inputs, which {self.pattern!r} needs"
+        if self.asked and all(one.of(layer, material.roles[layer]) != strength for one in self.asked):
+            return f"{self.setting(strength)} were not asked of it"
         return None
 
     def of(self, step: Any) -> Zeros:
         """With a Prune's importance, pattern, and its sparsities or the threshold in their place."""
         pattern, threshold = Pattern.parse(step.pattern), step.threshold
-        strengths = tuple(dict.fromkeys((step.sparsity, *step.layers.values())))
+        require_usual(step, "each layer is pruned alone, by its scores", ("scope", "randomness"))
+        asked = (Asked(step.sparsity, tuple((name, share or 0.0) for name, share in step.layers.items())),)
+        strengths = tuple(dict.fromkeys((step.sparsity, *filter(None, step.layers.values()))))
         if pattern.share is not None:
             strengths = (pattern.share,)
         elif threshold is not None:
@@ -74,7 +98,18 @@ class Zeros(SmallerDownload):
             importance=step.importance,
             pattern=step.pattern,
             threshold=None if threshold is None else threshold.kind,
+            asked=asked if pattern.share is None and threshold is None else (),
         )
+
+    def joined(self, other: Technique) -> Technique:
+        """With what both ask of each layer."""
+        both = super().joined(other)
+        if not isinstance(both, Zeros) or not isinstance(other, Zeros) or not (self.asked or other.asked):
+            return both
+        return replace(both, asked=(*self._asked_of_all(), *other._asked_of_all()))
+
+    def _asked_of_all(self) -> tuple[Asked, ...]:
+        return self.asked or tuple(map(Asked, self.strengths))
 
     def _details(self) -> tuple[str, ...]:
         details = (
