@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -71,15 +71,27 @@ class Growth:
     def multiply(self) -> Any:
         return layers.Multiply()(list(self.alike()))
 
+    def broadcast(self) -> Any:
+        """A tensor and one value for all its units, put together."""
+        kind = self.draw(st.sampled_from((layers.Multiply, layers.Add, layers.Subtract, layers.Maximum)))
+        return kind()([self.pick(), self._dense(self.pick(), 1)])
+
     def dot(self) -> Any:
         return layers.Dot(axes=1, normalize=self.draw(st.booleans()))(list(self.alike()))
 
     def matrix(self) -> Any:
         """Reshape, a Dense layer over the rows, Flatten."""
+        return self._over_rows(lambda rows: rows)
+
+    def permuted(self) -> Any:
+        """Likewise over the columns, so that units are positions."""
+        return self._over_rows(layers.Permute((2, 1)))
+
+    def _over_rows(self, turned: Callable[[Any], Any]) -> Any:
         tensor = self.pick()
         if tensor.shape[-1] % 2:
             return self._dense(tensor)
-        return layers.Flatten()(self._dense(layers.Reshape((2, tensor.shape[-1] // 2))(tensor), 3))
+        return layers.Flatten()(self._dense(turned(layers.Reshape((2, tensor.shape[-1] // 2))(tensor)), 3))
 
     def shared(self) -> Any:
         """A Dense layer that others of this width go through too."""
@@ -118,8 +130,10 @@ STEPS = (
     "concatenate",
     "add",
     "multiply",
+    "broadcast",
     "dot",
     "matrix",
+    "permuted",
     "shared",
     "normalized_rows",
     "nested",

@@ -140,6 +140,14 @@ class Call:
         """Have axes stay whole."""
         self.ledger.hold_axes(axes, f"{self.name!r} {reason}")
 
+    def hold_units(self, *axes: Axis, reason: str) -> None:
+        """Have units stay, of axes of which features may go."""
+        self.ledger.hold_units(axes, f"{self.name!r} {reason}")
+
+    def hold_positions(self, axes: Iterable[Axis]) -> None:
+        """Have units stay at whose positions the layer gives something even where they are zero."""
+        self.hold_units(*axes, reason="is applied at each of its positions, and of zeros it does not give zeros")
+
 
 @dataclass(frozen=True)
 class Followed:
@@ -198,6 +206,21 @@ def activated(call: Call, function: Any, axis: Axis) -> None:
     elif not is_elementwise(function):
         name = getattr(function, "__name__", type(function).__name__)
         call.hold(axis, reason=f"has the activation {name!r}, in which units meet")
+
+
+def keeps_zeros(function: Any) -> bool:
+    """Whether an activation gives zeros of zeros: tried.
+
+    Example:
+        >>> keeps_zeros(tf.nn.gelu), keeps_zeros(tf.nn.sigmoid)
+        (True, False)
+    """
+    if function is None or function is keras.activations.linear:
+        return True
+    try:
+        return not np.asarray(function(tf.zeros((1, 3)))).any()
+    except (TypeError, ValueError, AttributeError, RuntimeError, tf.errors.OpError):
+        return False
 
 
 def is_elementwise(function: Any) -> bool:

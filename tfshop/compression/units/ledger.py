@@ -110,6 +110,10 @@ class Ledger:
             for entry in axis:
                 self.hold(entry, reason)
 
+    def hold_units(self, axes: Iterable[Axis], reason: str) -> None:
+        """Have all atoms of a tensor stay but features, which are meant to take what is computed from them along."""
+        self.hold_axes((tuple(self.resolve(entry) - self.features(entry) for entry in axis) for axis in axes), reason)
+
     def reason(self, entry: Entry) -> str | None:
         """Why an element has to stay, None where it may go."""
         atoms = self.resolve(entry)

@@ -54,6 +54,12 @@ def gate(call: Call) -> Followed:
     return same(*features)
 
 
+def bias(call: Call) -> Followed:
+    """A number added to each element of the last axis."""
+    call.hold_positions(call.input[:-1])
+    return one_weight_each(call)
+
+
 def one_weight_each(call: Call) -> Followed:
     """A number for each element of the last axis."""
     return Followed((call.input,), ((call.input[-1],),))
@@ -159,7 +165,7 @@ RULES: Mapping[type, Rule] = MappingProxyType(
         layers.GatedSum: gated_sum,
         layers.Gate: gate,
         layers.ConstantGate: one_weight_each,
-        layers.Bias: one_weight_each,
+        layers.Bias: bias,
         layers.FieldRegulation: field_regulation,
         layers.FieldAttention: field_attention,
         layers.HistoryAttention: history_attention,

@@ -18,17 +18,25 @@ layers = keras.layers
 ONE_ENTRY: Axis = (NOTHING,)
 
 
-def coupled(call: Call) -> Followed | None:
+def multiply(call: Call) -> Followed | None:
     """Element by element: what goes from one goes from all, whose lengths are 1 or the same."""
     if len({len(axes) for axes in call.inputs}) > 1:
         return None
     return same(*(_broadcast(call, axes) for axes in zip(*call.inputs, strict=True)))
 
 
+def combine(call: Call) -> Followed | None:
+    """As `multiply`; but what is combined with zero is not zero, so where one is repeated the units stay."""
+    for axes in zip(*call.inputs, strict=False):
+        if len({len(axis) for axis in axes}) > 1:
+            call.hold_units(*axes, reason="combines it with one value for all units, which a unit of zeros takes on")
+    return multiply(call)
+
+
 def add(call: Call) -> Followed | None:
-    """As `coupled`; a part that goes whole with a feature adds nothing, and the others stay."""
+    """As `combine`; a part that goes whole with a feature adds nothing, and the others stay."""
     if len({tuple(map(len, axes)) for axes in call.inputs}) > 1:
-        return coupled(call)
+        return combine(call)
     whole = [_features_of_all(call, axes) for axes in call.inputs]
     common = frozenset.intersection(*whole)
     parts = [
@@ -37,7 +45,7 @@ def add(call: Call) -> Followed | None:
         else axes
         for own, axes in zip(whole, call.inputs, strict=True)
     ]
-    return coupled(replace(call, inputs=tuple(parts)))
+    return combine(replace(call, inputs=tuple(parts)))
 
 
 def _features_of_all(call: Call, axes: Axes) -> frozenset[int]:
@@ -167,7 +175,8 @@ def fixed(call: Call) -> Followed:
 RULES: Mapping[type, Rule] = MappingProxyType(
     {
         layers.Add: add,
-        **dict.fromkeys((layers.Subtract, layers.Average, layers.Maximum, layers.Minimum, layers.Multiply), coupled),
+        **dict.fromkeys((layers.Subtract, layers.Average, layers.Maximum, layers.Minimum), combine),
+        layers.Multiply: multiply,
         layers.Concatenate: concatenate,
         layers.Dot: dot,
         layers.Flatten: flatten,

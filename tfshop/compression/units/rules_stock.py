@@ -8,7 +8,17 @@ from types import MappingProxyType
 import numpy as np
 
 from tfshop._keras import keras
-from tfshop.compression.units.following import Call, Followed, Kept, Product, Rule, activated, same, shared_by
+from tfshop.compression.units.following import (
+    Call,
+    Followed,
+    Kept,
+    Product,
+    Rule,
+    activated,
+    keeps_zeros,
+    same,
+    shared_by,
+)
 from tfshop.compression.units.ledger import Axis
 
 layers = keras.layers
@@ -21,6 +31,8 @@ def dense(call: Call) -> Followed:
     layer, (*positions, read) = call.layer, call.input
     units = call.fresh(layer.units)
     activated(call, layer.activation, units)
+    if layer.use_bias or not keeps_zeros(layer.activation):
+        call.hold_positions(positions)
     with_all = call.ledger.features(shared_by(call.ledger.resolved(read)))
     return Followed(
         outputs=((*positions, tuple(unit | with_all for unit in units) if with_all else units),),
@@ -49,6 +61,8 @@ def einsum_dense(call: Call) -> Followed | None:
     output = tuple(by_letter[letter] for letter in given)
     activated(call, layer.activation, output[-1])
     bias = [letter for letter in given if letter in (layer.bias_axes or "")]
+    if bias or not keeps_zeros(layer.activation):
+        call.hold_positions(by_letter[letter] for letter in read if letter in given)
     weights = [tuple(by_letter[letter] for letter in kernel)]
     if bias:
         weights.append(tuple(by_letter[letter] for letter in bias))
@@ -66,6 +80,7 @@ def batch_normalization(call: Call) -> Followed | None:
     expected = int(layer.scale) + int(layer.center) + 2
     if [axis % len(axes) for axis in layer.axis] != [len(axes) - 1] or len(layer.weights) != expected:
         return None
+    call.hold_positions(axes[:-1])
     return Followed((axes,), tuple((axes[-1],) for _ in layer.weights))
 
 
@@ -75,6 +90,8 @@ def layer_normalization(call: Call) -> Followed:
     given = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
     normalized = [axes[axis % len(axes)] for axis in given]
     call.hold(*normalized, reason="takes mean and variance over the width: without a unit, every other changes")
+    if layer.center:
+        call.hold_positions(axes)
     return same(*axes)
 
 
@@ -147,6 +164,8 @@ def unchanged(call: Call) -> Followed:
 def activation(call: Call) -> Followed:
     """Each element for itself, unless the function is a softmax or one nobody knows."""
     activated(call, call.layer.activation, call.input[-1])
+    if not keeps_zeros(call.layer.activation):
+        call.hold_positions(call.input[:-1])
     return same(*call.input)
 
 
@@ -157,6 +176,7 @@ def softmax(call: Call) -> Followed:
         call.hold(*call.input[1:], reason="is a softmax over another axis than the last")
     else:
         call.ledger.soften(call.input[-1])
+        call.hold_positions(call.input[:-1])
     return same(*call.input)
 
 
