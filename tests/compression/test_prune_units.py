@@ -213,6 +213,7 @@ def test_a_plan_with_it_survives_json() -> None:
     [
         ({"share": 1.0}, "share"),
         ({"multiplies": 1.5}, "multiplies"),
+        ({"multiplies": "a"}, "multiplies"),
         ({"scope": "everywhere"}, "scope"),
         ({"importance": "luck"}, "importance"),
         ({"minimum": 0}, "minimum"),
@@ -221,6 +222,15 @@ def test_a_plan_with_it_survives_json() -> None:
 def test_settings_out_of_range_are_refused(change: dict[str, Any], named: str) -> None:
     with pytest.raises(PlanError, match=f"{named} is"):
         PruneUnits(**change)
+
+
+def test_a_share_beside_a_budget_is_refused() -> None:
+    with pytest.raises(PlanError, match=r"share=0.3 and multiplies=0.2.*Fix: PruneUnits\(multiplies=0.2\) alone"):
+        PruneUnits(0.3, multiplies=0.2)
+
+
+def test_a_layer_to_keep_may_be_named_alone() -> None:
+    assert PruneUnits(keep="dense_0") == PruneUnits(keep=("dense_0",))
 
 
 def test_every_group_of_a_mixture_is_found(built: Callable[[str], tuple[Any, Splits]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar
 
 from tfshop.compression.candidate import Candidate, curve_of, require_fraction
@@ -25,6 +26,8 @@ from tfshop.models.rebuild import inlined
 from tfshop.training import FitSettings
 from tfshop.training.adoption import require_copyable
 
+SHARE = 0.5
+
 
 @dataclass(frozen=True)
 class PruneUnits:
@@ -45,7 +48,7 @@ class PruneUnits:
         readers: Whether the weights that read a unit count beside those that make it.
         minimum: Units that stay of each layer; of heads and experts one does.
         multiple_of: Widths are rounded up to a multiple, such as 8, which kernels like.
-        keep: Names of layers whose units all stay.
+        keep: Name or names of layers whose units all stay.
         compensate: Whether what removed units gave on average goes into the biases of what read them.
         epochs: Of fine-tuning; 0 for none.
         learning_rate: Of the fine-tuning.
@@ -53,8 +56,8 @@ class PruneUnits:
             it does not overfit.
 
     Raises:
-        PlanError: At construction for a value out of range; in `check` where no unit may go, or too few for the
-            budget.
+        PlanError: At construction for a value out of range, or a share beside a budget; in `check` where no unit may
+            go, or too few for the budget.
 
     Example:
         >>> PruneUnits(0.5, multiple_of=8).scope
@@ -69,26 +72,24 @@ class PruneUnits:
     makes: ClassVar[tuple[str, ...]] = ()
     preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors")
 
-    share: float = 0.5
+    share: float = SHARE
     multiplies: float | None = None
     scope: str = "local"
     importance: Importance = "magnitude"
     readers: bool = True
     minimum: int = 4
     multiple_of: int = 1
-    keep: tuple[str, ...] = ()
+    keep: str | tuple[str, ...] = ()
     compensate: bool = True
     epochs: int = 1
     learning_rate: float = 5e-4
     distill: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "keep", tuple(self.keep))
+        object.__setattr__(self, "keep", (self.keep,) if isinstance(self.keep, str) else tuple(self.keep))
         require_fraction("share", self.share)
-        if self.multiplies is not None and not 0 < self.multiplies < 1:
-            raise PlanError(
-                f"multiplies is {self.multiplies!r}. Expected the share that stays, in (0, 1). Fix: multiplies=0.25."
-            )
+        if self.multiplies is not None:
+            self._require_budget()
         if self.scope not in SCOPES:
             raise PlanError(f"scope is {self.scope!r}. Expected one of {', '.join(SCOPES)}. Fix: scope='local'.")
         if self.importance != BATCHNORM:
@@ -98,6 +99,18 @@ class PruneUnits:
                 raise PlanError(f"{name} is {getattr(self, name)!r}. Expected an integer of at least 1.")
         if self.epochs != 0:
             FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
+
+    def _require_budget(self) -> None:
+        """Raise unless the budget is a share, and the only one."""
+        if isinstance(self.multiplies, bool) or not isinstance(self.multiplies, Real) or not 0 < self.multiplies < 1:
+            raise PlanError(
+                f"multiplies is {self.multiplies!r}. Expected the share that stays, in (0, 1). Fix: multiplies=0.25."
+            )
+        if self.share != SHARE:
+            raise PlanError(
+                f"PruneUnits was given share={self.share} and multiplies={self.multiplies}. Expected one way to say "
+                f"how many units go. Fix: PruneUnits(multiplies={self.multiplies}) alone."
+            )
 
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse networks of which nothing may go, and budgets out of reach."""
