@@ -114,10 +114,23 @@ def test_the_closest_of_two_files_that_are_too_large_is_the_smaller(refusal: Lim
     assert refusal.best.plan.exporter.mode == "int8"
 
 
-def test_retry_with_a_network_of_no_known_family_ends_with_the_best_file_too(clicks: Splits) -> None:
-    """A student of it cannot be built: that is one step less to try, not an error of the plan that was given."""
+def test_retry_with_a_network_of_no_known_family_tries_students_of_the_same_make(clicks: Splits) -> None:
+    """None of our families can be told from it, and it has no hidden layer: its table becomes narrower."""
     ids = keras.Input((3,), dtype="int32", name="ids")
-    hidden = keras.layers.Flatten()(keras.layers.Embedding(200, 2)(ids))
+    hidden = keras.layers.Flatten()(keras.layers.Embedding(200, 2, name="rows")(ids))
+    model = keras.Model(ids, keras.layers.Dense(1, activation="sigmoid", name="score")(hidden), name="theirs")
+    goal = Goal(limits={"max_size_bytes": 10}, retry=True, timed=False)
+    with pytest.raises(LimitError, match=r"no plan met the limits after [2-6] attempts") as caught:
+        pursue(model, clicks, ts.chain(ts.Export("int8")), goal)
+    best = caught.value.best
+    assert best.plan.passes[0].shrink is not None and best.plan.exporter == ts.Export("int8")
+    assert best.candidate.model.name == "theirs" and best.candidate.model.get_layer("rows").output_dim == 1
+
+
+def test_retry_where_no_student_can_be_built_ends_with_the_best_file_too(clicks: Splits) -> None:
+    """A table of single numbers cannot become narrower: one step less to try, not an error of the plan given."""
+    ids = keras.Input((3,), dtype="int32", name="ids")
+    hidden = keras.layers.Flatten()(keras.layers.Embedding(200, 1)(ids))
     model = keras.Model(ids, keras.layers.Dense(1, activation="sigmoid", name="score")(hidden), name="theirs")
     goal = Goal(limits={"max_size_bytes": 10}, retry=True, timed=False)
     with pytest.raises(LimitError, match="no plan met the limits after 1 attempts") as caught:

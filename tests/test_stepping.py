@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfshop.compression import QAT, Distill, LowRank, Prune
+from tfshop.compression import QAT, Cluster, Distill, DropFeatures, Equalize, LowRank, Prune, PruneUnits
 from tfshop.export import Export, Plan, chain
 from tfshop.stepping import gentler, smaller
 
@@ -31,6 +31,21 @@ def steps(plan: Plan | None, step) -> list[Plan]:
         (chain(LowRank(rank={"dense_1": 4, "dense_2": 0.1})), chain(LowRank(rank={"dense_1": 8, "dense_2": 0.2}))),
         (chain(LowRank(max_multiplies=0.3), Prune(0.5)), chain(LowRank(max_multiplies=0.6), Prune(0.5))),
         (chain(LowRank(max_bytes=0.6), QAT()), chain(QAT())),
+        (chain(PruneUnits(0.9), Export("int8")), chain(PruneUnits(0.7), Export("int8"))),
+        (chain(PruneUnits(0.3), QAT()), chain(QAT())),
+        (chain(PruneUnits(multiplies=0.25, minimum=8)), chain(PruneUnits(multiplies=0.5, minimum=8))),
+        (chain(PruneUnits(multiplies=0.6), QAT()), chain(QAT())),
+        (chain(Cluster(16, epochs=2)), chain(Cluster(32, epochs=2))),
+        (chain(Cluster(200)), chain(Cluster(256))),
+        (chain(Cluster(256)), chain()),
+        (chain(DropFeatures(("hour", "user"))), chain(DropFeatures(("hour",)))),
+        (chain(DropFeatures(("hour",)), QAT()), chain(QAT())),
+        (chain(DropFeatures(max_auc_drop=1e-3)), chain(DropFeatures(max_auc_drop=5e-4))),
+        (chain(DropFeatures(max_auc_drop=1e-4), QAT()), chain(QAT())),
+        (chain(Prune(0.3), PruneUnits(0.5)), chain(PruneUnits(0.5))),
+        (chain(Equalize(), Cluster(64)), chain(Equalize(), Cluster(128))),
+        (chain(Equalize()), chain(Equalize(), QAT())),
+        (chain(Equalize(), QAT()), chain(Export("float16"))),
         (chain(Export("int8", 99)), chain(QAT(), Export("int8", 99))),
         (chain(QAT(), Export("int8", 99)), chain(Export("float16", 99))),
         (chain(QAT(), Export("int8_io")), chain(Export("float16"))),
@@ -64,6 +79,8 @@ def test_a_smaller_plan_makes_a_smaller_file(plan: Plan, expected: Plan | None) 
     ("plan", "step", "most"),
     [
         (chain(Prune(0.95), QAT()), gentler, 6),
+        (chain(DropFeatures(), PruneUnits(0.9), Cluster(16), QAT()), gentler, 14),
+        (chain(Distill(shrink={"width": 0.5, "dimension": 8, "depth": 2})), smaller, 4),
         (chain(Prune(0.95), QAT()), smaller, 6),
         (chain(Distill(STUDENT), Prune(0.9), QAT()), gentler, 14),
         (chain(Distill(STUDENT), Export("float32")), smaller, 5),
@@ -90,3 +107,16 @@ def test_a_student_left_to_its_defaults_becomes_wider_too() -> None:
 
 def test_a_student_becomes_no_wider_than_is_sensible() -> None:
     assert gentler(chain(Distill({"hidden": (4000,)}), Export("float16"))) is None
+
+
+def test_where_none_of_ours_can_be_built_the_student_is_of_the_same_make() -> None:
+    def shrinks(plan: Plan) -> bool:
+        return plan.passes[0].shrink is not None
+
+    def has_tables_alone(plan: Plan) -> bool:
+        return shrinks(plan) and "width" not in plan.passes[0].shrink
+
+    plan = chain(Prune(0.5), Export("int8"))
+    assert smaller(plan, shrinks) == chain(Distill(shrink={"width": 0.5, "dimension": 0.5}), Prune(0.5))
+    assert smaller(plan, has_tables_alone) == chain(Distill(shrink={"dimension": 0.5}), Prune(0.5))
+    assert smaller(plan, lambda _: False) is None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         PruneUnits,
         Threshold,
         feature_effects,
+        shrink,
     )
     from tfshop.data import (
         GroupSplit,
@@ -66,6 +67,7 @@ _HOMES = {
         "PruneUnits",
         "Threshold",
         "feature_effects",
+        "shrink",
     ),
     "tfshop.data": (
         "GroupSplit",
@@ -132,6 +134,7 @@ __all__ = [
     "read_table",
     "recipes",
     "sensitivity",
+    "shrink",
     "train",
     "train_two_tower",
     "weights_from_keras3",

@@ -174,7 +174,7 @@ def _plans(plan: Plan, works: Callable[[Plan], bool], *, retry: bool) -> Iterato
         tried.append(current)
         if not retry or (attempt.missed_quality and attempt.missed_size):
             return  # what would mend the one makes the other worse
-        current = smaller(current) if attempt.missed_size else gentler(current)
+        current = smaller(current, works) if attempt.missed_size else gentler(current)
         if current is not None and not works(current):
             return
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
-from tfshop.compression import QAT, Distill, LowRank, Prune
+from tfshop.compression import QAT, Cluster, Distill, DropFeatures, Equalize, LowRank, Prune, PruneUnits
+from tfshop.compression.cluster import MOST
 from tfshop.compression.low_rank import ENERGY
 from tfshop.compression.patterns import Pattern
 from tfshop.export import Export, Plan
@@ -19,13 +21,23 @@ WIDEST = 4096
 LARGEST_BUDGET = 1 << 22
 LEAST_LOST = 1e-4  # of a layer's energy
 NARROWEST = 2  # a row of two numbers
+NARROWEST_SHARE = 1 / 16
+LEAST_DROP = 1e-4  # of validation AUC, for features
 SHRINKING = ("float32", "float16", "int8")
+# One of our families by its hyperparameters; of any other network the same make with less of whatever it has.
+STUDENTS = (
+    Distill(),
+    Distill(shrink={"width": 0.5, "dimension": 0.5}),
+    Distill(shrink={"width": 0.5}),
+    Distill(shrink={"dimension": 0.5}),
+)
 
 
 def gentler(plan: Plan) -> Plan | None:
     """A plan that loses less; None if there is none.
 
-    Less sparsity, higher ranks, a wider student, QAT instead of PTQ, float16.
+    Fewer zeros, more units, features and shared values, higher ranks, a wider student; without the pass where there is
+    no milder one; then QAT instead of PTQ, float16. Equalize changes no score, and stays as long as there are integers.
 
     Example:
         >>> gentler(Plan((Prune(0.8),), Export("int8"))).passes[0].sparsity
@@ -35,23 +47,29 @@ def gentler(plan: Plan) -> Plan | None:
         milder = _milder(step)
         if milder is not None:
             return plan.with_passes(*plan.passes[:position], milder, *plan.passes[position + 1 :])
-        if isinstance(step, Prune | LowRank):
+        if isinstance(step, Prune | PruneUnits | DropFeatures | Cluster | LowRank):
             return plan.with_passes(*plan.passes[:position], *plan.passes[position + 1 :])
     if plan.exporter.mode == "int8" and not any(isinstance(step, QAT) for step in plan.passes):
         return plan.with_passes(*plan.passes, QAT())
-    kept = tuple(step for step in plan.passes if not isinstance(step, QAT))
+    kept = tuple(step for step in plan.passes if not isinstance(step, QAT | Equalize))
     if plan.exporter.mode in {"int8", "int8_io", "int16x8", "dynamic"}:
         return Plan(kept, Export("float16", plan.exporter.calibration_rows))
     return None
 
 
-def smaller(plan: Plan) -> Plan | None:
-    """A plan whose file is smaller: a narrower number format, then a narrower student; None if there is none."""
+def smaller(plan: Plan, works: Callable[[Plan], bool] = lambda _: True) -> Plan | None:
+    """A plan whose file is smaller: a narrower number format, then a narrower student; None if there is none.
+
+    Args:
+        plan: The plan whose file is too large.
+        works: Whether a network can be taken through a plan; the first student that can be built is put in front.
+    """
     if plan.exporter.mode in SHRINKING[:-1]:
         mode = SHRINKING[SHRINKING.index(plan.exporter.mode) + 1]
         return Plan(plan.passes, Export(mode, plan.exporter.calibration_rows))
     if not any(isinstance(step, Distill) for step in plan.passes):
-        return plan.with_passes(Distill(), *plan.passes)
+        students = (plan.with_passes(student, *plan.passes) for student in STUDENTS)
+        return next(filter(works, students), None)
     for position, step in enumerate(plan.passes):
         narrower = _narrower(step) if isinstance(step, Distill) else None
         if narrower is not None:
@@ -69,11 +87,14 @@ def _narrower(step: Distill) -> Distill | None:
 
 
 def _halved(shrink: Mapping[str, Any]) -> dict[str, Any]:
-    """Half the width and dimension, as a share or a number."""
-    return {
-        name: value if name == "depth" else value / 2 if isinstance(value, float) else max(NARROWEST, value // 2)
-        for name, value in shrink.items()
-    }
+    """Half the width and dimension, as a share or a number, down to the narrowest."""
+    return {name: value if name == "depth" or value is None else _half(value) for name, value in shrink.items()}
+
+
+def _half(size: float | int) -> float | int:
+    least = NARROWEST_SHARE if isinstance(size, float) else NARROWEST
+    half = size / 2 if isinstance(size, float) else size // 2
+    return max(half, min(size, least))
 
 
 def _doubled(shrink: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,19 +123,27 @@ def _doubles(given: Mapping[str, float]) -> bool:
 
 
 def _milder(step: Any) -> Any:
-    if isinstance(step, Prune):
-        return _fewer_zeros(step)
-    if isinstance(step, LowRank):
-        return _higher_ranks(step)
-    if isinstance(step, Distill) and step.shrink is not None:
+    """The pass with less of what hurts; None where there is no such, or nothing to set."""
+    milder = next((found for kind, found in _MILDER.items() if isinstance(step, kind)), None)
+    return None if milder is None else milder(step)
+
+
+def _wider(step: Distill) -> Distill | None:
+    """A wider student; None for one that was given as a model, or is as wide as is sensible."""
+    if step.shrink is not None:
         wider = _doubled(step.shrink)
         within = not isinstance(wider.get("width"), int) or wider["width"] <= WIDEST
         return replace(step, shrink=wider) if wider != step.shrink and wider["width"] != 1.0 and within else None
-    if isinstance(step, Distill) and isinstance(step.student, Mapping):
+    if isinstance(step.student, Mapping):
         hidden = step.student.get("hidden", ())
         if hidden and max(hidden) * WIDER <= WIDEST:
             return replace(step, student=_scaled(step.student, WIDER))
     return None
+
+
+def _more_values(step: Cluster) -> Cluster | None:
+    """Twice as many shared values, as far as a byte can number them."""
+    return replace(step, clusters=min(MOST, step.clusters * 2)) if step.clusters < MOST else None
 
 
 def _fewer_zeros(step: Prune) -> Prune | None:
@@ -128,8 +157,35 @@ def _fewer_zeros(step: Prune) -> Prune | None:
     return replace(step, sparsity=sparsity, layers={name: min(own, sparsity) for name, own in step.layers.items()})
 
 
+def _more_units(step: PruneUnits) -> PruneUnits | None:
+    """A lower share, or twice the budget; None where hardly any unit would go."""
+    if step.multiplies is not None:
+        return replace(step, multiplies=step.multiplies * 2) if step.multiplies * 2 < 1 else None
+    share = round(step.share - SPARSITY_STEP, 3)
+    return replace(step, share=share) if share >= LEAST_SPARSITY else None
+
+
+def _more_features(step: DropFeatures) -> DropFeatures | None:
+    """All features but the last that was named, or half the loss; None where that leaves nothing to drop."""
+    if step.names is not None:
+        return replace(step, names=step.names[:-1]) if len(step.names) > 1 else None
+    return replace(step, max_auc_drop=step.max_auc_drop / 2) if step.max_auc_drop / 2 >= LEAST_DROP else None
+
+
 def _scaled(student: Any, factor: float, *, dimension: bool = False) -> dict[str, Any]:
     changed = {**student, "hidden": tuple(max(1, int(width * factor)) for width in student.get("hidden", (100,) * 3))}
     if dimension:
         changed["dimension"] = max(2, int(student.get("dimension", 16) * factor))
     return changed
+
+
+_MILDER: Mapping[type, Callable[[Any], Any]] = MappingProxyType(
+    {
+        Prune: _fewer_zeros,
+        PruneUnits: _more_units,
+        DropFeatures: _more_features,
+        Cluster: _more_values,
+        LowRank: _higher_ranks,
+        Distill: _wider,
+    }
+)

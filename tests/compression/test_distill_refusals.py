@@ -34,7 +34,7 @@ def test_settings_that_say_nothing_are_refused_at_construction(settings, message
         ({"hints": {"last hidden": "ids"}}, "which is no layer of the student"),
         ({"teachers": ("nowhere.keras",)}, "cannot use its teacher 'nowhere.keras': nowhere.keras does not exist"),
         ({"student": "nowhere.keras"}, "cannot use its student"),
-        ({"shrink": {"width": 10_000}}, "is no larger than"),
+        ({"shrink": {"width": 10_000}}, "has no hidden layer wider than 10000 units"),
     ],
 )
 def test_what_cannot_be_taught_is_refused_before_training(settings, message, trained_mlp, clicks):

@@ -111,7 +111,13 @@ def test_the_same_seed_gives_the_same_student(log):
         ("plain", {}, "nothing to shrink"),
         ("plain", {"width": 1.5}, r"width is 1.5. Expected a share as a float in \(0, 1\], or a whole number"),
         ("plain", {"depth": True}, "depth is True"),
-        ("plain", {"width": 64}, "is no larger than"),
+        (
+            "plain",
+            {"width": 64},
+            r"no hidden layer wider than 64 units\. .*Fix: Distill\(shrink=\{'width': \d+\}\)",
+        ),
+        ("plain", {"depth": 9}, r"no tower deeper than 9 hidden layers\. .*Fix: Distill\(shrink=\{'depth': \d\}\)"),
+        ("plain", {"width": 1.0, "dimension": 99}, r"wider than \d+ units and no table wider than 99 numbers"),
         ("attention", {"dimension": 2}, "cannot shrink to .*Fix: .*build the student yourself"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from tfshop import recipes
-from tfshop.compression import QAT, Distill, Prune
+from tfshop.compression import PASSES, QAT, Distill, DropFeatures, Equalize, LowRank, Prune, PruneUnits
 from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.export import Export, Plan, chain
@@ -33,7 +34,8 @@ def test_a_plan_survives_json_unchanged(plan: Plan) -> None:
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_a_recipe_is_a_plan_that_survives_json(name: str, trained_mlp: Any, clicks: Splits) -> None:
-    plan = recipes.RECIPES[name]()
+    narrower = {"width": 16} if name == "fast" else {}  # the network of the test is no wider than fast's 64
+    plan = recipes.RECIPES[name](**narrower)
     assert Plan.from_json(plan.to_json()) == plan
     plan.check(trained_mlp, clicks.schema)
     assert plan.exporter.mode == ("float16" if name == "float16" else "int8")
@@ -56,6 +58,9 @@ def test_passes_can_be_changed_and_the_exporter_stays() -> None:
     ("steps", "message"),
     [
         ((Prune(0.5), Distill()), "(Distill) comes after Prune and would undo its zeros"),
+        ((PruneUnits(), Distill()), "(Distill) comes after PruneUnits and would undo its smaller layers"),
+        ((DropFeatures(), Distill()), "(Distill) comes after DropFeatures and would undo its fewer features"),
+        ((Equalize(), Distill()), "(Distill) comes after Equalize and would undo its equal scales"),
         ((Distill(), Prune(0.5), Distill()), "step 3 (Distill) comes after Prune"),
         ((QAT(), Prune(0.5)), "step 2 (Prune) comes after QAT"),
         ((Prune(0.2), QAT(), Distill()), "step 3 (Distill) comes after QAT"),
@@ -72,6 +77,35 @@ def test_passes_can_be_changed_and_the_exporter_stays() -> None:
 def test_an_order_that_cannot_work_is_refused(steps: tuple[Any, ...], message: str) -> None:
     with pytest.raises(PlanError, match=re.escape(message)):
         chain(*steps)
+
+
+REFUSED = {  # an earlier pass, and what may not come after it
+    "Prune": {"LowRank", "Distill"},
+    "PruneUnits": {"Distill"},
+    "DropFeatures": {"Distill"},
+    "Equalize": {"Distill"},
+    "Cluster": {"Prune", "PruneUnits", "DropFeatures", "Equalize", "Cluster", "LowRank", "Distill"},
+    "LowRank": {"LowRank", "Distill"},
+    "QAT": set(PASSES),
+    "Distill": set(),
+}
+
+
+def test_of_all_orders_those_are_refused_that_would_undo_something() -> None:
+    """The page on compression says the same in words."""
+    refused: dict[str, set[str]] = {name: set() for name in PASSES}
+    for first, second in itertools.product(PASSES, repeat=2):
+        try:
+            chain(PASSES[first](), PASSES[second]())
+        except PlanError:
+            refused[first].add(second)
+    assert refused == REFUSED
+
+
+def test_the_order_of_the_page_is_no_refused_one() -> None:
+    names = ("Distill", "DropFeatures", "LowRank", "PruneUnits", "Prune", "Equalize", "Cluster", "QAT")
+    assert set(names) == set(PASSES)
+    chain(*(PASSES[name]() for name in names), Export("int8"))
 
 
 def test_the_exporters_class_is_no_exporter() -> None:
@@ -132,3 +166,23 @@ def test_what_can_work_on_the_student_alone_is_let_through(trained_mlp: Any, cli
     plan.check(trained_mlp, clicks.schema)
     with pytest.raises(PlanError, match="cross"):  # the mlp itself has none
         chain(Prune(0.5, roles=("cross",))).check(trained_mlp, clicks.schema)
+
+
+@pytest.mark.parametrize("ranks", [LowRank(), LowRank(rank=8), LowRank(max_bytes=0.5), LowRank(rank={"dense_1": 4})])
+def test_steps_after_low_rank_may_name_its_factors(ranks: LowRank, trained_mlp: Any, clicks: Splits) -> None:
+    for factors in ("dense_1_in", "dense_1"):
+        chain(ranks, Prune(0.5, layers={factors: 0.2}), Export("int8", keep_float=(factors,))).check(
+            trained_mlp, clicks.schema
+        )
+    for later in (Prune(0.5, layers={"dense_9_in": 0.2}), Export("int8", keep_float=("dense_9_in",))):
+        with pytest.raises(PlanError, match=r"step 2 .*names 'dense_9_in', which is no layer"):
+            chain(ranks, later).check(trained_mlp, clicks.schema)
+    with pytest.raises(PlanError, match=r"step 1 .*names 'dense_1_in'"):  # they are not there yet
+        chain(Prune(0.5, layers={"dense_1_in": 0.2})).check(trained_mlp, clicks.schema)
+
+
+def test_fast_says_in_words_that_a_network_is_narrow_already(trained_mlp: Any, clicks: Splits) -> None:
+    with pytest.raises(PlanError) as caught:
+        recipes.fast(64).check(trained_mlp, clicks.schema)
+    assert "'mlp' has no hidden layer wider than 64 units" in str(caught.value)
+    assert "Fix: Distill(shrink={'width': 32})." in str(caught.value) and "Shrinkage" not in str(caught.value)

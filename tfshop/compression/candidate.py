@@ -14,8 +14,18 @@ from tfshop.training import History
 from tfshop.training.outputs import arrange_outputs
 
 PROPERTIES: Mapping[str, str] = MappingProxyType(
-    {"sparsity": "zeros", "clusters": "shared weights", "ranges": "ranges", "factors": "factors"}
+    {
+        "sparsity": "zeros",
+        "clusters": "shared weights",
+        "ranges": "ranges",
+        "factors": "factors",
+        "units": "smaller layers",
+        "features": "fewer features",
+        "scales": "equal scales",
+    }
 )
+# What stays as long as the network is the same one: a new network alone throws it away.
+OF_THE_NETWORK = ("units", "features", "scales")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfshop._keras import tf
 from tfshop.compression._tfmot_clustering import INITIALIZATIONS, clusterable, clustered_weights, in_wrapper, refine
-from tfshop.compression.candidate import Candidate, curve_of
+from tfshop.compression.candidate import OF_THE_NETWORK, Candidate, curve_of
 from tfshop.compression.kernels import kernel_variables, kernels_of
 from tfshop.compression.left_alone import has_matrix, left_alone
 from tfshop.compression.masked import zeros_held
@@ -61,7 +61,7 @@ class Cluster:
 
     name: ClassVar[str] = "Cluster"
     makes: ClassVar[tuple[str, ...]] = ("clusters",)
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors")
+    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors", *OF_THE_NETWORK)
 
     clusters: int = 16
     initialization: str = "kmeans++"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tfshop._keras import keras, tf
 from tfshop.compression._scale_paths import HOMOGENEOUS, UNSCALED, Path, scale_path
-from tfshop.compression.candidate import Candidate
+from tfshop.compression.candidate import OF_THE_NETWORK, Candidate
 from tfshop.compression.left_alone import has_matrix, left_alone
 from tfshop.compression.roles import calls_of, output_tensors, readers, source_layers, source_tensors
 from tfshop.data.schema import Schema
@@ -60,8 +60,8 @@ class Equalize:
     """
 
     name: ClassVar[str] = "Equalize"
-    makes: ClassVar[tuple[str, ...]] = ()
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors")
+    makes: ClassVar[tuple[str, ...]] = ("scales",)
+    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors", *OF_THE_NETWORK)
 
     layers: bool = True
     inputs: bool = True

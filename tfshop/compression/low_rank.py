@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tfshop import _console
-from tfshop.compression.candidate import Candidate, curve_of
+from tfshop.compression.candidate import OF_THE_NETWORK, Candidate, curve_of
 from tfshop.compression.factoring import Spectrum, output_error, spectrum
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.moments import Moments, input_moments
@@ -74,7 +74,7 @@ class LowRank:
 
     name: ClassVar[str] = "LowRank"
     makes: ClassVar[tuple[str, ...]] = ("factors",)
-    preserves: ClassVar[tuple[str, ...]] = ()
+    preserves: ClassVar[tuple[str, ...]] = OF_THE_NETWORK
 
     energy: float | None = None
     rank: int | float | Mapping[str, int | float] | None = None
@@ -121,6 +121,24 @@ class LowRank:
                     f"{name} is {getattr(self, name)}, which is {budget:,.0f}. Expected at least {least:,}, rank 1 "
                     f"throughout, of {whole_cost(kernels, cost):,} now. Fix: {name}={least}."
                 )
+
+    def factored_model(self, model: Any) -> Any:
+        """The network with its factors, untrained: later steps may name them.
+
+        Ranks that data will choose are taken as the largest that pays, so that nothing is refused which may work.
+        """
+        model = inlined(model)
+        kernels = factorable(model, layers_with(model, self.roles), {})
+        by_data = self.rank is None
+        ranks = {k.name: k.most_paying if by_data else self._least_rank(k) for k in kernels}
+        kept = {k.name: k for k in kernels if ranks[k.name] > 0 and k.pays(ranks[k.name])}
+        return with_factors(
+            model,
+            {
+                name: (np.zeros((k.inputs, ranks[name]), np.float32), np.zeros((ranks[name], k.outputs), np.float32))
+                for name, k in kept.items()
+            },
+        )
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Gather moments, choose ranks, put the factors in place, fine-tune."""

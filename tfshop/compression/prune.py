@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from tfshop.compression.candidate import Candidate, require_fraction
+from tfshop.compression.candidate import OF_THE_NETWORK, Candidate, require_fraction
 from tfshop.compression.importance import Importance, require_importance
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.patterns import UNSTRUCTURED, Pattern
@@ -75,7 +75,7 @@ class Prune:
 
     name: ClassVar[str] = "Prune"
     makes: ClassVar[tuple[str, ...]] = ("sparsity",)
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors")
+    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors", *OF_THE_NETWORK)
 
     sparsity: float = 0.5
     schedule: str = "polynomial"

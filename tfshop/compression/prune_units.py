@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar
 
-from tfshop.compression.candidate import Candidate, curve_of, require_fraction
+from tfshop.compression.candidate import OF_THE_NETWORK, Candidate, curve_of, require_fraction
 from tfshop.compression.importance import Importance, require_importance
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.masked import zeros_held
@@ -69,8 +69,8 @@ class PruneUnits:
     """
 
     name: ClassVar[str] = "PruneUnits"
-    makes: ClassVar[tuple[str, ...]] = ()
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors")
+    makes: ClassVar[tuple[str, ...]] = ("units",)
+    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors", *OF_THE_NETWORK)
 
     share: float = SHARE
     multiplies: float | None = None

@@ -14,7 +14,7 @@ from tfshop.compression._quantizers import shared_values
 from tfshop.compression._range_calibration import WHOLE, observed_ranges
 from tfshop.compression._range_places import RangePlaces, range_places
 from tfshop.compression._rounded_model import Rounding, activations_apart, frozen_model, levels_of, rounded_model
-from tfshop.compression.candidate import Candidate, curve_of
+from tfshop.compression.candidate import OF_THE_NETWORK, Candidate, curve_of
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.rebuild import zero_masks
 from tfshop.compression.roles import layers_with, output_tensors, require_roles, source_tensors, unwrapped
@@ -71,7 +71,7 @@ class QAT:
 
     name: ClassVar[str] = "QAT"
     makes: ClassVar[tuple[str, ...]] = ("ranges",)
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "clusters", "factors")
+    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "clusters", "factors", *OF_THE_NETWORK)
 
     roles: tuple[str, ...] = ("dense", "cross")
     epochs: int = 1

@@ -47,6 +47,10 @@ class Shrinkage:
         if not given:
             raise PlanError("shrink was given nothing to shrink. Expected width, depth or dimension. Fix: width=0.5.")
 
+    def __str__(self) -> str:
+        """As one would type it: "width=0.5, depth=2"."""
+        return ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value is not None)
+
     def units(self, width: int) -> int:
         """New width of a hidden layer."""
         return _shrunk(width, self.width)
@@ -139,10 +143,7 @@ class _Shrinking:
             if layer.weights and not layer.trainable_weights and layer not in self._dropped:
                 copy_weights(layer, made.get_layer(layer.name))
         if [weight.shape for weight in made.weights] == [weight.shape for weight in self._model.weights]:
-            raise PlanError(
-                f"{self._model.name!r} is no larger than {self._wanted} asks for. Expected something to shrink. Fix: "
-                "smaller numbers."
-            )
+            raise PlanError(self._small_already())
         return made
 
     @property
@@ -214,6 +215,18 @@ class _Shrinking:
         if self._wanted.depth is not None and not self._places:
             raise PlanError(self._lacks("depth", "a hidden Dense layer"))
 
+    def _small_already(self) -> str:
+        """What is said where nothing is larger than asked for."""
+        widest = max((group.width for group in self._places), default=1)
+        sizes = {"width": widest, "depth": max(self._places.values(), default=1), "dimension": self._widest}
+        asked = {name: value for name, value in vars(self._wanted).items() if value is not None}
+        found = " and ".join(_NONE_LARGER[name].format(_amount(value, sizes[name])) for name, value in asked.items())
+        name = next((name for name in asked if sizes[name] > 1), "width")
+        return (
+            f"{self._model.name!r} has {found}. Expected something to shrink. Fix: "
+            f"Distill(shrink={{{name!r}: {max(1, sizes[name] // 2)}}})."
+        )
+
     def _lacks(self, name: str, what: str) -> str:
         return (
             f"{self._model.name!r} cannot shrink in {name}: it has not {what}. Expected one. Fix: leave {name} out, "
@@ -222,6 +235,18 @@ class _Shrinking:
 
 
 _WIDE = (keras.layers.Dense, keras.layers.Embedding, keras.layers.Reshape, Reshaped)
+
+
+_NONE_LARGER = {
+    "width": "no hidden layer wider than {} units",
+    "depth": "no tower deeper than {} hidden layers",
+    "dimension": "no table wider than {} numbers",
+}
+
+
+def _amount(value: float | int, largest: int) -> int:
+    """The largest size that is left: a share is one of what there is."""
+    return value if isinstance(value, int) else _shrunk(largest, value)
 
 
 def _shrunk(size: int, wanted: float | int | None) -> int:

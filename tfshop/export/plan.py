@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from tfshop.compression import PASSES, Distill, Pass, step_to_dict
+from tfshop.compression import PASSES, Distill, LowRank, Pass, step_to_dict
 from tfshop.compression.candidate import PROPERTIES, called
 from tfshop.data.schema import Schema
 from tfshop.errors import PlanError
@@ -48,8 +48,7 @@ class Plan:
                 step.check(model, schema)
             except PlanError as error:
                 raise PlanError(f"step {number} ({step.name}): {error}") from error
-            if isinstance(step, Distill):
-                model = step.student_model(model, schema)  # what the later steps will meet
+            model = _met_next(step, model, schema)
 
     def to_dict(self, *, functions_by_name: bool = False) -> dict[str, Any]:
         """Plain data; `Plan.from_dict` gives the same plan back.
@@ -124,6 +123,13 @@ def chain(*steps: Any) -> Plan:
                 "Fix: chain(Prune(0.5), Export('int8'))."
             )
     return Plan(passes, exporters[0] if exporters else Export())
+
+
+def _met_next(step: Pass | Export, model: Any, schema: Schema) -> Any:
+    """The network that the step after this one will meet, as far as it is known before training."""
+    if isinstance(step, Distill):
+        return step.student_model(model, schema)
+    return step.factored_model(model) if isinstance(step, LowRank) else model
 
 
 def _require_preserved(maker: Pass, step: Pass, number: int) -> None:
