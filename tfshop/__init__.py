@@ -25,8 +25,8 @@ if TYPE_CHECKING:
         PruneUnits,
         Threshold,
         feature_effects,
-        shrink,
     )
+    from tfshop.compression.shrink import shrink
     from tfshop.data import (
         GroupSplit,
         IdFeature,
@@ -67,8 +67,8 @@ _HOMES = {
         "PruneUnits",
         "Threshold",
         "feature_effects",
-        "shrink",
     ),
+    "tfshop.compression.shrink": ("shrink",),
     "tfshop.data": (
         "GroupSplit",
         "IdFeature",
