@@ -154,7 +154,9 @@ def _fewer_zeros(step: Prune) -> Prune | None:
     if Pattern.parse(step.pattern).is_grouped or step.sparsity - SPARSITY_STEP < LEAST_SPARSITY:
         return None
     sparsity = round(step.sparsity - SPARSITY_STEP, 3)
-    return replace(step, sparsity=sparsity, layers={name: own and min(own, sparsity) for name, own in step.layers.items()})
+    return replace(
+        step, sparsity=sparsity, layers={name: own and min(own, sparsity) for name, own in step.layers.items()}
+    )
 
 
 def _more_units(step: PruneUnits) -> PruneUnits | None:
