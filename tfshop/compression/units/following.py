@@ -217,10 +217,8 @@ def keeps_zeros(function: Any) -> bool:
     """
     if function is None or function is keras.activations.linear:
         return True
-    try:
-        return not np.asarray(function(tf.zeros((1, 3)))).any()
-    except (TypeError, ValueError, AttributeError, RuntimeError, tf.errors.OpError):
-        return False
+    found = _tried(function, np.zeros((1, 3), np.float32))
+    return found is not None and not found.any()
 
 
 def is_elementwise(function: Any) -> bool:
@@ -234,8 +232,15 @@ def is_elementwise(function: Any) -> bool:
         return True
     values = np.linspace(-3.0, 4.0, 24, dtype=np.float32).reshape(4, 6)
     some = [0, 2, 3]
-    try:
-        whole, part = (np.asarray(function(tf.constant(given))) for given in (values, values[:, some]))
-    except (TypeError, ValueError, AttributeError, RuntimeError, tf.errors.OpError):
+    whole, part = (_tried(function, given) for given in (values, values[:, some]))
+    if whole is None or part is None or whole.shape != values.shape:
         return False
-    return whole.shape == values.shape and np.allclose(whole[:, some], part, atol=1e-6)
+    return bool(np.allclose(whole[:, some], part, atol=1e-6))
+
+
+def _tried(function: Any, values: np.ndarray) -> np.ndarray | None:
+    """What a function makes of an array; None where it cannot take one."""
+    try:
+        return np.asarray(function(tf.constant(values)))
+    except (TypeError, ValueError, AttributeError, RuntimeError, tf.errors.OpError):
+        return None
