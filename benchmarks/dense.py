@@ -233,7 +233,7 @@ def _dense_gzip(content: bytes) -> int:
 
 @contextmanager
 def _measured() -> Iterator[dict[str, Any]]:
-    """Seconds by the clock and of the processors, and the peak of the process's memory, rows and TensorFlow included."""
+    """Seconds by the clock and of the processors, and the peak of the memory, rows and TensorFlow included."""
     gc.collect()
     begin_peak_anew()
     started, worked = time.perf_counter(), time.process_time()
