@@ -19,10 +19,10 @@ ORDER = (
     ("errors", "_keras", "_console", "_folders", "_quiet"),
     ("numerics",),
     ("data",),
-    ("tables",),
     ("layers",),
     ("models",),
     ("training",),
+    ("tables",),
     ("compression",),
     ("runtime",),
     ("export",),
@@ -37,7 +37,7 @@ ORDER = (
     ("cli",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
-KERAS_USERS = {"layers", "models", "training", "compression", "export", "probing", "data", "cli", "_keras"}
+KERAS_USERS = {"layers", "models", "training", "tables", "compression", "export", "probing", "data", "cli", "_keras"}
 
 
 def sources() -> list[Path]:

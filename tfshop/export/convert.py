@@ -16,6 +16,7 @@ from tfshop.export.settings import RECORDED, Batches, Mixed, Precision
 from tfshop.export.trained import trained_ranges, with_activations, with_trained_ranges, without_ranges
 from tfshop.runtime.editing import recorded_ranges, with_ranges
 from tfshop.runtime.graph import read_graph
+from tfshop.tables import lookup_layers
 
 __all__ = ["Batches", "Exported", "convert", "export"]
 
@@ -101,6 +102,7 @@ class _Calibrated:
             *float_operators(self._graph, float_head=mode != "int8_io"),
             *empty_operators(self._graph, recorded_ranges(self.content)),
             *named_operators(self._graph, with_activations(model, precision.keep_float), model),
+            *named_operators(self._graph, tuple(lookup_layers(model))),  # codes decoded in integers are other rows
         )
 
     def quantized(self, more: Sequence[str] = ()) -> bytes:

@@ -11,7 +11,7 @@ from tfshop.runtime.graph import Graph, Operator
 # A lookup or a matrix product ends a run of float operators: what lies beyond has a range of its own.
 LOOKUPS = frozenset({"GATHER", "GATHER_ND", "EMBEDDING_LOOKUP"})
 PRODUCTS = frozenset({"FULLY_CONNECTED", "BATCH_MATMUL"})
-INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "bool"})
+INTEGERS = frozenset({"int8", "int16", "int32", "int64", "bool"})  # uint8: codes of tables
 
 
 def float_operators(graph: Graph, *, float_head: bool = True) -> tuple[str, ...]:
@@ -23,7 +23,7 @@ def float_operators(graph: Graph, *, float_head: bool = True) -> tuple[str, ...]
        halves of a kernel of rank 4, what gives and what reads them.
     2. Raw numbers: from the float inputs on to the first matrix product or concatenation. Logarithms of raw
        counts, and NaN, do not survive 256 levels.
-    3. Masks made from ids: from the casts on to the product that applies them.
+    3. Masks made from ids: from the casts on to the product that applies them. Codes of tables are no masks.
     4. Concatenations of raw numbers with tables: one scale for both would leave the table a few levels.
     5. Normalizations: from a reciprocal root back to the nearest matrix products and on to the next ones. A variance
        in 256 levels is off by a factor where it is small.

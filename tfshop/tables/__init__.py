@@ -1,0 +1,32 @@
+"""Codecs for embedding tables: how rows are stored and looked up. One row each in `CODECS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from tfshop.tables.codec import CodedTable, Codec
+from tfshop.tables.counts import row_counts
+from tfshop.tables.float_table import Float16, Float32
+from tfshop.tables.integer_table import Int2, Int3, Int4, Int8
+from tfshop.tables.lookup import TableLookup, lookup_layers
+
+CODECS: Mapping[str, Any] = MappingProxyType(
+    {"Float32": Float32, "Float16": Float16, "Int8": Int8, "Int4": Int4, "Int3": Int3, "Int2": Int2}
+)
+
+__all__ = [
+    "CODECS",
+    "CodedTable",
+    "Codec",
+    "Float16",
+    "Float32",
+    "Int2",
+    "Int3",
+    "Int4",
+    "Int8",
+    "TableLookup",
+    "lookup_layers",
+    "row_counts",
+]

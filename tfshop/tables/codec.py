@@ -1,0 +1,127 @@
+"""What a codec is, and what it makes of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfshop.errors import PlanError
+
+CHUNK = 65_536  # rows decoded at a time, so that memory stays that of the table
+Counts = NDArray[np.float64] | None
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """How the rows of a table are stored and looked up: a frozen dataclass of hyperparameters.
+
+    `name` is its key in `CODECS`.
+    """
+
+    name: ClassVar[str]
+
+    def encode(self, rows: NDArray[np.float32], counts: Counts = None, *, seed: int = 0) -> CodedTable:
+        """Codes of `rows` (num_rows, dimension), of which row i was seen `counts[i]` times."""
+
+    def num_bytes(self, num_rows: int, dimension: int) -> int:
+        """Bytes that a file will hold for such a table, before anything is built."""
+
+    def decode(self, coded: CodedTable, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Rows (len(ids), dimension), to the last bit what the graph looks up."""
+
+    def layer(self, coded: CodedTable, **settings: Any) -> Any:
+        """The lookup as a Keras layer with the codes in it; `settings` are those of `TableLookup`."""
+
+
+@dataclass(frozen=True, eq=False)
+class CodedTable:
+    """A table as a codec stores it.
+
+    Attributes:
+        codec: Who made it.
+        num_rows: Rows.
+        dimension: Numbers a row.
+        arrays: Name to array, each of the dtype it has in the file.
+        settings: What was chosen while encoding and is no array, such as the offset of the grid.
+    """
+
+    codec: Codec
+    num_rows: int
+    dimension: int
+    arrays: Mapping[str, NDArray[Any]]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the arrays."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def rows(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Rows by id, (len(ids), dimension)."""
+        return self.codec.decode(self, ids)
+
+    def decode(self) -> NDArray[np.float32]:
+        """The whole table, float32 (num_rows, dimension)."""
+        table = np.empty((self.num_rows, self.dimension), dtype=np.float32)
+        for ids in _chunks(self.num_rows):
+            table[ids] = self.rows(ids)
+        return table
+
+    def distortion(self, rows: NDArray[np.float32], counts: Counts = None) -> float:
+        """Mean squared error as a share of the variance, rows weighing as often as they were seen.
+
+        Args:
+            rows: The table before, (num_rows, dimension).
+            counts: How often each row was seen; None for all alike.
+        """
+        weights = row_weights(counts, self.num_rows)
+        mean = np.zeros(self.dimension)
+        for ids in _chunks(self.num_rows):
+            mean += weights[ids] @ rows[ids].astype(np.float64)
+        error = variance = 0.0
+        for ids in _chunks(self.num_rows):
+            original = rows[ids].astype(np.float64)
+            error += float(weights[ids] @ ((self.rows(ids) - original) ** 2).sum(axis=1))
+            variance += float(weights[ids] @ ((original - mean) ** 2).sum(axis=1))
+        return error / variance if variance else 0.0
+
+    def layer(self, name: str, **settings: Any) -> Any:
+        """The lookup as a Keras layer of that name, with the codes in it.
+
+        Args:
+            name: Of the layer.
+            **settings: `mask_zero`, as an `Embedding` takes it.
+        """
+        return self.codec.layer(self, name=name, **settings)
+
+
+def row_weights(counts: Counts, num_rows: int) -> NDArray[np.float64]:
+    """Counts as weights that sum to one; all alike where nothing was seen."""
+    if counts is None or not counts.sum():
+        return np.full(num_rows, 1.0 / max(num_rows, 1))
+    return np.asarray(counts / counts.sum(), dtype=np.float64)
+
+
+def require_table(codec: Codec, rows: NDArray[Any], counts: Counts) -> None:
+    """Raise `PlanError` for what is no table of finite numbers, or counts of another length."""
+    fix = "Fix: the embeddings of a layer, layer.get_weights()[0]."
+    if rows.ndim != 2 or 0 in rows.shape:  # noqa: PLR2004
+        raise PlanError(
+            f"{codec.name} was given an array of shape {rows.shape}. Expected (rows, dimension), neither of them 0. "
+            f"{fix}"
+        )
+    if not np.isfinite(rows).all():
+        raise PlanError(f"{codec.name} was given a table with NaN or infinity. Expected finite numbers. {fix}")
+    if counts is not None and (counts.shape != rows.shape[:1] or not (counts >= 0).all()):
+        raise PlanError(
+            f"{codec.name} was given counts of shape {counts.shape} for {rows.shape[0]:,} rows. Expected one a row, none "
+            "below 0. Fix: row_counts(model, (layer,), data.train)[layer]."
+        )
+
+
+def _chunks(num_rows: int) -> list[NDArray[np.int64]]:
+    return [np.arange(start, min(start + CHUNK, num_rows)) for start in range(0, num_rows, CHUNK)]

@@ -1,0 +1,241 @@
+"""Tables of integers: two to eight bits a number, one step for the table, some rows, or a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfshop._keras import keras, tf
+from tfshop.errors import PlanError
+from tfshop.tables.codec import CodedTable, Counts, require_table
+from tfshop.tables.lookup import GRAPH, TableLookup
+from tfshop.tables.packing import NUMPY, pack, packed_width, unpack
+from tfshop.tables.scales import CHOICES, CHUNK, Grid, Groups, grids, in_a_byte, num_levels, steps_of
+
+GRIDS = ("mid-rise", "mid-tread")
+SAMPLE = 16_384  # rows on which grids are compared
+Shapes = dict[str, tuple[tuple[int, ...], str]]
+
+
+@dataclass(frozen=True)
+class IntegerCodec:
+    r"""Evenly spaced levels times a step: :math:`w \approx s\,(q - o)`.
+
+    Args:
+        scale: Who shares a step: "row" (one byte a row), "table", or a number of rows, one after the other.
+        choice: "max", "least squares", or "weighted": squared error, rows counting by how often they were seen.
+        grid: "mid-rise" (levels -1.5, -0.5, 0.5, 1.5 for two bits): all levels are used alike, which at few bits gives
+            the least error. "mid-tread" (-1, 0, 1, 2): zero is a level, which pays where many numbers are exactly zero.
+            None: the one of less error, for each table.
+
+    Raises:
+        PlanError: For a value out of range.
+
+    References:
+        Max, Quantizing for Minimum Distortion, 1960 (mid-rise grids and steps by squared error).
+    """
+
+    name: ClassVar[str]
+    bits: ClassVar[int]
+
+    scale: str | int = "row"
+    choice: str = "weighted"
+    grid: str | None = None
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.scale, int) and not isinstance(self.scale, bool) and self.scale > 0
+        if self.scale not in ("row", "table") and not number:
+            raise PlanError(
+                f"scale is {self.scale!r}. Expected 'row', 'table', or how many rows share one. Fix: scale='row'."
+            )
+        if self.choice not in CHOICES:
+            raise PlanError(f"choice is {self.choice!r}. Expected one of {', '.join(CHOICES)}. Fix: choice='weighted'.")
+        if self.grid not in (None, *GRIDS):
+            raise PlanError(f"grid is {self.grid!r}. Expected one of {', '.join(GRIDS)}, or None. Fix: leave it out.")
+
+    def group_size(self, num_rows: int) -> int:
+        """Rows that share a step."""
+        return {"row": 1, "table": num_rows}.get(str(self.scale)) or min(int(self.scale), num_rows)
+
+    def num_bytes(self, num_rows: int, dimension: int) -> int:
+        """Packed codes, a byte a step, and the levels that such a byte means."""
+        shapes = _shapes(num_rows, dimension, self.bits, self.group_size(num_rows))
+        return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in shapes.values())
+
+    def encode(self, rows: NDArray[np.float32], counts: Counts = None, *, seed: int = 0) -> CodedTable:
+        """Choose grid and steps, then round."""
+        require_table(self, rows, counts)
+        weights = None if counts is None else counts + 1.0  # an id that training never saw may still come
+        groups = Groups(np.asarray(rows, dtype=np.float32), self.group_size(len(rows)), weights)
+        kind = self.grid or self._better_grid(groups)
+        grid = grids(self.bits)[kind]
+        steps = steps_of(groups, grid, self.choice)
+        if groups.count == 1:
+            codes = self._packed(groups, grid, np.zeros(1, dtype=np.uint8), steps.astype(np.float32))
+            arrays = {"codes": codes, "scale": steps.astype(np.float32)}
+        else:
+            indices, levels = in_a_byte(groups, grid, steps, self.choice)
+            codes = self._packed(groups, grid, indices, levels)
+            arrays = {"codes": codes, "scales": indices, "levels": levels}
+            if groups.size == 1:  # beside the codes, where the same read finds it
+                codes[:, -1] = arrays.pop("scales")
+        return CodedTable(self, *rows.shape, arrays, {"grid": kind, "offset": grid.offset})
+
+    def _better_grid(self, groups: Groups) -> str:
+        sample = groups.sample(SAMPLE)
+        errors = {
+            kind: float(sample.errors(grid, steps_of(sample, grid, self.choice)).sum())
+            for kind, grid in grids(self.bits).items()
+        }
+        return min(errors, key=lambda kind: errors[kind])
+
+    def _packed(
+        self, groups: Groups, grid: Grid, indices: NDArray[np.uint8], levels: NDArray[np.float32]
+    ) -> NDArray[np.uint8]:
+        """Bytes of all rows, the last of each left open where every row has a step of its own."""
+        num_rows, dimension = groups.rows.shape
+        width = packed_width(dimension, self.bits)
+        own = groups.size == 1 and groups.count > 1
+        made = np.zeros((num_rows, width + own), dtype=np.uint8)
+        for start in range(0, num_rows, CHUNK):
+            rows = groups.rows[start : start + CHUNK]
+            group = np.arange(start, start + len(rows)) // groups.size
+            codes = grid.codes(rows, levels[indices[group]][:, None])
+            made[start : start + CHUNK, :width] = pack(codes.astype(np.uint8), self.bits)
+        return made
+
+    def decode(self, coded: CodedTable, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Rows by id."""
+        arrays, size = coded.arrays, self.group_size(coded.num_rows)
+        record = arrays["codes"][ids]
+        if "scale" in arrays:
+            steps = arrays["scale"]
+        else:
+            indices = arrays["scales"][ids // size] if "scales" in arrays else record[:, -1]
+            steps = arrays["levels"][indices][:, None]
+        width = packed_width(coded.dimension, self.bits)
+        codes = unpack(record[:, :width].astype(np.float32), coded.dimension, self.bits, NUMPY)
+        return np.asarray((codes - np.float32(coded.settings["offset"])) * steps, dtype=np.float32)
+
+    def layer(self, coded: CodedTable, **settings: Any) -> TableLookup:
+        """The lookup."""
+        made = IntegerLookup(
+            coded.num_rows,
+            coded.dimension,
+            bits=self.bits,
+            group_size=self.group_size(coded.num_rows),
+            offset=coded.settings["offset"],
+            **settings,
+        )
+        return made.filled(coded.arrays)
+
+
+@dataclass(frozen=True)
+class Int8(IntegerCodec):
+    """Eight bits a number, see `IntegerCodec`.
+
+    Example:
+        >>> Int8(scale="table").num_bytes(100, 16)
+        1604
+    """
+
+    name: ClassVar[str] = "Int8"
+    bits: ClassVar[int] = 8
+
+
+@dataclass(frozen=True)
+class Int4(IntegerCodec):
+    """Four bits a number, two to the byte, see `IntegerCodec`.
+
+    Example:
+        >>> Int4().num_bytes(10_000, 16)
+        91024
+    """
+
+    name: ClassVar[str] = "Int4"
+    bits: ClassVar[int] = 4
+
+
+@dataclass(frozen=True)
+class Int3(IntegerCodec):
+    """Three bits a number in two planes, see `IntegerCodec`.
+
+    Example:
+        >>> Int3().num_bytes(10_000, 16)
+        71024
+    """
+
+    name: ClassVar[str] = "Int3"
+    bits: ClassVar[int] = 3
+
+
+@dataclass(frozen=True)
+class Int2(IntegerCodec):
+    """Two bits a number, four to the byte, see `IntegerCodec`.
+
+    Example:
+        >>> Int2().num_bytes(10_000, 16)
+        51024
+    """
+
+    name: ClassVar[str] = "Int2"
+    bits: ClassVar[int] = 2
+
+
+@keras.utils.register_keras_serializable(package="tfshop")
+class IntegerLookup(TableLookup):
+    """Rows of integer codes, see `TableLookup`.
+
+    Args:
+        num_rows: Rows of the table.
+        dimension: Numbers a row.
+        bits: Of a code.
+        group_size: Rows that share a step.
+        offset: The code that stands for zero.
+        **kwargs: As `TableLookup` takes them.
+    """
+
+    def __init__(
+        self, num_rows: int, dimension: int, *, bits: int, group_size: int, offset: float, **kwargs: Any
+    ) -> None:
+        super().__init__(num_rows, dimension, **kwargs)
+        self.bits, self.group_size, self.offset = int(bits), int(group_size), float(offset)
+
+    def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
+        """Codes and steps."""
+        return _shapes(self.num_rows, self.dimension, self.bits, self.group_size)
+
+    def decoded(self, ids: Any) -> Any:
+        """Unpack, and multiply by the steps."""
+        record = tf.gather(self._arrays["codes"], ids)
+        if "scale" in self._arrays:
+            steps = self._arrays["scale"]
+        elif "scales" in self._arrays:
+            indices = tf.gather(self._arrays["scales"], ids // self.group_size)
+            steps = tf.gather(self._arrays["levels"], tf.cast(tf.expand_dims(indices, -1), tf.int32))
+        else:
+            record, indices = tf.split(record, [packed_width(self.dimension, self.bits), 1], axis=-1)
+            steps = tf.gather(self._arrays["levels"], tf.cast(indices, tf.int32))
+        codes = unpack(tf.cast(record, tf.float32), self.dimension, self.bits, GRAPH)
+        return (codes - self.offset) * steps
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"bits": self.bits, "group_size": self.group_size, "offset": self.offset}
+        return {**super().get_config(), **own}
+
+
+def _shapes(num_rows: int, dimension: int, bits: int, group_size: int) -> Shapes:
+    """What is stored: codes, and one step, a byte a group, or a byte at the end of each row."""
+    width = packed_width(dimension, bits)
+    count = -(-num_rows // group_size)
+    if count == 1:
+        return {"codes": ((num_rows, width), "uint8"), "scale": ((1,), "float32")}
+    levels = ((num_levels(count),), "float32")
+    if group_size == 1:
+        return {"codes": ((num_rows, width + 1), "uint8"), "levels": levels}
+    return {"codes": ((num_rows, width), "uint8"), "scales": ((count,), "uint8"), "levels": levels}

@@ -1,0 +1,89 @@
+"""Looking rows of a coded table up inside a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfshop._keras import keras, tf
+from tfshop.tables.packing import Arithmetic
+
+GRAPH = Arithmetic(tf.floor, lambda parts: tf.concat(parts, axis=-1))
+
+
+class TableLookup(keras.layers.Layer):
+    """In the place of an `Embedding`: frozen codes, decoded in float arithmetic of builtin operators.
+
+    The exporter keeps its operators in float, so that no converter touches a code.
+
+    Args:
+        num_rows: Rows of the table.
+        dimension: Numbers a row.
+        mask_zero: As `Embedding` has it.
+
+    Call:
+        ids: integers of any shape. Returns float32 (…, dimension).
+    """
+
+    def __init__(self, num_rows: int, dimension: int, *, mask_zero: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_rows, self.dimension, self.mask_zero = int(num_rows), int(dimension), bool(mask_zero)
+        self.supports_masking = self.mask_zero
+        self._arrays: dict[str, Any] = {}
+
+    def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
+        """Name to shape and dtype of what is stored."""
+        raise NotImplementedError
+
+    def decoded(self, ids: Any) -> Any:
+        """Rows of `ids` (int32), float32."""
+        raise NotImplementedError
+
+    def build(self, input_shape: Any) -> None:
+        """Make the arrays, none of them trainable."""
+        for name, (shape, dtype) in self.arrays().items():
+            made = self.add_weight(name, shape=shape, dtype=dtype, initializer="zeros", trainable=False)
+            self._arrays[name] = made
+        super().build(input_shape)
+
+    def filled(self, arrays: Mapping[str, NDArray[Any]]) -> TableLookup:
+        """The layer with these arrays in it."""
+        if not self.built:
+            self.build(None)
+        self.set_weights([arrays[name] for name in self.arrays()])
+        return self
+
+    def stored(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name."""
+        return {name: np.asarray(weight) for name, weight in zip(self.arrays(), self.get_weights(), strict=True)}
+
+    def call(self, ids: Any) -> Any:
+        """Look up."""
+        return self.decoded(tf.cast(ids, tf.int32) if ids.dtype != tf.int32 else ids)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Which ids are no padding, where 0 is."""
+        return tf.not_equal(inputs, 0) if self.mask_zero else None
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """That of the ids, and the dimension."""
+        return (*input_shape, self.dimension)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"num_rows": self.num_rows, "dimension": self.dimension, "mask_zero": self.mask_zero}
+        return {**super().get_config(), **own}
+
+
+def lookup_layers(model: Any, prefix: str = "") -> dict[str, TableLookup]:
+    """The lookups of a model by their paths, those of submodels too."""
+    found: dict[str, TableLookup] = {}
+    for layer in model.layers:
+        if isinstance(layer, TableLookup):
+            found[prefix + layer.name] = layer
+        elif isinstance(layer, keras.Model):
+            found.update(lookup_layers(layer, f"{prefix}{layer.name}/"))
+    return found

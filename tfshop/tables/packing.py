@@ -1,0 +1,98 @@
+"""Codes of a few bits in bytes, and back again in float arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+PLANES = {1: (1,), 2: (2,), 3: (2, 1), 4: (4,), 8: (8,)}  # three bits: two in one plane, the lowest in another
+BYTE = 8
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What decoding needs of a library of arrays: numpy decodes as the graph does, rounding for rounding.
+
+    Attributes:
+        floor: Largest whole number at most a float.
+        join: Takes a list of arrays, joins them along the last axis.
+    """
+
+    floor: Callable[[Any], Any]
+    join: Callable[[list[Any]], Any]
+
+
+NUMPY = Arithmetic(np.floor, lambda parts: np.concatenate(parts, axis=-1))
+
+
+def packed_width(dimension: int, bits: int) -> int:
+    """Bytes that hold a row of so many codes."""
+    return sum(plane_widths(dimension, bits))
+
+
+def plane_widths(dimension: int, bits: int) -> tuple[int, ...]:
+    """Bytes of a row in each plane."""
+    return tuple(-(-dimension * plane // BYTE) for plane in PLANES[bits])
+
+
+def pack(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """Codes (rows, dimension) below 2**bits as bytes (rows, packed_width).
+
+    The first half of a row stands in the high bits and the second in the low ones: what is unpacked is put one behind
+    the other, never interleaved, for which there is no cheap operator.
+
+    Example:
+        >>> pack(np.array([[1, 2, 3, 4]], dtype=np.uint8), 4).tolist()
+        [[19, 36]]
+    """
+    planes, shift = [], bits
+    for plane in PLANES[bits]:
+        shift -= plane
+        planes.append(_packed_plane((codes >> shift) & (2**plane - 1), plane))
+    return np.concatenate(planes, axis=1)
+
+
+def unpack(record: Any, dimension: int, bits: int, arithmetic: Arithmetic) -> Any:
+    """Inverse of `pack` on whole numbers in float32.
+
+    Args:
+        record: float32 (…, packed_width), the bytes.
+        dimension: Codes of a row.
+        bits: Of a code.
+        arithmetic: Of the library that `record` belongs to.
+
+    Returns:
+        float32 (…, dimension), whole numbers.
+    """
+    total, start = None, 0
+    for plane, width in zip(PLANES[bits], plane_widths(dimension, bits), strict=True):
+        whole = start == 0 and len(PLANES[bits]) == 1
+        part = record if whole else record[..., start : start + width]
+        digits = _unpacked_plane(part, dimension, plane, arithmetic)
+        total = digits if total is None else total * float(2**plane) + digits
+        start += width
+    return total
+
+
+def _packed_plane(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    a_byte = BYTE // bits
+    missing = -codes.shape[1] % a_byte
+    codes = np.pad(codes, ((0, 0), (0, missing)))
+    while bits < BYTE:
+        half = codes.shape[1] // 2
+        codes = (codes[:, :half] << bits) | codes[:, half:]
+        bits *= 2
+    return codes
+
+
+def _unpacked_plane(values: Any, dimension: int, bits: int, arithmetic: Arithmetic) -> Any:
+    held = BYTE
+    while held > bits:
+        held //= 2
+        high = arithmetic.floor(values * (1.0 / 2**held))  # a power of two: nothing is rounded
+        values = arithmetic.join([high, values - high * float(2**held)])
+    return values if values.shape[-1] == dimension else values[..., :dimension]
