@@ -11,6 +11,7 @@ from tfshop.compression.cluster import Cluster
 from tfshop.compression.distill import Distill
 from tfshop.compression.drop_features import DropFeatures
 from tfshop.compression.effects import FeatureEffect, feature_effects
+from tfshop.compression.encode_tables import EncodeTables
 from tfshop.compression.equalize import Equalize
 from tfshop.compression.low_rank import LowRank
 from tfshop.compression.prune import Prune
@@ -28,6 +29,7 @@ PASSES: Mapping[str, Any] = MappingProxyType(
         "Equalize": Equalize,
         "Cluster": Cluster,
         "LowRank": LowRank,
+        "EncodeTables": EncodeTables,
         "QAT": QAT,
         "Distill": Distill,
     }
@@ -40,6 +42,7 @@ __all__ = [
     "Cluster",
     "Distill",
     "DropFeatures",
+    "EncodeTables",
     "Equalize",
     "FeatureEffect",
     "LowRank",

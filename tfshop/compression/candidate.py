@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
+from tfshop.tables.codec import Codec
 from tfshop.training import History
 from tfshop.training.outputs import arrange_outputs
 
@@ -22,10 +23,11 @@ PROPERTIES: Mapping[str, str] = MappingProxyType(
         "units": "smaller layers",
         "features": "fewer features",
         "scales": "equal scales",
+        "codes": "coded tables",
     }
 )
 # What stays as long as the network is the same one: a new network alone throws it away.
-OF_THE_NETWORK = ("units", "features", "scales")
+OF_THE_NETWORK = ("units", "features", "scales", "codes")
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,8 @@ def _told(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+        kind = {"name": value.name} if isinstance(value, Codec) else {}  # one of several classes: which one
+        return kind | {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):

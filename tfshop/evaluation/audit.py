@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tfshop.data.split import Split, Splits
 from tfshop.errors import ArtifactError, AuditError, ScoringError
+from tfshop.evaluation.coded_tables import require_codes
 from tfshop.evaluation.metrics import tie_rate
 from tfshop.evaluation.scores import outputs_of_targets, target_scores
 from tfshop.export.modes import MODES, Mode
@@ -74,7 +75,7 @@ def audit_file(content: bytes, keras_model: Any, data: Splits, *, mode: str, bas
 
     Raises:
         AuditError: For Flex or custom operators; a file that does not load or score; ids that pass a quantizing
-            operator; a table more than 1% (10% where it has one column) of whose non-zero rows became zero; a tie rate
+            operator; codes of a table that are not in the file; a table more than 1% (10% with one column) of whose non-zero rows became zero; a tie rate
             over ten times the baseline's and over one negative a positive; a gap to the Keras model over what the mode
             allows.
     """
@@ -104,11 +105,12 @@ def audit_structure(content: bytes, keras_model: Any, data: Splits) -> Structure
 
     Raises:
         AuditError: For Flex or custom operators; a file that does not load or score; ids that pass a quantizing
-            operator; a table more than 1% (10% where it has one column) of whose non-zero rows became zero.
+            operator; codes of a table that are not in the file; a table more than 1% (10% with one column) of whose non-zero rows became zero.
     """
     graph = _readable(content)
     _only_builtins(graph)
     _plain_ids(graph)
+    require_codes(graph, keras_model)
     scorer = _loads_and_scores(content, data)
     return Structure(scorer, _tables_kept_rows(graph, keras_model), dict(graph.kinds))
 
@@ -204,7 +206,7 @@ def _tables_kept_rows(graph: Graph, keras_model: Any) -> float:
 def _keras_tables(model: Any) -> Iterator[NDArray[np.float32]]:
     """Every matrix the model looks rows up in."""
     for layer in model._flatten_layers(include_self=False):
-        if type(layer).__name__ == "Embedding":
+        if type(layer).__name__ in {"Embedding", "FloatLookup"}:
             yield layer.get_weights()[0]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tfshop.export import stock
 from tfshop.export.bias_correction import Correction, correct_biases
-from tfshop.export.groups import named_operators, operator_groups
+from tfshop.export.groups import lookup_operators, named_operators, operator_groups
 from tfshop.export.mixed import AUC, Choice, Search
 from tfshop.export.precision import float_operators
 from tfshop.export.ranges import chosen_ranges, empty_operators
@@ -102,7 +102,7 @@ class _Calibrated:
             *float_operators(self._graph, float_head=mode != "int8_io"),
             *empty_operators(self._graph, recorded_ranges(self.content)),
             *named_operators(self._graph, with_activations(model, precision.keep_float), model),
-            *named_operators(self._graph, tuple(lookup_layers(model))),  # codes decoded in integers are other rows
+            *lookup_operators(self._graph, lookup_layers(model)),
         )
 
     def quantized(self, more: Sequence[str] = ()) -> bytes:

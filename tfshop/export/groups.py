@@ -8,6 +8,7 @@ from typing import Any
 from tfshop.errors import ExportError
 from tfshop.models.rebuild import PATH, is_submodel
 from tfshop.runtime.graph import Graph, Operator
+from tfshop.tables import TableLookup
 
 MOST_SHOWN = 12
 
@@ -61,6 +62,24 @@ def named_operators(graph: Graph, names: Sequence[str], model: Any) -> tuple[str
             "layers that do nothing when scoring are not in the file."
         )
     return tuple(dict.fromkeys(output for outputs in found.values() for output in outputs))
+
+
+def lookup_operators(graph: Graph, lookups: Mapping[str, TableLookup]) -> tuple[str, ...]:
+    """Outputs of the operators that decode coded tables: in integers their rows would be others.
+
+    Args:
+        graph: The calibrated float graph.
+        lookups: Layers by their paths.
+    """
+    shapes = {shape for layer in lookups.values() for shape, _ in layer.arrays().values()}
+    found = []
+    for operator in graph.operators:
+        output = _name(graph, operator)
+        named = any(_is_part(name, part) for name in lookups for part in output.split(";"))
+        # A lookup that is the last operator of a layer may have the name of what follows it.
+        if named or (operator.kind == "GATHER" and graph.tensors[operator.inputs[0]].shape in shapes):
+            found += [graph.tensors[index].name for index in operator.outputs]
+    return tuple(found)
 
 
 def require_layers(model: Any, names: Iterable[str]) -> str | None:

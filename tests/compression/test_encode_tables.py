@@ -1,0 +1,178 @@
+"""Tables as codes in a network, and in its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from foreign.conftest import click_schema, click_table
+from foreign.styles import STYLES
+from helpers import first_rows, keras_scores
+
+from tfshop._keras import keras
+from tfshop.compression import QAT, Candidate, Distill, DropFeatures, EncodeTables, LowRank, Prune
+from tfshop.data import RandomSplit, Splits, prepare
+from tfshop.errors import AuditError, PlanError
+from tfshop.evaluation.audit import audit_file
+from sklearn.metrics import roc_auc_score as auc
+from tfshop.export import Export, chain
+from tfshop.export.plan import Plan
+from tfshop.models import build_model
+from tfshop.runtime import Scorer, read_graph
+from tfshop.runtime.inventory import bytes_by_part
+from tfshop.tables import Float32, Int2, Int4, Int8, TableLookup, lookup_layers, row_counts
+
+ALL_CODED = 3
+
+
+def encoded(model: Any, data: Splits, codec: Any) -> Candidate:
+    step = EncodeTables(codec)
+    step.check(model, data.schema)
+    return step.apply(Candidate(model, data.schema), data, seed=0)
+
+
+def holds(content: bytes, model: Any) -> bool:
+    """Whether the file has the codes of every lookup, byte for byte."""
+    constants = {t.data.tobytes() for t in read_graph(content).tensors if t.data is not None}
+    codes = [array for layer in lookup_layers(model).values() for array in layer.stored().values()]
+    return all(array.tobytes() in constants for array in codes if array.dtype == np.uint8)
+
+
+def test_counts_are_those_of_the_training_rows(trained_mlp: Any, clicks: Splits) -> None:
+    (counts,) = row_counts(trained_mlp, ("table",), clicks.train).values()
+    inputs = clicks.train.inputs
+    assert counts.sum() == clicks.train.num_rows * (inputs["ids"].shape[1] + inputs["hist_id_0"].shape[1])
+    first = clicks.schema.tables["id_0"]
+    wanted = np.bincount(inputs["ids"][:, 1], minlength=clicks.schema.tables["id_1"])
+    assert np.array_equal(counts[first : first + len(wanted)], wanted)
+
+
+@pytest.mark.parametrize("network", ["mlp", "deepfm"])
+def test_four_bits_keep_the_auc_and_the_file_holds_them(
+    network: str, trained: Callable[[str], Any], clicks: Splits, exported: Callable[[str, str], bytes]
+) -> None:
+    made = encoded(trained(network), clicks, Int4())
+    (record,) = made.history
+    labels = clicks.validation.labels[: clicks.validation.num_rows].ravel()
+    before = auc(labels, Scorer(exported(network, "float32")).score_split(clicks.validation).ravel())
+    sizes = {}
+    for mode in ("float32", "int8"):
+        content = Export(mode, calibration_rows=512).to_bytes(made.model, clicks)
+        assert holds(content, made.model)
+        assert auc(labels, Scorer(content).score_split(clicks.validation).ravel()) > before - 3e-3
+        assert audit_file(content, made.model, clicks, mode=mode).zeroed_rows == 0
+        sizes[mode] = bytes_by_part(content)["tables"]
+    assert sizes["float32"] == sizes["int8"] == record.notes["bytes"][1] < 0.3 * record.notes["bytes"][0]
+    table = record.notes["tables"][0]
+    assert table["layer"] == "table" and 0 < table["distortion"] < 0.02
+    assert table["shape"] == [sum(clicks.schema.tables.values()), 8]
+    assert made.model.get_layer("table").output.shape == trained(network).get_layer("table").output.shape
+
+
+def test_features_of_a_merged_table_get_their_own_codecs(trained_mlp: Any, clicks: Splits) -> None:
+    """Also where their columns do not stand side by side: the history shares the table of the first id."""
+    made = encoded(trained_mlp, clicks, {"id_0": Int8(), "id_2": "Int2"})
+    rows = first_rows(clicks.validation.inputs, 200)
+    merged = trained_mlp.get_layer("table").get_weights()[0]
+    sizes = [clicks.schema.tables[f"id_{n}"] for n in range(3)]
+    starts = np.cumsum([0, *sizes])
+    probe = keras.Model(made.model.inputs, made.model.get_layer("table").output)
+    looked_up = probe(rows).numpy()
+    plain = keras.Model(trained_mlp.inputs, trained_mlp.get_layer("table").output)(rows).numpy()
+    assert np.array_equal(looked_up[:, 1], plain[:, 1])  # id_1 was not named
+    for column, codec, part in ((0, Int8(), 0), (4, Int8(), 0), (2, Int2(), 2)):
+        own = merged[starts[part] : starts[part] + sizes[part]]
+        error = np.square(looked_up[:, column] - plain[:, column]).mean() / own.var()
+        assert 0 < error < (1e-3 if codec == Int8() else 0.3)
+    (told,) = made.history[0].notes["tables"]
+    assert {block["codec"].split("(")[0]: block["features"] for block in told["blocks"]} == {
+        "Int8": ["id_0"],
+        "Float32": ["id_1"],
+        "Int2": ["id_2"],
+    }
+    content = Export("int8", calibration_rows=512).to_bytes(made.model, clicks)
+    assert holds(content, made.model) and bytes_by_part(content)["tables"] == told["bytes_after"]
+    gap = np.abs(Scorer(content)(rows).ravel() - keras_scores(made.model, rows))
+    assert gap.mean() < 5e-3
+
+
+@pytest.mark.parametrize("passes", [(Prune(0.5),), (QAT(),), (LowRank(rank=3), Prune(0.5), QAT())])
+def test_later_passes_leave_the_codes_alone(passes: Any, trained_mlp: Any, clicks: Splits) -> None:
+    made = encoded(trained_mlp, clicks, Int4())
+    wanted = made.model.get_layer("table").stored()
+    current = made
+    for step in passes:
+        step.check(current.model, current.schema)
+        current = step.apply(current, clicks, seed=0)
+    (layer,) = [x for x in current.model._flatten_layers() if isinstance(x, TableLookup)]
+    assert {key: array.tobytes() for key, array in layer.stored().items()} == {
+        key: array.tobytes() for key, array in wanted.items()
+    }
+    content = Export("int8", calibration_rows=512).to_bytes(current.model, clicks)
+    assert holds(content, made.model)
+    rows = first_rows(clicks.validation.inputs, 300)
+    assert np.abs(Scorer(content)(rows).ravel() - keras_scores(current.model, rows)).mean() < 1e-2
+
+
+def test_a_pruned_network_keeps_its_zeros(trained_mlp: Any, clicks: Splits) -> None:
+    pruned = Prune(0.8, epochs=1).apply(Candidate(trained_mlp, clicks.schema), clicks, seed=0)
+    made = EncodeTables().apply(pruned, clicks, seed=0)
+    kernels = [layer for layer in pruned.model.layers if type(layer) is keras.layers.Dense]
+    assert all(
+        np.array_equal(layer.get_weights()[0], made.model.get_layer(layer.name).get_weights()[0]) for layer in kernels
+    )
+
+
+@pytest.mark.parametrize("style", ["plain", "shared_layers", "nested", "interactions", "wide_and_deep"])
+def test_networks_of_others_are_coded(style: str) -> None:
+    log = prepare(click_table(800), click_schema(), split=RandomSplit(seed=0), batch_size=128)
+    model = STYLES[style](log.schema)
+    made = encoded(model, log, Int8())
+    tables = [x for x in model._flatten_layers() if type(x) is keras.layers.Embedding]
+    told = made.history[0].notes
+    assert {row["layer"].split("/")[-1] for row in told["tables"]} <= {x.name for x in tables}
+    assert len(told["tables"]) + sum("no fewer bytes" in row["reason"] for row in told["left_alone"]) == len(tables)
+    content = Export("float32").to_bytes(made.model, log)
+    assert holds(content, made.model) and lookup_layers(made.model)
+
+
+def test_a_file_whose_codes_were_changed_is_refused(trained_mlp: Any, clicks: Splits) -> None:
+    made = encoded(trained_mlp, clicks, Int4())
+    other = encoded(trained_mlp, clicks, Int4(choice="max"))
+    with pytest.raises(AuditError, match=r"table 'table': its codes.*Fix:"):
+        audit_file(Export("float32").to_bytes(other.model, clicks), made.model, clicks, mode="float32")
+
+
+def test_plans_with_codecs_survive_json() -> None:
+    plan = chain(EncodeTables({"id_0": Int8(scale="table"), "name": Int2()}), Prune(0.5), Export("int8"))
+    again = Plan.from_json(plan.to_json())
+    assert again == plan and again.passes[0].codec["id_0"] == Int8(scale="table")
+    assert Plan.from_json(chain(EncodeTables(Float32())).to_json()).passes[0].codec == Float32()
+
+
+@pytest.mark.parametrize("step", [Distill(), DropFeatures(("id_0",))])
+def test_what_would_undo_the_codes_is_refused_after_them(step: Any) -> None:
+    with pytest.raises(PlanError, match=r"comes after EncodeTables and would undo its codes"):
+        chain(EncodeTables(), step, Export("int8"))
+
+
+@pytest.mark.parametrize("codec", ["Int5", {}, None, Int4, {"id_0": 3}, {"name": "Int4", "bits": 3}])
+def test_what_is_no_codec_is_refused(codec: Any) -> None:
+    with pytest.raises(PlanError, match=r"(Expected a codec|cannot be made).*Fix:"):
+        EncodeTables(codec)
+
+
+def test_names_that_no_table_goes_by_are_refused(trained_mlp: Any, clicks: Splits) -> None:
+    with pytest.raises(PlanError, match=r"names 'id_9'.*Expected some of id_0.*table.*Fix:"):
+        EncodeTables({"id_9": Int4()}).check(trained_mlp, clicks.schema)
+    with pytest.raises(PlanError, match=r"gives table 'id_0' several codecs.*Fix:"):
+        EncodeTables({"id_0": Int4(), "hist_id_0": Int8()}).check(trained_mlp, clicks.schema)
+    made = encoded(trained_mlp, clicks, {"table": Int4()}).model
+    with pytest.raises(PlanError, match=r"finds no table in 'mlp'.*Fix:"):
+        EncodeTables().check(made, clicks.schema)
+    tall = build_model("deepfm", clicks.schema, dimension=4, hidden=(8,))
+    assert encoded(tall, clicks, {"table": Int4()}).history[0].notes["left_alone"][0]["reason"] == (
+        "no codec was named for it"
+    )

@@ -1,0 +1,154 @@
+"""Who gets which codec: names of features and layers matched with the tables of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tfshop._keras import keras
+from tfshop.compression.table_rows import MergedTable, merged_table, tables_behind
+from tfshop.data.schema import Schema
+from tfshop.errors import PlanError
+from tfshop.tables import CODECS, Codec, Float32
+
+Asked = Codec | Mapping[str, Codec]
+
+
+@dataclass
+class TableCodecs:
+    """What becomes of each table.
+
+    Attributes:
+        codecs: `Embedding` layer to its codec, or to one codec for each table of the schema that is merged in it.
+        merged: Those of several codecs to their blocks.
+        reasons: Layer that stays as it is, to the reason.
+    """
+
+    codecs: dict[str, Asked] = field(default_factory=dict)
+    merged: dict[str, MergedTable] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def codec_of(value: Any) -> Any:
+    """A codec, or codecs by name, of what a user or a plan in JSON may write.
+
+    Raises:
+        PlanError: For anything else.
+    """
+    if isinstance(value, Codec) and not isinstance(value, type):
+        return value
+    if isinstance(value, str) and value in CODECS:
+        return CODECS[value]()
+    if isinstance(value, Mapping) and value:
+        kind = value.get("name")
+        if not isinstance(kind, str) or kind not in CODECS:
+            return {str(key): codec_of(item) for key, item in value.items()}
+        try:
+            return CODECS[kind](**{key: item for key, item in value.items() if key != "name"})
+        except TypeError as error:
+            raise PlanError(f"{kind} cannot be made of {dict(value)}: {error}. Fix: {kind}().") from error
+    raise PlanError(
+        f"codec is {value!r}. Expected a codec such as Int4(), one of {', '.join(CODECS)}, or a mapping of features or "
+        "layers to them. Fix: EncodeTables(Int4())."
+    )
+
+
+def table_codecs(model: Any, schema: Schema, codec: Asked) -> TableCodecs:
+    """Match codecs with tables.
+
+    Raises:
+        PlanError: Where no table can be coded, and for names that no table goes by.
+    """
+    tables = [layer for layer in model.layers if type(layer) is keras.layers.Embedding]
+    if not tables:
+        raise PlanError(
+            f"EncodeTables finds no table in {model.name!r}. Expected an Embedding layer that is not coded yet. Fix: "
+            "leave EncodeTables out."
+        )
+    found = TableCodecs()
+    if isinstance(codec, Codec):
+        found.codecs.update({layer.name: codec for layer in tables})
+    else:
+        _Names(model, schema, codec).match(tables, found)
+    for layer in tables:
+        own = found.codecs.get(layer.name)
+        if isinstance(own, Codec) and not _saves(layer, own):
+            found.reasons[layer.name] = f"{own.name} would store its {layer.input_dim} rows in no fewer bytes"
+            del found.codecs[layer.name]
+    if not found.codecs:
+        raise PlanError(
+            f"EncodeTables can make no table of {model.name!r} smaller: {next(iter(found.reasons.values()))}. Expected "
+            "a table that is. Fix: leave EncodeTables out, or Int8(scale='table')."
+        )
+    return found
+
+
+def _saves(layer: Any, codec: Codec) -> bool:
+    before = 4 * int(layer.input_dim) * int(layer.output_dim)
+    return isinstance(codec, Float32) or codec.num_bytes(int(layer.input_dim), int(layer.output_dim)) < before
+
+
+class _Names:
+    """Codecs by the names of features and layers."""
+
+    def __init__(self, model: Any, schema: Schema, codecs: Mapping[str, Codec]) -> None:
+        self._model, self._schema, self._codecs = model, schema, codecs
+        self._tables = {f.name: f.table_name for f in (*schema.id_features, *schema.sequence_features)}
+        self._used: set[str] = set()
+
+    def match(self, layers: list[Any], found: TableCodecs) -> None:
+        """Fill `found`."""
+        by_table = self._by_table({layer.name for layer in layers})
+        for layer in layers:
+            merged = merged_table(layer, self._model, self._schema)
+            if layer.name in self._codecs:
+                found.codecs[layer.name] = self._codecs[layer.name]
+                continue
+            inside = merged.starts if merged else tables_behind(layer, self._model, self._schema)
+            own = {table: by_table[table] for table in inside if table in by_table}
+            self._used |= set(own)
+            if not own:
+                found.reasons[layer.name] = "no codec was named for it"
+            elif merged is not None:
+                every = {table: own.get(table, Float32()) for table in inside}
+                alike = len(set(every.values())) == 1
+                found.codecs[layer.name] = next(iter(every.values())) if alike else every
+                found.merged[layer.name] = merged
+            elif len(set(own.values())) == 1:
+                found.codecs[layer.name] = next(iter(own.values()))
+            else:
+                raise self._conflict(layer.name, own)
+        self._require_used(by_table)
+
+    def _by_table(self, layers: set[str]) -> dict[str, Codec]:
+        """Codecs of the features, by the tables of the schema."""
+        found: dict[str, Codec] = {}
+        for name, codec in self._codecs.items():
+            if name in layers:
+                continue
+            if name not in self._tables:
+                raise PlanError(
+                    f"EncodeTables names {name!r}, which is neither a feature with a table nor an Embedding layer. "
+                    f"Expected some of {', '.join(self._tables)}; {', '.join(sorted(layers))}. Fix: one of those."
+                )
+            table = self._tables[name]
+            if found.setdefault(table, codec) != codec:
+                raise self._conflict(table, {name: codec, table: found[table]})
+        return found
+
+    def _conflict(self, table: str, codecs: Mapping[str, Codec]) -> PlanError:
+        return PlanError(
+            f"EncodeTables gives table {table!r} several codecs: "
+            f"{', '.join(f'{name}: {codec!r}' for name, codec in codecs.items())}. Expected one for features that share "
+            "a table. Fix: the same codec for them."
+        )
+
+    def _require_used(self, by_table: Mapping[str, Codec]) -> None:
+        unused = [table for table in by_table if table not in self._used]
+        if unused:
+            raise PlanError(
+                f"EncodeTables cannot tell which rows of {self._model.name!r} belong to {', '.join(unused)}. Expected "
+                "a merged table as build_model makes it, or an input named as the feature. Fix: name the Embedding "
+                "layer instead of the feature, or code tables before passes that take rows out."
+            )
