@@ -21,6 +21,7 @@ from tfshop.compression import (
     Cluster,
     Distill,
     DropFeatures,
+    EncodeTables,
     Equalize,
     LowRank,
     Pass,
@@ -37,14 +38,15 @@ QUICK: dict[str, Pass] = {
     "Equalize": Equalize(),
     "Cluster": Cluster(8),
     "LowRank": LowRank(rank=3),
+    "EncodeTables": EncodeTables("Int8"),
     "QAT": QAT(),
     "Distill": Distill({"dimension": 4, "hidden": (16,)}, epochs=1),
     "PruneUnits": PruneUnits(0.5),
     "DropFeatures": DropFeatures(("id_2",)),
 }
-IN_ORDER = ("Distill", "DropFeatures", "LowRank", "PruneUnits", "Prune", "Equalize", "Cluster", "QAT")
+IN_ORDER = ("Distill", "DropFeatures", "LowRank", "PruneUnits", "Prune", "Equalize", "Cluster", "EncodeTables", "QAT")
 WITHOUT_TRAINING = ("LowRank", "PruneUnits", "DropFeatures")  # 0 epochs are allowed
-UNTRAINED = ("Equalize",)
+UNTRAINED = ("Equalize", "EncodeTables")
 
 
 @dataclass
@@ -184,6 +186,8 @@ def test_passes_compose(candidate: Callable[[str], Candidate], brief: Splits) ->
 
 @each_pass
 def test_a_network_it_cannot_treat_is_refused_before_training(name: str, linear: Any, clicks: Splits) -> None:
+    if name == "EncodeTables":  # it can treat the table
+        linear = EncodeTables("Int8").apply(Candidate(linear, clicks.schema), clicks, seed=0).model
     weights = linear.get_weights()
     with pytest.raises(PlanError, match=rf"{name}.*'linear'.*Fix:"):
         QUICK[name].check(linear, clicks.schema)

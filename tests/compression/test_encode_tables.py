@@ -10,13 +10,13 @@ import pytest
 from foreign.conftest import click_schema, click_table
 from foreign.styles import STYLES
 from helpers import first_rows, keras_scores
+from sklearn.metrics import roc_auc_score as auc
 
 from tfshop._keras import keras
 from tfshop.compression import QAT, Candidate, Distill, DropFeatures, EncodeTables, LowRank, Prune
 from tfshop.data import RandomSplit, Splits, prepare
 from tfshop.errors import AuditError, PlanError
 from tfshop.evaluation.audit import audit_file
-from sklearn.metrics import roc_auc_score as auc
 from tfshop.export import Export, chain
 from tfshop.export.plan import Plan
 from tfshop.models import build_model

@@ -15,7 +15,7 @@ from tfshop.errors import PlanError
 from tfshop.export import convert
 from tfshop.runtime import Scorer, read_graph
 from tfshop.runtime.inventory import bytes_by_part
-from tfshop.tables import CODECS, CodedTable, Codec, Float16, Float32, Int2, Int3, Int4, Int8, lookup_layers
+from tfshop.tables import CODECS, Codec, CodedTable, Float16, Float32, Int2, Int3, Int4, Int8, lookup_layers
 
 ROWS, WIDTH, COLUMNS = 1000, 16, 5
 VARIANTS: dict[str, Codec] = {

@@ -130,7 +130,7 @@ class _Names:
             if name not in self._tables:
                 raise PlanError(
                     f"EncodeTables names {name!r}, which is neither a feature with a table nor an Embedding layer. "
-                    f"Expected some of {', '.join(self._tables)}; {', '.join(sorted(layers))}. Fix: one of those."
+                    f"Expected some of {', '.join([*self._tables, *sorted(layers)])}. Fix: one of those."
                 )
             table = self._tables[name]
             if found.setdefault(table, codec) != codec:
@@ -138,10 +138,10 @@ class _Names:
         return found
 
     def _conflict(self, table: str, codecs: Mapping[str, Codec]) -> PlanError:
+        told = ", ".join(f"{name}: {codec!r}" for name, codec in codecs.items())
         return PlanError(
-            f"EncodeTables gives table {table!r} several codecs: "
-            f"{', '.join(f'{name}: {codec!r}' for name, codec in codecs.items())}. Expected one for features that share "
-            "a table. Fix: the same codec for them."
+            f"EncodeTables gives table {table!r} several codecs: {told}. Expected one for features that share a table. "
+            "Fix: the same codec for them."
         )
 
     def _require_used(self, by_table: Mapping[str, Codec]) -> None:

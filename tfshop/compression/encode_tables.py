@@ -19,7 +19,7 @@ from tfshop.compression.table_rows import MergedTable
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.models.rebuild import fresh, inlined
-from tfshop.tables import CodedTable, Codec, Int4, TableLookup, row_counts
+from tfshop.tables import Codec, CodedTable, TableLookup, row_counts
 from tfshop.tables.blocks import Block, block_layer
 from tfshop.training.adoption import require_copyable
 
@@ -39,7 +39,7 @@ class EncodeTables:
             no table goes by.
 
     Example:
-        >>> EncodeTables({"item": "Int2", "shop": Int4(scale="table")}).codec["item"]
+        >>> EncodeTables({"item": "Int2", "shop": "Int8"}).codec["item"]
         Int2(scale='row', choice='weighted', grid=None)
     """
 
@@ -47,7 +47,7 @@ class EncodeTables:
     makes: ClassVar[tuple[str, ...]] = ("codes",)
     preserves: ClassVar[tuple[str, ...]] = ("sparsity", "clusters", "factors", "codes")
 
-    codec: Any = Int4()
+    codec: Any = "Int4"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "codec", codec_of(self.codec))

@@ -75,9 +75,9 @@ def audit_file(content: bytes, keras_model: Any, data: Splits, *, mode: str, bas
 
     Raises:
         AuditError: For Flex or custom operators; a file that does not load or score; ids that pass a quantizing
-            operator; codes of a table that are not in the file; a table more than 1% (10% with one column) of whose non-zero rows became zero; a tie rate
-            over ten times the baseline's and over one negative a positive; a gap to the Keras model over what the mode
-            allows.
+            operator; codes of a table that are not in the file; a table more than 1% (10% with one column) of whose
+            non-zero rows became zero; a tie rate over ten times the baseline's and over one negative a positive; a gap
+            to the Keras model over what the mode allows.
     """
     structure = audit_structure(content, keras_model, data)
     gap_max, gap_mean = _parity(structure.scorer, keras_model, data, MODES[mode])
@@ -105,7 +105,8 @@ def audit_structure(content: bytes, keras_model: Any, data: Splits) -> Structure
 
     Raises:
         AuditError: For Flex or custom operators; a file that does not load or score; ids that pass a quantizing
-            operator; codes of a table that are not in the file; a table more than 1% (10% with one column) of whose non-zero rows became zero.
+            operator; codes of a table that are not in the file; a table more than 1% (10% with one column) of whose
+            non-zero rows became zero.
     """
     graph = _readable(content)
     _only_builtins(graph)

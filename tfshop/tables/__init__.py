@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from tfshop.tables.codec import CodedTable, Codec
+from tfshop.tables.codec import Codec, CodedTable
 from tfshop.tables.counts import row_counts
 from tfshop.tables.float_table import Float16, Float32
 from tfshop.tables.integer_table import Int2, Int3, Int4, Int8
@@ -18,8 +18,8 @@ CODECS: Mapping[str, Any] = MappingProxyType(
 
 __all__ = [
     "CODECS",
-    "CodedTable",
     "Codec",
+    "CodedTable",
     "Float16",
     "Float32",
     "Int2",

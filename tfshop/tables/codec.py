@@ -118,8 +118,8 @@ def require_table(codec: Codec, rows: NDArray[Any], counts: Counts) -> None:
         raise PlanError(f"{codec.name} was given a table with NaN or infinity. Expected finite numbers. {fix}")
     if counts is not None and (counts.shape != rows.shape[:1] or not (counts >= 0).all()):
         raise PlanError(
-            f"{codec.name} was given counts of shape {counts.shape} for {rows.shape[0]:,} rows. Expected one a row, none "
-            "below 0. Fix: row_counts(model, (layer,), data.train)[layer]."
+            f"{codec.name} was given counts of shape {counts.shape} for {rows.shape[0]:,} rows. Expected one a row, "
+            "none below 0. Fix: row_counts(model, (layer,), data.train)[layer]."
         )
 
 
