@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from tfshop.tables.blocks import BlockLookup
 from tfshop.tables.codec import Codec, CodedTable
 from tfshop.tables.counts import row_counts
 from tfshop.tables.float_table import Float16, Float32
@@ -18,6 +19,7 @@ CODECS: Mapping[str, Any] = MappingProxyType(
 
 __all__ = [
     "CODECS",
+    "BlockLookup",
     "Codec",
     "CodedTable",
     "Float16",

@@ -82,8 +82,9 @@ def lookup_layers(model: Any, prefix: str = "") -> dict[str, TableLookup]:
     """The lookups of a model by their paths, those of submodels too."""
     found: dict[str, TableLookup] = {}
     for layer in model.layers:
-        if isinstance(layer, TableLookup):
-            found[prefix + layer.name] = layer
+        bare = layer.layer if isinstance(layer, keras.layers.Wrapper) else layer  # one that holds a trained range
+        if isinstance(bare, TableLookup):
+            found[prefix + layer.name] = bare
         elif isinstance(layer, keras.Model):
             found.update(lookup_layers(layer, f"{prefix}{layer.name}/"))
     return found
