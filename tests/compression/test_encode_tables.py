@@ -152,7 +152,7 @@ def test_plans_with_codecs_survive_json() -> None:
 
 @pytest.mark.parametrize("step", [Distill(), DropFeatures(("id_0",))])
 def test_what_would_undo_the_codes_is_refused_after_them(step: Any) -> None:
-    with pytest.raises(PlanError, match=r"comes after EncodeTables and would undo its codes"):
+    with pytest.raises(PlanError, match=r"comes after EncodeTables and would undo its coded tables"):
         chain(EncodeTables(), step, Export("int8"))
 
 

@@ -51,7 +51,7 @@ def network(variant: str, width: int = WIDTH) -> Any:
     ids = keras.Input((COLUMNS,), dtype="int32", name="ids")
     rows = coded(variant, width).layer("table")(ids)
     flat = keras.layers.Flatten()(rows)
-    dense = keras.layers.Dense(4, activation="relu", name="first")(flat)
+    dense = keras.layers.Dense(16, activation="relu", name="first")(flat)
     score = keras.layers.Dense(1, activation="sigmoid", name="probability")(dense)
     keras.utils.set_random_seed(0)
     return keras.Model(ids, {"probability": score, "rows": keras.layers.Activation("linear", name="rows")(rows)})

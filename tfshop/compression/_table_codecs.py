@@ -94,7 +94,8 @@ class _Names:
 
     def __init__(self, model: Any, schema: Schema, codecs: Mapping[str, Codec]) -> None:
         self._model, self._schema, self._codecs = model, schema, codecs
-        self._tables = {f.name: f.table_name for f in (*schema.id_features, *schema.sequence_features)}
+        self._tables = {feature.name: feature.table_name for feature in schema.id_features}
+        self._tables |= {feature.name: feature.table_name for feature in schema.sequence_features}
         self._used: set[str] = set()
 
     def match(self, layers: list[Any], found: TableCodecs) -> None:

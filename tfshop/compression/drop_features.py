@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from tfshop.compression.candidate import OF_THE_NETWORK, Candidate, curve_of
+from tfshop.compression.candidate import Candidate, curve_of
 from tfshop.compression.effects import EffectMeasure, feature_effects, require_how
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.masked import zeros_held
@@ -51,7 +51,13 @@ class DropFeatures:
 
     name: ClassVar[str] = "DropFeatures"
     makes: ClassVar[tuple[str, ...]] = ("features",)
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors", *OF_THE_NETWORK)
+    preserves: ClassVar[tuple[str, ...]] = (
+        "sparsity",
+        "factors",
+        "units",
+        "features",
+        "scales",
+    )
 
     names: tuple[str, ...] | None = None
     max_auc_drop: float = 5e-4

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tfshop._console import progress
 from tfshop._keras import keras
 from tfshop.compression._table_codecs import TableCodecs, codec_of, table_codecs
-from tfshop.compression.candidate import Candidate
+from tfshop.compression.candidate import OF_THE_NETWORK, Candidate
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.rebuild import copy_model
 from tfshop.compression.table_rows import MergedTable
@@ -45,7 +45,7 @@ class EncodeTables:
 
     name: ClassVar[str] = "EncodeTables"
     makes: ClassVar[tuple[str, ...]] = ("codes",)
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "clusters", "factors", "codes")
+    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "clusters", "factors", *OF_THE_NETWORK)
 
     codec: Any = "Int4"
 

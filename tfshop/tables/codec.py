@@ -55,6 +55,18 @@ class CodedTable:
     arrays: Mapping[str, NDArray[Any]]
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls,
+        codec: Codec,
+        rows: NDArray[np.float32],
+        arrays: Mapping[str, NDArray[Any]],
+        settings: Mapping[str, Any] | None = None,
+    ) -> CodedTable:
+        """What a codec made of `rows` (num_rows, dimension)."""
+        num_rows, dimension = rows.shape
+        return cls(codec, num_rows, dimension, arrays, settings or {})
+
     @property
     def num_bytes(self) -> int:
         """Bytes of the arrays."""

@@ -32,7 +32,7 @@ class Float32:
     def encode(self, rows: NDArray[np.float32], counts: Counts = None, *, seed: int = 0) -> CodedTable:
         """The rows themselves."""
         require_table(self, rows, counts)
-        return CodedTable(self, *rows.shape, {"table": np.ascontiguousarray(rows, dtype=np.float32)})
+        return CodedTable.of(self, rows, {"table": np.ascontiguousarray(rows, dtype=np.float32)})
 
     def num_bytes(self, num_rows: int, dimension: int) -> int:
         """Four a number."""
@@ -75,7 +75,7 @@ class Float16:
             )
         numbers = rows.astype(np.float16).view(np.uint16)
         codes = np.concatenate([numbers >> 8, numbers & 255], axis=1).astype(np.uint8)
-        return CodedTable(self, *rows.shape, {"codes": codes, "levels": _starts_and_steps()})
+        return CodedTable.of(self, rows, {"codes": codes, "levels": _starts_and_steps()})
 
     def num_bytes(self, num_rows: int, dimension: int) -> int:
         """Two a number, and what the high bytes mean."""

@@ -76,14 +76,14 @@ class IntegerCodec:
         steps = steps_of(groups, grid, self.choice)
         if groups.count == 1:
             codes = self._packed(groups, grid, np.zeros(1, dtype=np.uint8), steps.astype(np.float32))
-            arrays = {"codes": codes, "scale": steps.astype(np.float32)}
+            arrays: dict[str, NDArray[Any]] = {"codes": codes, "scale": steps.astype(np.float32)}
         else:
             indices, levels = in_a_byte(groups, grid, steps, self.choice)
             codes = self._packed(groups, grid, indices, levels)
             arrays = {"codes": codes, "scales": indices, "levels": levels}
             if groups.size == 1:  # beside the codes, where the same read finds it
                 codes[:, -1] = arrays.pop("scales")
-        return CodedTable(self, *rows.shape, arrays, {"grid": kind, "offset": grid.offset})
+        return CodedTable.of(self, rows, arrays, {"grid": kind, "offset": grid.offset})
 
     def _better_grid(self, groups: Groups) -> str:
         sample = groups.sample(SAMPLE)

@@ -81,12 +81,12 @@ def unpack(record: Any, dimension: int, bits: int, arithmetic: Arithmetic) -> An
 def _packed_plane(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     a_byte = BYTE // bits
     missing = -codes.shape[1] % a_byte
-    codes = np.pad(codes, ((0, 0), (0, missing)))
+    packed: NDArray[np.uint8] = np.pad(codes, ((0, 0), (0, missing)))
     while bits < BYTE:
-        half = codes.shape[1] // 2
-        codes = (codes[:, :half] << bits) | codes[:, half:]
+        half = packed.shape[1] // 2
+        packed = ((packed[:, :half] << bits) | packed[:, half:]).astype(np.uint8)
         bits *= 2
-    return codes
+    return packed
 
 
 def _unpacked_plane(values: Any, dimension: int, bits: int, arithmetic: Arithmetic) -> Any:

@@ -36,7 +36,7 @@ class Grid:
     @property
     def top(self) -> float:
         """Largest level on both sides, in steps."""
-        return min(self.offset, 2**self.bits - 1 - self.offset)
+        return float(min(self.offset, 2**self.bits - 1 - self.offset))
 
     def codes(self, rows: NDArray[np.float32], steps: NDArray[np.float32]) -> NDArray[np.float32]:
         """Nearest code of each number; `steps` broadcasts over `rows`."""
@@ -47,7 +47,7 @@ class Grid:
 
     def values(self, codes: NDArray[np.float32], steps: NDArray[np.float32]) -> NDArray[np.float32]:
         """What codes stand for."""
-        return (codes - np.float32(self.offset)) * steps
+        return np.asarray((codes - np.float32(self.offset)) * steps)
 
 
 def grids(bits: int) -> dict[str, Grid]:
