@@ -16,8 +16,10 @@ from tfshop.export import convert
 from tfshop.runtime import Scorer, read_graph
 from tfshop.runtime.inventory import bytes_by_part
 from tfshop.tables import CODECS, Codec, CodedTable, Float16, Float32, Int2, Int3, Int4, Int8, lookup_layers
+from tfshop.tables.codec import Fields
 
 ROWS, WIDTH, COLUMNS = 1000, 16, 5
+FIELDS = Fields((0, 100, 700), (0, 1, 1, 2, 0))  # two columns look into the second feature's rows, as histories do
 VARIANTS: dict[str, Codec] = {
     "Float32": Float32(),
     "Float16": Float16(),
@@ -28,6 +30,7 @@ VARIANTS: dict[str, Codec] = {
     "Int3": Int3(choice="least squares"),
     "Int2": Int2(),
     "Int2 a table": Int2(scale="table"),
+    "Int2 a field": Int2(scale="field"),
 }
 each_codec = pytest.mark.parametrize("variant", VARIANTS)
 
@@ -42,7 +45,7 @@ def table(rows: int = ROWS, width: int = WIDTH) -> np.ndarray:
 
 @cache
 def coded(variant: str, width: int = WIDTH) -> CodedTable:
-    return VARIANTS[variant].encode(table(width=width), np.arange(ROWS, 0.0, -1))
+    return VARIANTS[variant].encode(table(width=width), np.arange(ROWS, 0.0, -1), fields=FIELDS)
 
 
 @cache
@@ -57,8 +60,16 @@ def network(variant: str, width: int = WIDTH) -> Any:
     return keras.Model(ids, {"probability": score, "rows": keras.layers.Activation("linear", name="rows")(rows)})
 
 
+def drawn_ids(batch: int, seed: int = 0) -> np.ndarray:
+    """Ids of the merged table, each column within its field."""
+    ends = [*FIELDS.starts[1:], ROWS]
+    random = np.random.default_rng(seed)
+    columns = [random.integers(FIELDS.starts[field], ends[field], batch) for field in FIELDS.columns or ()]
+    return np.stack(columns, axis=1).astype(np.int32)
+
+
 def every_id() -> np.ndarray:
-    return np.arange(ROWS).reshape(-1, COLUMNS).astype(np.int32)
+    return drawn_ids(200)
 
 
 @cache
@@ -98,16 +109,16 @@ def test_the_file_holds_the_codes_bit_for_bit(variant: str, mode: str) -> None:
     arrays = coded(variant).arrays
     assert {digest(array) for array in arrays.values()} <= set(found)
     held = sum(found[digest(array)] for array in arrays.values())
-    assert held == VARIANTS[variant].num_bytes(ROWS, WIDTH)
+    assert held == VARIANTS[variant].num_bytes(ROWS, WIDTH, FIELDS)
     part = bytes_by_part(content(variant, mode))["tables"]
-    assert part == held - (4 if "scale" in arrays else 0)  # one number that a product reads is no table
+    assert part == held - sum(a.nbytes for a in arrays.values() if a.dtype == np.float32 and "scale" in arrays)
 
 
 @each_codec
 @pytest.mark.parametrize("width", [WIDTH, 7])
 @pytest.mark.parametrize("batch", [1, 7, 512])
 def test_numpy_keras_and_the_file_agree_to_the_last_bit(variant: str, width: int, batch: int) -> None:
-    ids = np.random.default_rng(batch).integers(0, ROWS, (batch, COLUMNS)).astype(np.int32)
+    ids = drawn_ids(batch, seed=batch)
     wanted = coded(variant, width).decode()[ids]
     assert np.array_equal(network(variant, width)({"ids": ids})["rows"].numpy(), wanted)
     assert np.array_equal(Scorer(content(variant, "float32", width))({"ids": ids})["rows"], wanted)

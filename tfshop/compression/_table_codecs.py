@@ -11,6 +11,7 @@ from tfshop.compression.table_rows import MergedTable, merged_table, tables_behi
 from tfshop.data.schema import Schema
 from tfshop.errors import PlanError
 from tfshop.tables import CODECS, Codec, Float32
+from tfshop.tables.codec import ALONE, Fields
 
 Asked = Codec | Mapping[str, Codec]
 
@@ -21,13 +22,18 @@ class TableCodecs:
 
     Attributes:
         codecs: `Embedding` layer to its codec, or to one codec for each table of the schema that is merged in it.
-        merged: Those of several codecs to their blocks.
+        merged: Those that hold the rows of several features to their blocks.
         reasons: Layer that stays as it is, to the reason.
     """
 
     codecs: dict[str, Asked] = field(default_factory=dict)
     merged: dict[str, MergedTable] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+
+    def fields(self, name: str) -> Fields:
+        """Whose rows are whose in a layer's table."""
+        merged = self.merged.get(name)
+        return merged.fields(tuple(merged.starts)) if merged else ALONE
 
 
 def codec_of(value: Any) -> Any:
@@ -66,14 +72,15 @@ def table_codecs(model: Any, schema: Schema, codec: Asked) -> TableCodecs:
             f"EncodeTables finds no table in {model.name!r}. Expected an Embedding layer that is not coded yet. Fix: "
             "leave EncodeTables out."
         )
-    found = TableCodecs()
+    blocks = {layer.name: merged_table(layer, model, schema) for layer in tables}
+    found = TableCodecs(merged={name: merged for name, merged in blocks.items() if merged})
     if isinstance(codec, Codec):
         found.codecs.update({layer.name: codec for layer in tables})
     else:
         _Names(model, schema, codec).match(tables, found)
     for layer in tables:
         own = found.codecs.get(layer.name)
-        if isinstance(own, Codec) and not _saves(layer, own):
+        if isinstance(own, Codec) and not _saves(layer, own, found.fields(layer.name)):
             found.reasons[layer.name] = f"{own.name} would store its {layer.input_dim} rows in no fewer bytes"
             del found.codecs[layer.name]
     if not found.codecs:
@@ -84,9 +91,9 @@ def table_codecs(model: Any, schema: Schema, codec: Asked) -> TableCodecs:
     return found
 
 
-def _saves(layer: Any, codec: Codec) -> bool:
-    before = 4 * int(layer.input_dim) * int(layer.output_dim)
-    return isinstance(codec, Float32) or codec.num_bytes(int(layer.input_dim), int(layer.output_dim)) < before
+def _saves(layer: Any, codec: Codec, fields: Fields) -> bool:
+    shape = int(layer.input_dim), int(layer.output_dim)
+    return isinstance(codec, Float32) or codec.num_bytes(*shape, fields) < 4 * shape[0] * shape[1]
 
 
 class _Names:
@@ -102,7 +109,7 @@ class _Names:
         """Fill `found`."""
         by_table = self._by_table({layer.name for layer in layers})
         for layer in layers:
-            merged = merged_table(layer, self._model, self._schema)
+            merged = found.merged.get(layer.name)
             if layer.name in self._codecs:
                 found.codecs[layer.name] = self._codecs[layer.name]
                 continue
@@ -115,7 +122,6 @@ class _Names:
                 every = {table: own.get(table, Float32()) for table in inside}
                 alike = len(set(every.values())) == 1
                 found.codecs[layer.name] = next(iter(every.values())) if alike else every
-                found.merged[layer.name] = merged
             elif len(set(own.values())) == 1:
                 found.codecs[layer.name] = next(iter(own.values()))
             else:

@@ -86,7 +86,7 @@ def _coded(
     settings = {"name": layer.name, "mask_zero": bool(layer.mask_zero)}
     codecs = asked.codecs[layer.name]
     if isinstance(codecs, Codec):
-        coded = codecs.encode(rows, counts, seed=seed)
+        coded = codecs.encode(rows, counts, seed=seed, fields=asked.fields(layer.name))
         error = coded.distortion(rows, counts)
         blocks = [_told(coded, error, ())]
         return coded.layer(**settings), _row(layer, blocks, error)
@@ -111,7 +111,7 @@ def _block(
 ) -> tuple[Block, dict[str, Any]]:
     parts = [slice(merged.starts[table], merged.starts[table] + merged.sizes[table]) for table in tables]
     own, seen = (np.concatenate([values[part] for part in parts]) for values in (rows, counts))
-    coded = codec.encode(own, seen, seed=seed)
+    coded = codec.encode(own, seen, seed=seed, fields=merged.fields(tables))
     columns, shifts, start = [], [], 0
     for table in tables:
         for column in merged.columns(table):

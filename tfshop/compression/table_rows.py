@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from tfshop._keras import keras
@@ -11,6 +12,7 @@ from tfshop.compression.roles import calls_of, source_tensors
 from tfshop.data.schema import Schema
 from tfshop.layers import FieldOffsets
 from tfshop.models.lookup import sorted_starts, table_starts
+from tfshop.tables.codec import Fields
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,13 @@ class MergedTable:
     starts: Mapping[str, int]
     sizes: Mapping[str, int]
     offsets: tuple[int, ...]
+
+    def fields(self, tables: Sequence[str]) -> Fields:
+        """Some of its tables, one below the other in this order."""
+        starts = list(accumulate((self.sizes[table] for table in tables), initial=0))[:-1]
+        by_offset = {self.starts[table]: position for position, table in enumerate(tables)}
+        columns = tuple(by_offset[offset] for offset in self.offsets if offset in by_offset)
+        return Fields(tuple(starts), columns)
 
     def columns(self, table: str) -> tuple[int, ...]:
         """Columns of ids that point into a table of the schema."""

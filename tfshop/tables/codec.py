@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +16,41 @@ CHUNK = 65_536  # rows decoded at a time, so that memory stays that of the table
 Counts = NDArray[np.float64] | None
 
 
+@dataclass(frozen=True)
+class Fields:
+    """Whose rows are whose in a table that holds those of several features, one below the other.
+
+    Attributes:
+        starts: First row of each field, ascending from 0.
+        columns: The field that each column of the ids looks up; None for a table of one field, whose ids have any
+            shape.
+    """
+
+    starts: tuple[int, ...] = (0,)
+    columns: tuple[int, ...] | None = None
+
+    def slices(self, num_rows: int) -> list[slice]:
+        """Rows of each field."""
+        return [slice(start, end) for start, end in pairwise((*self.starts, num_rows))]
+
+    def of_rows(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The field that each row belongs to."""
+        return np.searchsorted(np.asarray(self.starts), ids, side="right") - 1
+
+    def by_column(self, values: NDArray[Any]) -> NDArray[Any]:
+        """One value a field as one a column of the ids."""
+        return values if self.columns is None else values[list(self.columns)]
+
+    def by_field(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Inverse of `by_column`."""
+        if self.columns is None:
+            return values
+        return values[[self.columns.index(field) for field in range(len(self.starts))]]
+
+
+ALONE = Fields()
+
+
 @runtime_checkable
 class Codec(Protocol):
     """How the rows of a table are stored and looked up: a frozen dataclass of hyperparameters.
@@ -24,10 +60,12 @@ class Codec(Protocol):
 
     name: ClassVar[str]
 
-    def encode(self, rows: NDArray[np.float32], counts: Counts = None, *, seed: int = 0) -> CodedTable:
+    def encode(
+        self, rows: NDArray[np.float32], counts: Counts = None, *, seed: int = 0, fields: Fields = ALONE
+    ) -> CodedTable:
         """Codes of `rows` (num_rows, dimension), of which row i was seen `counts[i]` times."""
 
-    def num_bytes(self, num_rows: int, dimension: int) -> int:
+    def num_bytes(self, num_rows: int, dimension: int, fields: Fields = ALONE) -> int:
         """Bytes that a file will hold for such a table, before anything is built."""
 
     def decode(self, coded: CodedTable, ids: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -47,6 +85,7 @@ class CodedTable:
         dimension: Numbers a row.
         arrays: Name to array, each of the dtype it has in the file.
         settings: What was chosen while encoding and is no array, such as the offset of the grid.
+        fields: Whose rows are whose.
     """
 
     codec: Codec
@@ -54,6 +93,7 @@ class CodedTable:
     dimension: int
     arrays: Mapping[str, NDArray[Any]]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    fields: Fields = ALONE
 
     @classmethod
     def of(
@@ -62,10 +102,11 @@ class CodedTable:
         rows: NDArray[np.float32],
         arrays: Mapping[str, NDArray[Any]],
         settings: Mapping[str, Any] | None = None,
+        fields: Fields = ALONE,
     ) -> CodedTable:
         """What a codec made of `rows` (num_rows, dimension)."""
         num_rows, dimension = rows.shape
-        return cls(codec, num_rows, dimension, arrays, settings or {})
+        return cls(codec, num_rows, dimension, arrays, settings or {}, fields)
 
     @property
     def num_bytes(self) -> int:

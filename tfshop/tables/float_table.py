@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tfshop._keras import keras, tf
 from tfshop.errors import PlanError
-from tfshop.tables.codec import CodedTable, Counts, require_table
+from tfshop.tables.codec import ALONE, CodedTable, Counts, Fields, require_table
 from tfshop.tables.lookup import TableLookup
 
 HALF_BYTES = 256  # what a byte can say
@@ -29,12 +29,14 @@ class Float32:
 
     name: ClassVar[str] = "Float32"
 
-    def encode(self, rows: NDArray[np.float32], counts: Counts = None, *, seed: int = 0) -> CodedTable:
+    def encode(
+        self, rows: NDArray[np.float32], counts: Counts = None, *, seed: int = 0, fields: Fields = ALONE
+    ) -> CodedTable:
         """The rows themselves."""
         require_table(self, rows, counts)
-        return CodedTable.of(self, rows, {"table": np.ascontiguousarray(rows, dtype=np.float32)})
+        return CodedTable.of(self, rows, {"table": np.ascontiguousarray(rows, dtype=np.float32)}, fields=fields)
 
-    def num_bytes(self, num_rows: int, dimension: int) -> int:
+    def num_bytes(self, num_rows: int, dimension: int, fields: Fields = ALONE) -> int:
         """Four a number."""
         return 4 * num_rows * dimension
 
@@ -61,7 +63,9 @@ class Float16:
 
     name: ClassVar[str] = "Float16"
 
-    def encode(self, rows: NDArray[np.float32], counts: Counts = None, *, seed: int = 0) -> CodedTable:
+    def encode(
+        self, rows: NDArray[np.float32], counts: Counts = None, *, seed: int = 0, fields: Fields = ALONE
+    ) -> CodedTable:
         """The rows in float16.
 
         Raises:
@@ -75,9 +79,9 @@ class Float16:
             )
         numbers = rows.astype(np.float16).view(np.uint16)
         codes = np.concatenate([numbers >> 8, numbers & 255], axis=1).astype(np.uint8)
-        return CodedTable.of(self, rows, {"codes": codes, "levels": _starts_and_steps()})
+        return CodedTable.of(self, rows, {"codes": codes, "levels": _starts_and_steps()}, fields=fields)
 
-    def num_bytes(self, num_rows: int, dimension: int) -> int:
+    def num_bytes(self, num_rows: int, dimension: int, fields: Fields = ALONE) -> int:
         """Two a number, and what the high bytes mean."""
         return 2 * num_rows * dimension + 8 * HALF_BYTES
 

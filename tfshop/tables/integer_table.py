@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from tfshop._keras import keras, tf
 from tfshop.errors import PlanError
-from tfshop.tables.codec import CodedTable, Counts, require_table
+from tfshop.tables.codec import ALONE, CodedTable, Counts, Fields, require_table
 from tfshop.tables.lookup import GRAPH, TableLookup
 from tfshop.tables.packing import NUMPY, pack, packed_width, unpack
 from tfshop.tables.scales import CHOICES, CHUNK, Grid, Groups, grids, in_a_byte, num_levels, steps_of
 
 GRIDS = ("mid-rise", "mid-tread")
+SHARED_BY = ("row", "field", "table")
 SAMPLE = 16_384  # rows on which grids are compared
 Shapes = dict[str, tuple[tuple[int, ...], str]]
 
@@ -26,7 +27,8 @@ class IntegerCodec:
     r"""Evenly spaced levels times a step: :math:`w \approx s\,(q - o)`.
 
     Args:
-        scale: Who shares a step: "row" (one byte a row), "table", or a number of rows, one after the other.
+        scale: Who shares a step: "row" (one byte a row), "field" (the rows of one feature in a table that several
+            share), "table", or a number of rows, one after the other.
         choice: "max", "least squares", or "weighted": squared error, rows counting by how often they were seen.
         grid: "mid-rise" (levels -1.5, -0.5, 0.5, 1.5 for two bits): all levels are used alike, which at few bits gives
             the least error. "mid-tread" (-1, 0, 1, 2): zero is a level, which pays where many numbers are exactly zero.
@@ -48,9 +50,10 @@ class IntegerCodec:
 
     def __post_init__(self) -> None:
         number = isinstance(self.scale, int) and not isinstance(self.scale, bool) and self.scale > 0
-        if self.scale not in ("row", "table") and not number:
+        if self.scale not in SHARED_BY and not number:
             raise PlanError(
-                f"scale is {self.scale!r}. Expected 'row', 'table', or how many rows share one. Fix: scale='row'."
+                f"scale is {self.scale!r}. Expected 'row', 'field', 'table', or how many rows share one. Fix: "
+                "scale='row'."
             )
         if self.choice not in CHOICES:
             raise PlanError(f"choice is {self.choice!r}. Expected one of {', '.join(CHOICES)}. Fix: choice='weighted'.")
@@ -58,32 +61,49 @@ class IntegerCodec:
             raise PlanError(f"grid is {self.grid!r}. Expected one of {', '.join(GRIDS)}, or None. Fix: leave it out.")
 
     def group_size(self, num_rows: int) -> int:
-        """Rows that share a step."""
-        return {"row": 1, "table": num_rows}.get(str(self.scale)) or min(int(self.scale), num_rows)
+        """Rows that share a step; that of "field" is one for each feature, whatever rows it has."""
+        return {"row": 1, "table": num_rows, "field": num_rows}.get(str(self.scale)) or min(int(self.scale), num_rows)
 
-    def num_bytes(self, num_rows: int, dimension: int) -> int:
-        """Packed codes, a byte a step, and the levels that such a byte means."""
-        shapes = _shapes(num_rows, dimension, self.bits, self.group_size(num_rows))
+    def num_bytes(self, num_rows: int, dimension: int, fields: Fields = ALONE) -> int:
+        """Packed codes, a byte a step, and the levels that such a byte means; a step a column of ids for "field"."""
+        shapes = _shapes(num_rows, dimension, self.bits, self.group_size(num_rows), self._num_columns(fields))
         return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in shapes.values())
 
-    def encode(self, rows: NDArray[np.float32], counts: Counts = None, *, seed: int = 0) -> CodedTable:
+    def encode(
+        self, rows: NDArray[np.float32], counts: Counts = None, *, seed: int = 0, fields: Fields = ALONE
+    ) -> CodedTable:
         """Choose grid and steps, then round."""
         require_table(self, rows, counts)
         weights = None if counts is None else counts + 1.0  # an id that training never saw may still come
         groups = Groups(np.asarray(rows, dtype=np.float32), self.group_size(len(rows)), weights)
         kind = self.grid or self._better_grid(groups)
         grid = grids(self.bits)[kind]
+        arrays = self._a_step_a_field(groups, grid, fields) if self._num_columns(fields) else self._arrays(groups, grid)
+        return CodedTable.of(self, rows, arrays, {"grid": kind, "offset": grid.offset}, fields)
+
+    def _num_columns(self, fields: Fields) -> int:
+        """Columns of ids that have a step of their own; 0 where one step or a step a row serves all."""
+        return len(fields.columns or ()) if self.scale == "field" else 0
+
+    def _a_step_a_field(self, groups: Groups, grid: Grid, fields: Fields) -> dict[str, NDArray[Any]]:
+        parts = [groups.part(rows) for rows in fields.slices(len(groups.rows))]
+        steps = np.concatenate([steps_of(part, grid, self.choice) for part in parts]).astype(np.float32)
+        codes = np.concatenate(
+            [self._packed(part, grid, np.zeros(1, dtype=np.uint8), steps[[i]]) for i, part in enumerate(parts)]
+        )
+        return {"codes": codes, "scale": fields.by_column(steps)[:, None]}
+
+    def _arrays(self, groups: Groups, grid: Grid) -> dict[str, NDArray[Any]]:
         steps = steps_of(groups, grid, self.choice)
         if groups.count == 1:
             codes = self._packed(groups, grid, np.zeros(1, dtype=np.uint8), steps.astype(np.float32))
-            arrays: dict[str, NDArray[Any]] = {"codes": codes, "scale": steps.astype(np.float32)}
-        else:
-            indices, levels = in_a_byte(groups, grid, steps, self.choice)
-            codes = self._packed(groups, grid, indices, levels)
-            arrays = {"codes": codes, "scales": indices, "levels": levels}
-            if groups.size == 1:  # beside the codes, where the same read finds it
-                codes[:, -1] = arrays.pop("scales")
-        return CodedTable.of(self, rows, arrays, {"grid": kind, "offset": grid.offset})
+            return {"codes": codes, "scale": steps.astype(np.float32)}
+        indices, levels = in_a_byte(groups, grid, steps, self.choice)
+        codes = self._packed(groups, grid, indices, levels)
+        if groups.size > 1:
+            return {"codes": codes, "scales": indices, "levels": levels}
+        codes[:, -1] = indices  # beside the codes, where the same read finds it
+        return {"codes": codes, "levels": levels}
 
     def _better_grid(self, groups: Groups) -> str:
         sample = groups.sample(SAMPLE)
@@ -112,7 +132,9 @@ class IntegerCodec:
         """Rows by id."""
         arrays, size = coded.arrays, self.group_size(coded.num_rows)
         record = arrays["codes"][ids]
-        if "scale" in arrays:
+        if self._num_columns(coded.fields):
+            steps = coded.fields.by_field(arrays["scale"])[coded.fields.of_rows(ids)]
+        elif "scale" in arrays:
             steps = arrays["scale"]
         else:
             indices = arrays["scales"][ids // size] if "scales" in arrays else record[:, -1]
@@ -129,6 +151,7 @@ class IntegerCodec:
             bits=self.bits,
             group_size=self.group_size(coded.num_rows),
             offset=coded.settings["offset"],
+            num_columns=self._num_columns(coded.fields),
             **settings,
         )
         return made.filled(coded.arrays)
@@ -196,18 +219,28 @@ class IntegerLookup(TableLookup):
         bits: Of a code.
         group_size: Rows that share a step.
         offset: The code that stands for zero.
+        num_columns: Columns of ids, where each has a step of its own.
         **kwargs: As `TableLookup` takes them.
     """
 
     def __init__(
-        self, num_rows: int, dimension: int, *, bits: int, group_size: int, offset: float, **kwargs: Any
+        self,
+        num_rows: int,
+        dimension: int,
+        *,
+        bits: int,
+        group_size: int,
+        offset: float,
+        num_columns: int = 0,
+        **kwargs: Any,
     ) -> None:
         super().__init__(num_rows, dimension, **kwargs)
         self.bits, self.group_size, self.offset = int(bits), int(group_size), float(offset)
+        self.num_columns = int(num_columns)
 
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
         """Codes and steps."""
-        return _shapes(self.num_rows, self.dimension, self.bits, self.group_size)
+        return _shapes(self.num_rows, self.dimension, self.bits, self.group_size, self.num_columns)
 
     def decoded(self, ids: Any) -> Any:
         """Unpack, and multiply by the steps."""
@@ -225,16 +258,22 @@ class IntegerLookup(TableLookup):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = {"bits": self.bits, "group_size": self.group_size, "offset": self.offset}
+        own = {
+            "bits": self.bits,
+            "group_size": self.group_size,
+            "offset": self.offset,
+            "num_columns": self.num_columns,
+        }
         return {**super().get_config(), **own}
 
 
-def _shapes(num_rows: int, dimension: int, bits: int, group_size: int) -> Shapes:
+def _shapes(num_rows: int, dimension: int, bits: int, group_size: int, num_columns: int) -> Shapes:
     """What is stored: codes, and one step, a byte a group, or a byte at the end of each row."""
     width = packed_width(dimension, bits)
     count = -(-num_rows // group_size)
     if count == 1:
-        return {"codes": ((num_rows, width), "uint8"), "scale": ((1,), "float32")}
+        scale = (num_columns, 1) if num_columns else (1,)
+        return {"codes": ((num_rows, width), "uint8"), "scale": (scale, "float32")}
     levels = ((num_levels(count),), "float32")
     if group_size == 1:
         return {"codes": ((num_rows, width + 1), "uint8"), "levels": levels}

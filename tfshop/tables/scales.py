@@ -69,6 +69,11 @@ class Groups:
     size: int
     weights: Floats | None = None
 
+    def part(self, rows: slice) -> Groups:
+        """Some of the rows as one group."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Groups(self.rows[rows], max(1, rows.stop - rows.start), weights)
+
     @property
     def count(self) -> int:
         """How many groups."""
