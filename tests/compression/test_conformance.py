@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
 
@@ -30,8 +30,10 @@ from tfshop.compression import (
 )
 from tfshop.data import Splits
 from tfshop.errors import PlanError
-from tfshop.export import convert
+from tfshop.export import Export, convert
 from tfshop.runtime import Scorer, read_graph
+
+from .in_the_file import SHOWN, only_scaled
 
 QUICK: dict[str, Pass] = {
     "Prune": Prune(0.5),
@@ -44,7 +46,6 @@ QUICK: dict[str, Pass] = {
     "PruneUnits": PruneUnits(0.5),
     "DropFeatures": DropFeatures(("id_2",)),
 }
-IN_ORDER = ("Distill", "DropFeatures", "LowRank", "PruneUnits", "Prune", "Equalize", "Cluster", "EncodeTables", "QAT")
 WITHOUT_TRAINING = ("LowRank", "PruneUnits", "DropFeatures")  # 0 epochs are allowed
 UNTRAINED = ("Equalize", "EncodeTables")
 
@@ -55,18 +56,33 @@ class Applied:
 
     before: Candidate
     weights_before: list[np.ndarray]
+    step: Pass
     after: Candidate
 
 
 @pytest.fixture(scope="module")
 def applied(candidate: Callable[[str], Candidate], brief: Splits) -> Callable[[str, str], Applied]:
-    """Each pass once on each network."""
+    """Each pass once on each network; what need not train does so on the perceptron alone."""
 
     @cache
     def once(name: str, network: str) -> Applied:
-        before = candidate(network)
+        before, step = candidate(network), QUICK[name]
         weights = before.model.get_weights()
-        return Applied(before, weights, QUICK[name].apply(before, brief, seed=4))
+        if name in WITHOUT_TRAINING and network != "mlp":
+            step = replace(step, epochs=0)  # type: ignore[type-var]
+        return Applied(before, weights, step, step.apply(before, brief, seed=4))
+
+    return once
+
+
+@pytest.fixture(scope="module")
+def file_of(applied: Callable[[str, str], Applied], brief: Splits) -> Callable[[str, str], bytes]:
+    """The file of what a pass made: in int8 after QAT, which is for that, else in floats."""
+
+    @cache
+    def once(name: str, network: str) -> bytes:
+        model = applied(name, network).after.model
+        return Export("int8", 256).to_bytes(model, brief) if name == "QAT" else convert(model, "float32")
 
     return once
 
@@ -76,7 +92,7 @@ each_network = pytest.mark.parametrize("network", SAMPLE)
 
 
 def test_every_pass_is_tested_here() -> None:
-    assert set(QUICK) == set(PASSES) == set(IN_ORDER)
+    assert set(QUICK) == set(PASSES) == {*SHOWN, "Equalize"}
     assert all(PASSES[name] is type(QUICK[name]) and QUICK[name].name == name for name in PASSES)
 
 
@@ -92,10 +108,22 @@ def test_the_model_that_came_in_is_untouched(name: str, network: str, applied: C
 
 @each_pass
 @each_network
-def test_the_pass_does_something(name: str, network: str, applied: Callable[[str, str], Applied]) -> None:
+def test_what_the_pass_is_for_is_in_the_bytes(
+    name: str,
+    network: str,
+    applied: Callable[[str, str], Applied],
+    file_of: Callable[[str, str], bytes],
+    exported: Callable[[str, str], bytes],
+) -> None:
+    """Zeros, few numbers, narrow kernels and the like, which no fine-tuning makes: the file from before has none."""
     step = applied(name, network)
-    assert not same_weights(step.before.model, step.after.model)
+    before, after = read_graph(exported(network, "float32")), read_graph(file_of(name, network))
     assert np.isfinite(np.concatenate([weight.ravel() for weight in step.after.model.get_weights()])).all()
+    if name == "Equalize":
+        assert only_scaled(before, after) and not only_scaled(before, before)
+        return
+    assert SHOWN[name](after, step.after)
+    assert not SHOWN[name](before, step.before)
 
 
 @each_pass
@@ -130,10 +158,9 @@ def test_no_wrapper_of_tf_mot_is_left(
 
 @each_pass
 def test_the_result_still_converts_to_the_same_scores(
-    name: str, applied: Callable[[str, str], Applied], clicks: Splits
+    name: str, applied: Callable[[str, str], Applied], file_of: Callable[[str, str], bytes], clicks: Splits
 ) -> None:
-    model = applied(name, "dcn").after.model
-    content = convert(model, "float32")
+    model, content = applied(name, "dcn").after.model, file_of(name, "dcn")
     assert read_graph(content).custom_operators == ()
     rows = first_rows(clicks.validation.inputs, 100)
     tolerance = 2e-2 if name == "QAT" else 1e-5  # a float sum on the edge of a level may fall on either side
@@ -151,11 +178,13 @@ def test_the_history_has_one_more_record_that_survives_json(
     assert told["name"] == name
     assert PASSES[name](**told["settings"]).check(step.before.model, step.before.schema) is None
     assert set(told["settings"]) == {field.name for field in fields(QUICK[name])}
-    if name in UNTRAINED:
+    if not getattr(step.step, "epochs", 0):
+        assert told["curve"] == []
         return
     assert len(told["notes"]["fit"]["epochs"]) == 1 and told["curve"]
-    assert all(0 < row["loss"] < 5 for row in told["curve"])
-    assert 0.5 < told["curve"][-1]["validation_auc"] < 1 or name == "Distill"
+    assert all(0 < row["loss"] < 1 for row in told["curve"])
+    least = 0.0 if name == "Distill" else 0.7  # a student has seen four batches
+    assert least < told["curve"][-1]["validation_auc"] < 1
 
 
 @each_pass
@@ -168,20 +197,6 @@ def test_the_same_seed_gives_the_same_weights(name: str, applied: Callable[[str,
 def test_another_seed_gives_another_student(applied: Callable[[str, str], Applied], brief: Splits) -> None:
     step = applied("Distill", "mlp")
     assert not same_weights(step.after.model, QUICK["Distill"].apply(step.before, brief, seed=5).model)
-
-
-def test_passes_compose(candidate: Callable[[str], Candidate], brief: Splits) -> None:
-    """Each works on what the one before made, and all are told of."""
-    current = candidate("dcn")
-    for name in IN_ORDER:
-        QUICK[name].check(current.model, current.schema)
-        current = QUICK[name].apply(current, brief, seed=0)
-    assert [record.name for record in current.history] == list(IN_ORDER)
-    assert current.model.get_layer("table").output.shape[-1] == 4
-    kernel = current.model.get_layer("cross_0_kernel").get_weights()[0]
-    assert (kernel == 0).mean() == pytest.approx(0.5, abs=0.01)
-    scores = keras_scores(current.model, first_rows(brief.validation.inputs, 50))
-    assert np.isfinite(scores).all() and len(np.unique(scores)) > 20
 
 
 @each_pass
