@@ -10,7 +10,7 @@ import numpy as np
 from tfshop.compression import Candidate
 from tfshop.compression._quantizers import on_int8_grid
 from tfshop.compression.roles import unwrapped
-from tfshop.runtime import lookup_tables, read_graph
+from tfshop.runtime import lookup_tables
 from tfshop.runtime.graph import Graph
 
 CLUSTERS, RANK, DIMENSION, WIDTH, FEATURE = 8, 3, 4, 64, "id_2"

@@ -218,6 +218,28 @@ def test_256_levels_are_let_through_where_int8_ends_were_asked_for(
     assert audit_file(content, model, dense_clicks, mode="int8_io", baseline=plain[1]).tie_rate > 0
 
 
+def test_one_negative_a_positive_may_tie_where_the_baseline_has_no_ties(
+    plain: tuple[Any, bytes], dense_clicks: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, content = plain
+    labels = dense_clicks.validation.labels
+    scores = np.linspace(0.1, 0.9, labels.size)
+    tied = scores.copy()
+    negatives, (first, second, *_) = np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)
+    tied[negatives[0]] = tied[first]
+
+    def audited(found: np.ndarray) -> float:
+        given = iter([found, scores])  # of the file, then of its baseline
+        monkeypatch.setattr("tfshop.evaluation.audit._parity", lambda *args: (0.0, 0.0))
+        monkeypatch.setattr("tfshop.evaluation.audit._scores", lambda *args: {dense_clicks.schema.target: next(given)})
+        return audit_file(content, model, dense_clicks, mode="int8", baseline=content).tie_rate
+
+    assert 0 < audited(tied) < 1e-4
+    tied[negatives[: 2 * int(labels.sum())]] = tied[second]
+    with pytest.raises(AuditError, match="have equal scores"):
+        audited(tied)
+
+
 def test_a_file_of_another_model_is_refused(
     trained_mlp: Any, exported: Callable[[str, str], bytes], clicks: Splits
 ) -> None:
@@ -246,6 +268,9 @@ def test_a_small_shift_is_a_gap_in_float32_and_none_in_int8(
     assert audit.parity_gap_mean == pytest.approx(gaps.mean(), abs=1e-6)
     with pytest.raises(AuditError, match="differs from the Keras model"):
         audit_file(content, shifted, clicks, mode="float32")
+    shifted.get_layer("logit").set_weights([kernel, bias + 0.25])
+    with pytest.raises(AuditError, match=r"by [34]\.\d+e-02 on average .*at most 2e-02 on average and 5e-01"):
+        audit_file(content, shifted, clicks, mode="int8")  # on average too much, though nowhere half a probability
 
 
 def test_the_test_split_is_not_read(trained_mlp: Any, exported: Callable[[str, str], bytes], clicks: Splits) -> None:

@@ -41,6 +41,11 @@ def test_metrics_agree_with_sklearn(levels):
     assert (metrics.num_rows, metrics.num_positives, metrics.threshold) == (5_000, int(labels.sum()), 0.3)
 
 
+def test_a_score_at_the_threshold_counts_as_positive():
+    metrics = measure([0, 1, 1], [0.25, 0.5, 0.75], threshold=0.5)
+    assert (metrics.recall, metrics.precision) == (1.0, 1.0)
+
+
 def test_a_wrong_score_of_zero_costs_a_finite_log_loss():
     """An int8 output says 0 for everything under 1/256; that is not certainty."""
     assert measure([0, 1], [0.0, 0.0], threshold=0.5).log_loss == pytest.approx(-np.log(np.finfo(np.float32).eps) / 2)

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from tfshop.errors import PlanError
 from tfshop.numerics import RANGE_METHODS, Histogram, asymmetric_grid, choose_range, mean_squared_error
+from tfshop.numerics.range_choice import KEPT
 
 
 def seen(*batches) -> Histogram:
@@ -51,6 +52,18 @@ def test_a_histogram_does_not_grow_and_leaves_out_what_is_no_number(heavy) -> No
     assert histogram.count == heavy.size and len(histogram.filled()[0]) <= 64
 
 
+def test_bins_hold_neighbours_wherever_batches_reach(heavy) -> None:
+    """Sorted and cut by the bins' counts, numbers lie within a bin's width, around the bin's mean."""
+    batches = np.array_split(heavy * np.linspace(0.1, 3.0, heavy.size), 9)  # both ends move on, time and again
+    histogram = Histogram(bins=64)
+    for batch in batches:
+        histogram.add(batch)
+    means, counts = histogram.filled()
+    assert (np.diff(means) > 0).all()
+    for part, mean in zip(np.split(np.sort(np.concatenate(batches)), np.cumsum(counts)[:-1]), means, strict=True):
+        assert part.mean() == pytest.approx(mean, abs=1e-9) and np.ptp(part) <= histogram.width * (1 + 1e-9)
+
+
 def test_min_max_is_all_of_it_and_percentile_leaves_out_the_tails(heavy) -> None:
     histogram = seen(heavy)
     assert choose_range(histogram, "minmax") == (heavy.min(), 200.0)
@@ -60,21 +73,35 @@ def test_min_max_is_all_of_it_and_percentile_leaves_out_the_tails(heavy) -> None
     assert choose_range(histogram, "percentile", percentile=100.0) == (heavy.min(), 200.0)
 
 
-@pytest.mark.parametrize("bits", [2, 4, 6])
+@pytest.mark.parametrize("bits", [2, 4, 6, 8])
 def test_least_squared_error_is_what_it_says(heavy, bits: int) -> None:
     chosen = choose_range(seen(heavy), "mse", bits)
     others = [choose_range(seen(heavy), method, bits) for method in RANGE_METHODS]
     best = min(error(heavy, other, bits) for other in others)
     assert error(heavy, chosen, bits) <= best * 1.02
     assert error(heavy, chosen, bits) < error(heavy, choose_range(seen(heavy), "minmax"), bits) * 0.95
+    tried = [(low, high) for low in heavy.min() * KEPT[:21:4] for high in 200.0 * KEPT[::2]]
+    assert error(heavy, chosen, bits) <= min(error(heavy, one, bits) for one in tried) * 1.02
+    mirrored = choose_range(seen(-heavy), "mse", bits)
+    assert error(-heavy, mirrored, bits) == pytest.approx(error(heavy, chosen, bits), rel=1e-3)
 
 
 def test_entropy_cuts_off_what_hardly_ever_happens(heavy) -> None:
     low, high = choose_range(seen(heavy), "entropy")
     assert 2 < high < 60 and low >= heavy.min()
+    assert choose_range(seen(np.maximum(heavy, 0)), "entropy")[1] < 60, "a rectifier leaves the upper half"
+    finer, coarse = (choose_range(seen(np.append(heavy, 20.0)[2:]), "entropy", bits) for bits in (8, 3))
+    assert coarse[1] - coarse[0] < 0.9 * (finer[1] - finer[0]), "few levels are for where most numbers are"
     even = np.random.default_rng(1).uniform(-1, 1, 100_000)
     low, high = choose_range(seen(even), "entropy")
     assert low < -0.9 and high > 0.9, "an even distribution has no tail"
+
+
+def test_a_spike_at_zero_does_not_draw_the_ends_together() -> None:
+    """Every grid has zero, however many zeros there are."""
+    values = np.random.default_rng(0).laplace(size=20_000)
+    plain, spiked = (choose_range(seen(some), "entropy") for some in (values, np.append(values, np.zeros(200_000))))
+    assert np.abs(spiked).min() > 0.8 * np.abs(plain).min()
 
 
 @pytest.mark.parametrize("method", RANGE_METHODS)

@@ -14,7 +14,7 @@ from two_towers import ITEM, market
 from tfshop._keras import tf
 from tfshop.data import Splits
 from tfshop.errors import DataError, ModelError, PlanError
-from tfshop.evaluation.retrieval import measure_recall
+from tfshop.evaluation.retrieval import cosines, measure_recall
 from tfshop.models import build_model
 from tfshop.training import InBatchSoftmax, InBatchSoftmaxLoss, predict, train_two_tower
 from tfshop.training.catalogue import Catalogue, item_column
@@ -177,3 +177,8 @@ def test_duplicates_are_told_apart_by_number() -> None:
     y_true, y_pred = np.zeros((4, 2), np.float32), RNG.normal(size=(4, 6)).astype(np.float32)
     assert float(InBatchSoftmaxLoss(0.1, True)(y_true, y_pred)) == pytest.approx(0, abs=1e-6)
     assert float(InBatchSoftmaxLoss(0.1, False)(y_true, tf.constant(y_pred))) > 0.1
+
+
+def test_cosines_of_rows_of_zeros_are_one_where_both_are() -> None:
+    one, other = np.array([[3, 4], [0, 0], [0, 0], [1, 0]], np.float32), np.array([[6, 8], [0, 0], [1, 0], [0, 2]])
+    np.testing.assert_allclose(cosines(one, other), [1, 1, 0, 0])

@@ -112,7 +112,8 @@ def _divergence(histogram: Histogram, chosen: Range, levels: int) -> float:
 
     The spike at zero, which every grid keeps exactly, gets the height of its neighbours.
     """
-    bins = histogram.between(*chosen, min(levels * BINS_A_LEVEL, 2 * len(histogram.filled()[0]) or 1))
+    resolved = int(np.ceil((chosen[1] - chosen[0]) / histogram.width))  # finer bins than what was counted are empty
+    bins = histogram.between(*chosen, min(levels * BINS_A_LEVEL, resolved))
     inside = _inside(histogram, chosen, bins.size)
     zero = int(np.clip(-chosen[0] / (chosen[1] - chosen[0]) * bins.size, 0, bins.size - 1))
     neighbours = [bins[near] for near in (zero - 1, zero + 1) if 0 <= near < bins.size]
