@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from foreign.conftest import click_schema, click_table
 from foreign.styles import STYLES
 from helpers import same_weights
+from networks import spread
 
 from tfshop._keras import keras
 from tfshop.compression import QAT, Candidate, Equalize, Prune
@@ -31,6 +33,7 @@ TREATED = (
     "nested",
     "wide_and_deep",
 )
+FIRST = 3  # position of the first Dense layer's kernel, behind the tables
 REFUSED = ("factorization",)
 
 
@@ -110,6 +113,74 @@ def test_columns_that_share_a_range_use_it_better_in_the_file(log: Splits) -> No
         return change(logits(Export("int8").to_bytes(network, log), rows), wanted)
 
     assert moved(equalized(model, log).model) < 0.8 * moved(model)
+
+
+def test_weights_alone_need_no_rows(log: Splits) -> None:
+    keras.utils.set_random_seed(0)
+    model = uneven(STYLES["plain"](log.schema))
+    few = replace(log, train=log.train.take(20))
+    made = {
+        by: [equalized(model, data, by=by, inputs=False).model.get_weights() for data in (log, few)]
+        for by in ("weights", "activations")
+    }
+    assert same_weights(*made["weights"]) and not same_weights(*made["activations"])
+    kernels = [model.get_layer(name).get_weights()[0].astype(np.float64) for name in ("first", "second")]
+    sizes = np.abs(kernels[0]).max(axis=0)
+    shares = (np.abs(kernels[1]) / np.abs(kernels[1]).max(axis=0)).max(axis=1)
+    scale = np.sqrt(sizes / sizes.max() / (shares / shares.max()))
+    np.testing.assert_allclose(made["weights"][0][FIRST], kernels[0] / scale, rtol=1e-4)
+
+
+def behind_leaky(slope: float) -> Any:
+    """A column of a LeakyReLU that is hundreds below zero before and hardly anything behind."""
+    ids = keras.Input((3,), dtype="int32", name="ids")
+    hidden = layers.Flatten()(layers.Embedding(110, 4, name="table")(ids))
+    hidden = layers.LeakyReLU(slope, name="leaky")(layers.Dense(8, name="first")(hidden))
+    model = keras.Model(ids, layers.Dense(1, activation="sigmoid", name="click")(layers.Dense(4, name="next")(hidden)))
+    spread(model)
+    kernel, bias = model.get_layer("first").get_weights()
+    bias[3] = -300.0
+    model.get_layer("first").set_weights([kernel, bias])
+    return model
+
+
+def test_what_an_activation_cuts_off_counts_where_the_file_has_a_tensor_for_it(dense_clicks: Splits) -> None:
+    model = behind_leaky(1e-3)
+    after = equalized(model, dense_clicks, inputs=False).model
+    rows = {"ids": dense_clicks.train.inputs["ids"][:500]}
+    before, now = (
+        np.abs(keras.Model(net.inputs, net.get_layer("first").output)(rows)).max(axis=0) for net in (model, after)
+    )
+    assert before[3] / np.median(before) > 1.3 * now[3] / np.median(now), (
+        "what is next would have it three times as large"
+    )
+
+
+def test_numbers_of_the_right_size_are_not_multiplied(dense_clicks: Splits) -> None:
+    """A constant near one would cost an operator and change little."""
+
+    def multiplied(size: float) -> list[str]:
+        ids, price = keras.Input((3,), dtype="int32", name="ids"), keras.Input((1,), name="numeric")
+        fields = layers.Flatten()(layers.Embedding(110, 4, name="table")(ids))
+        hidden = layers.Dense(8, activation="relu", name="first")(layers.Concatenate()([fields, price]))
+        model = keras.Model([ids, price], layers.Dense(1, activation="sigmoid", name="click")(hidden))
+        model.get_layer("table").set_weights([np.ones((110, 4))])
+        model.get_layer("first").set_weights([np.ones((13, 8)), np.zeros(8)])
+        data = with_numbers(dense_clicks, size)
+        return [layer.name for layer in equalized(model, data, layers=False).model.layers if "equalized" in layer.name]
+
+    assert multiplied(1.2) == [] and multiplied(30.0) == ["numeric_equalized"]
+
+
+def with_numbers(data: Splits, size: float) -> Splits:
+    """The rows with one raw number more, as large as that."""
+    num_rows = 300
+    ids = data.train.inputs["ids"][:num_rows]
+    table = {**{f"id_{i}": [f"x{v}" for v in ids[:, i]] for i in range(3)}, "price": np.full(num_rows, size)}
+    table["price"][::2] = 0.0
+    features = [*(IdFeature(f"id_{i}") for i in range(3)), NumericFeature("price", transform="none")]
+    frame = pd.DataFrame({**table, "clicked": np.arange(num_rows) % 3 == 0})
+    return prepare(frame, Schema(features, target="clicked"), split=RandomSplit(seed=0), batch_size=64)
 
 
 def _inputs(data: Splits) -> Any:

@@ -62,6 +62,14 @@ def test_whitened_factors_lose_least_of_the_outputs_and_less_with_each_rank(inpu
     np.testing.assert_allclose(first @ behind, kernel, atol=1e-5)
 
 
+def test_the_size_of_a_direction_is_spread_over_both_kernels():
+    """In int8 one scale serves all that passes between the two."""
+    kernel, second = drawn_kernel(6, 5, seed=2)
+    first, behind = spectrum(kernel, second).factors(3)
+    passing = np.sqrt(np.diagonal(first.T.astype(np.float64) @ second @ first))
+    np.testing.assert_allclose(passing, np.linalg.norm(behind, axis=1), rtol=0.05)
+
+
 def test_where_inputs_are_skewed_plain_singular_vectors_lose_much_more():
     kernel, second = drawn_kernel(10, 8, seed=1)
     assert error(kernel, second, 2, whiten=True) < 0.1 * error(kernel, second, 2, whiten=False)
@@ -208,6 +216,9 @@ def test_a_budget_goes_where_most_is_lost_for_its_cost():
     budget = BYTES_A_WEIGHT * 40 * 8
     ranks = ranks_within([flat, steep], budget, Factorable.bytes)
     assert ranks == {"flat": 7, "steep": 1}
+    large, small = kernel("large", 40, 40, [1.0] * 40), kernel("small", 20, 20, [1.0] + [0.22] * 19)
+    ranks = ranks_within([large, small], BYTES_A_WEIGHT * (80 + 40 + 120), Factorable.bytes)
+    assert ranks == {"large": 1, "small": 4}, "a direction of the small one saves less, but more for its cost"
     falling = [0.9**position for position in range(20)]
     once, often = kernel("once", 20, 20, falling), kernel("often", 20, 20, falling, positions=10)
     by_multiplies = ranks_within([once, often], 40 * 20, Factorable.multiplies)

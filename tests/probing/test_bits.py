@@ -10,9 +10,12 @@ import pytest
 from foreign.styles import STYLES, embedded, id_inputs
 
 from tfshop._keras import keras
+from tfshop.compression.rebuild import copy_model
 from tfshop.data import Splits
 from tfshop.data.binding import bind
 from tfshop.export import Export
+from tfshop.layers import OutputRange
+from tfshop.models.rebuild import fresh
 from tfshop.probing import sensitivity
 from tfshop.probing.bits import Bits
 from tfshop.probing.material import Material
@@ -102,11 +105,13 @@ def test_a_shared_layer_has_ranges_for_each_of_its_calls(foreign_log: Splits) ->
 
 
 def test_sixteen_bits_and_other_ranges_are_rounded_as_asked(planted: Any, foreign_log: Splits) -> None:
-    exporters = (Export("int8"), Export("int16x8"), Export("int8", ranges="percentile", percentile=90.0))
+    percentiles = [Export("int8", ranges="percentile", percentile=percent) for percent in (99.99, 90.0)]
+    exporters = (Export("int8"), Export("int16x8"), *percentiles)
     found = sensitivity(planted, foreign_log, [Bits((8,), exporter) for exporter in exporters])
     by_name = {t.technique: t.logit_error for t in found.trials if t.layer == "saturated"}
     assert by_name["Quantize (int16x8)"] < 0.2 * by_name["Quantize"]
-    assert by_name["Quantize (ranges percentile, percentile 90.0)"] != by_name["Quantize"]
+    usual, narrow = (by_name[f"Quantize (ranges percentile{more})"] for more in ("", ", percentile 90.0"))
+    assert narrow < 0.7 * usual, "behind a tanh what lies far out says little"
 
 
 def test_what_is_rounded_is_what_the_converter_leaves_of_a_layer(planted: Any, foreign_log: Splits) -> None:
@@ -126,3 +131,24 @@ def test_layers_to_be_kept_in_float_are_left_alone(planted: Any, foreign_log: Sp
     assert set(found.layers) == {*NAMES} - {"saturated"}
     assert {"saturated", "click"} <= {row["layer"] for row in found.left_alone}
     assert "click" in sensitivity(planted, foreign_log, Export("int8_io")).layers  # which has no float at all
+
+
+def test_each_row_of_a_table_has_a_scale_of_its_own(planted: Any, foreign_log: Splits) -> None:
+    table = next(layer for layer in planted.layers if isinstance(layer, layers.Embedding))
+    rows = table.get_weights()[0]
+    table.set_weights([rows * np.logspace(0, 4, len(rows))[:, None]])
+    change = Bits().change(Material(planted, (table.name,), foreign_log, seed=0), table.name, 8)
+    uneven = table.get_weights()[0]
+    table.set_weights([rows])
+    gaps = np.abs(change.kernels[table.name] - uneven).max(axis=1) / np.abs(uneven).max(axis=1)
+    assert 1e-4 < gaps.max() <= 0.5001 / 127
+
+
+def test_ranges_that_were_trained_are_those_that_a_tensor_is_rounded_to(planted: Any, foreign_log: Splits) -> None:
+    def ranged(layer: Any) -> Any:
+        copied = fresh(layer)
+        return OutputRange(copied, -0.5, 7.0) if layer.name == "last" else copied
+
+    material = Material(copy_model(planted, ranged), ("last",), foreign_log, seed=0)
+    (given,) = [grid for place, grid in material.grids("last", EXPORTER, 8).items() if not place.is_read]
+    assert (given.maximum - given.minimum) == pytest.approx(7.5) and given.maximum == pytest.approx(7.0, abs=0.03)

@@ -20,7 +20,7 @@ from tfshop.probing.rank import Rank
 from tfshop.probing.shared import Shared
 from tfshop.probing.techniques import STAND_FOR, TECHNIQUES, WITHOUT, techniques_of
 from tfshop.probing.units import Units
-from tfshop.probing.zeros import Zeros
+from tfshop.probing.zeros import Asked, Zeros
 
 from .conftest import run_in_full
 
@@ -244,3 +244,12 @@ def test_a_plan_stands_for_its_passes() -> None:
 def test_strengths_out_of_range_are_refused_at_once(wrong: Any, words: str) -> None:
     with pytest.raises(PlanError, match=words):
         wrong()
+
+
+def test_what_is_asked_of_a_layer_goes_before_what_is_asked_of_its_role() -> None:
+    asked = Asked(0.5, (("dense", 0.7), ("dense_0", 0.9)))
+    assert [asked.of(name, role) for name, role in (("dense_0", "dense"), ("dense_1", "dense"), ("a", "cross"))] == [
+        0.9,
+        0.7,
+        0.5,
+    ]
