@@ -1,4 +1,4 @@
-"""Whatever graph of common layers somebody draws: QAT takes it, and the file scores as the trained network does."""
+"""Whatever graph of common layers over whatever columns: QAT takes it, and the file scores as the trained network."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from helpers import keras_scores
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from networks import spread
 
-from tfshop._keras import keras
+from tfshop._keras import keras, tf
 from tfshop.compression import QAT, Candidate
 from tfshop.compression.rebuild import copy_model
 from tfshop.data import Splits
@@ -70,15 +70,49 @@ class Drawing:
         return makers[kind]()
 
 
-def network(drawn: list[tuple[str, int, int]]) -> Any:
+def _filled(numbers: Any) -> Any:
+    return tf.where(tf.math.is_nan(numbers), tf.zeros_like(numbers), numbers)
+
+
+def _told_missing(numbers: Any) -> Any:
+    missing = tf.cast(tf.math.is_nan(numbers), tf.float32)
+    return layers.Concatenate()([_filled(numbers), missing])
+
+
+def _log(numbers: Any) -> Any:
+    return tf.math.log1p(tf.nn.relu(_filled(numbers)))
+
+
+# How people read raw numbers, of which some are missing; a vector has none missing.
+NUMBERS: dict[str, Callable[[Any], Any]] = {
+    "as they are": _filled,
+    "told missing": _told_missing,
+    "logarithms": _log,
+    "normalized": lambda numbers: layers.BatchNormalization()(_filled(numbers)),
+    "dense": lambda numbers: layers.Dense(WIDTH, activation="relu")(_filled(numbers)),
+}
+VECTORS: dict[str, Callable[[Any], Any]] = {
+    "as it is": lambda vector: vector,
+    "dense": lambda vector: layers.Dense(WIDTH, activation="relu")(vector),
+    "normalized": lambda vector: layers.BatchNormalization()(vector),
+}
+inputs = st.tuples(st.sampled_from([None, *NUMBERS]), st.sampled_from([None, *VECTORS]))
+
+
+def network(drawn: list[tuple[str, int, int]], data: Splits, numbers: str | None, vector: str | None) -> Any:
     keras.backend.clear_session()
     ids = keras.Input((3,), dtype="int32", name="ids")
-    fields = layers.Flatten()(layers.Embedding(110, 4, name="table")(ids))
+    read, joined = [ids], [layers.Flatten()(layers.Embedding(max(data.schema.tables.values()), 4, name="table")(ids))]
+    for name, ways, way in (("numeric", NUMBERS, numbers), ("vector_image", VECTORS, vector)):
+        if way is not None:
+            read.append(keras.Input(data.train.inputs[name].shape[1:], name=name))
+            joined.append(ways[way](read[-1]))
+    fields = layers.Concatenate()(joined) if len(joined) > 1 else joined[0]
     drawing = Drawing(layers.Dense(WIDTH, activation="relu", name="first")(fields))
     for step in drawn:
         drawing.draw(*step)
     hidden = layers.Concatenate(name="joined")([drawing.tensors[0], drawing.tensors[-1]])
-    model = keras.Model(ids, layers.Dense(1, activation="sigmoid", name="probability")(hidden))
+    model = keras.Model(read, layers.Dense(1, activation="sigmoid", name="probability")(hidden))
     spread(model)
     return model
 
@@ -100,19 +134,29 @@ def one_level(model: Any, rows: dict[str, np.ndarray]) -> float:
     )
 
 
-@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(drawn=st.lists(steps, min_size=2, max_size=6))
-def test_any_graph_is_shipped_as_it_was_trained(drawn: list[tuple[str, int, int]], dense_clicks: Splits) -> None:
-    model = network(drawn)
-    brief = replace(dense_clicks, train=dense_clicks.train.take(256))
+@settings(
+    phases=(Phase.explicit, Phase.generate),  # one network is as small as another
+    max_examples=9,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+@example(drawn=[("relu dense", 0, 0), ("add", 0, 1)], read=("told missing", "normalized"))
+@given(drawn=st.lists(steps, min_size=2, max_size=6), read=inputs)
+def test_any_graph_is_shipped_as_it_was_trained(
+    drawn: list[tuple[str, int, int]], read: tuple[str | None, str | None], kinds: dict[str, Splits]
+) -> None:
+    data = kinds["every kind"]
+    model = network(drawn, data, *read)
+    brief = replace(data, train=data.train.take(256))
     QAT().check(model, brief.schema)
     trained = QAT().apply(Candidate(model, brief.schema), brief, seed=0).model
-    kinds = {type(layer).__module__.split(".")[0] for layer in trained._flatten_layers()}
-    assert "tensorflow_model_optimization" not in kinds
+    found = {type(layer).__module__.split(".")[0] for layer in trained._flatten_layers()}
+    assert "tensorflow_model_optimization" not in found
     content = Export("int8", calibration_rows=256).to_bytes(trained, brief)
     path = walk_from_input(read_graph(content), "ids")
     assert path.lookups and path.losses == ()
-    rows = {"ids": dense_clicks.validation.inputs["ids"][:ROWS]}
+    rows = {tensor.name: data.train.inputs[tensor.name][-ROWS:] for tensor in model.inputs}
     gaps = np.abs(Scorer(content)(rows) - keras_scores(trained, rows))
     assert gaps.max() <= ROUNDINGS * one_level(trained, rows) + 1e-3
     assert gaps.mean() <= 5e-3
