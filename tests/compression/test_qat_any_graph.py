@@ -83,19 +83,23 @@ def _log(numbers: Any) -> Any:
     return tf.math.log1p(tf.nn.relu(_filled(numbers)))
 
 
+def _dense(values: Any) -> Any:
+    return layers.Dense(WIDTH, activation="relu")(values)
+
+
+def _normalized(values: Any) -> Any:
+    return layers.BatchNormalization()(values)
+
+
 # How people read raw numbers, of which some are missing; a vector has none missing.
 NUMBERS: dict[str, Callable[[Any], Any]] = {
     "as they are": _filled,
     "told missing": _told_missing,
     "logarithms": _log,
-    "normalized": lambda numbers: layers.BatchNormalization()(_filled(numbers)),
-    "dense": lambda numbers: layers.Dense(WIDTH, activation="relu")(_filled(numbers)),
+    "normalized": lambda numbers: _normalized(_filled(numbers)),
+    "dense": lambda numbers: _dense(_filled(numbers)),
 }
-VECTORS: dict[str, Callable[[Any], Any]] = {
-    "as it is": lambda vector: vector,
-    "dense": lambda vector: layers.Dense(WIDTH, activation="relu")(vector),
-    "normalized": lambda vector: layers.BatchNormalization()(vector),
-}
+VECTORS: dict[str, Callable[[Any], Any]] = {"as it is": tf.identity, "dense": _dense, "normalized": _normalized}
 inputs = st.tuples(st.sampled_from([None, *NUMBERS]), st.sampled_from([None, *VECTORS]))
 
 
