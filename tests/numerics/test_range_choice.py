@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from tfshop.errors import PlanError
 from tfshop.numerics import RANGE_METHODS, Histogram, asymmetric_grid, choose_range, mean_squared_error
-from tfshop.numerics.range_choice import KEPT
+from tfshop.numerics.range_choice import KEPT, squared_errors
 
 
 def seen(*batches) -> Histogram:
@@ -84,6 +84,14 @@ def test_least_squared_error_is_what_it_says(heavy, bits: int) -> None:
     assert error(heavy, chosen, bits) <= min(error(heavy, one, bits) for one in tried) * 1.02
     mirrored = choose_range(seen(-heavy), "mse", bits)
     assert error(-heavy, mirrored, bits) == pytest.approx(error(heavy, chosen, bits), rel=1e-3)
+
+
+@pytest.mark.parametrize("bits", [4, 8, 12])
+def test_errors_of_a_histogram_are_those_of_its_numbers(bits: int) -> None:
+    """Steps wider than bins, and narrower, where a bin's mean tells nothing of its numbers."""
+    values = np.random.default_rng(3).normal(size=20_000)
+    found = squared_errors(seen(values), np.full(3, -6.0), np.array([3.0, 6.0, 9.0]), bits)
+    assert found == pytest.approx([error(values, (-6.0, high), bits) for high in (3.0, 6.0, 9.0)], rel=0.05)
 
 
 def test_entropy_cuts_off_what_hardly_ever_happens(heavy) -> None:
