@@ -57,6 +57,12 @@ def narrow_tables(graph: Graph, candidate: Candidate) -> bool:
     return {table.tensor.shape[1] for table in lookup_tables(graph)} <= {DIMENSION, 1}
 
 
+def rows_in_codes(graph: Graph, candidate: Candidate) -> bool:
+    """Integers, though the file is in floats; the levels of their scales are a list."""
+    tables = [table.tensor for table in lookup_tables(graph) if len(table.tensor.shape) > 1]
+    return all("int" in table.dtype for table in tables) and bool(tables)
+
+
 def trained_numbers(graph: Graph, candidate: Candidate) -> bool:
     """Kernels are in int8 the very numbers that were trained, and every trained range is that of a tensor."""
     notes = _record(candidate, "QAT")
@@ -85,6 +91,7 @@ SHOWN: Mapping[str, Shown] = {
     "PruneUnits": half_as_wide,
     "DropFeatures": fewer_rows,
     "Distill": narrow_tables,
+    "EncodeTables": rows_in_codes,
     "QAT": trained_numbers,
 }
 

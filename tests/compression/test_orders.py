@@ -16,6 +16,7 @@ from tfshop.compression import (
     Cluster,
     Distill,
     DropFeatures,
+    EncodeTables,
     Equalize,
     LowRank,
     Prune,
@@ -37,7 +38,11 @@ student = Distill({"dimension": 4, "hidden": (48, 16)})
 ORDERS = {
     "a student with zeros": ("mlp", (student, features, Prune(0.5), QAT()), Export("int8", 256)),
     "narrow, few numbers": ("deepfm", (units, features, zeros, Equalize(), Cluster(8), QAT()), Export("int8", 256)),
-    "narrow factors": ("dcn", (features, units, ranks, zeros, Equalize()), Export("float32")),
+    "narrow factors, codes": (
+        "dcn",
+        (features, units, ranks, zeros, EncodeTables("Int8"), Equalize()),
+        Export("float32"),
+    ),
 }
 
 
