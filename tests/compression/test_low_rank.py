@@ -216,7 +216,7 @@ def test_a_budget_goes_where_most_is_lost_for_its_cost():
     budget = BYTES_A_WEIGHT * 40 * 8
     ranks = ranks_within([flat, steep], budget, Factorable.bytes)
     assert ranks == {"flat": 7, "steep": 1}
-    large, small = kernel("large", 40, 40, [1.0] * 40), kernel("small", 20, 20, [1.0] + [0.22] * 19)
+    large, small = kernel("large", 40, 40, [1.0] * 40), kernel("small", 20, 20, [1.0] + [0.2] * 19)
     ranks = ranks_within([large, small], BYTES_A_WEIGHT * (80 + 40 + 120), Factorable.bytes)
     assert ranks == {"large": 1, "small": 4}, "a direction of the small one saves less, but more for its cost"
     falling = [0.9**position for position in range(20)]
