@@ -197,6 +197,16 @@ def test_what_cannot_be_shared_is_left_alone_with_the_reason(clicks: Splits, bri
     )
 
 
+def test_zeros_are_no_weights_to_share() -> None:
+    read = keras.Input((20,))
+    model = keras.Model(read, keras.layers.Dense(10, name="pruned")(read))
+    kernel = np.zeros((20, 10), np.float32)
+    kernel[0, :6] = np.arange(6) + 1
+    model.get_layer("pruned").set_weights([kernel, np.zeros(10)])
+    assert "no more than 8 weights" in Cluster(8).obstacle(model.get_layer("pruned"), model)
+    assert Cluster(4).obstacle(model.get_layer("pruned"), model) == ""
+
+
 def test_several_targets_are_shared(trained_several: Any, two_targets: Splits) -> None:
     result = Cluster(4).apply(Candidate(trained_several, two_targets.schema), two_targets, seed=0)
     names = layers_with(result.model, ("dense",))

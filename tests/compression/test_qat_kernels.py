@@ -13,10 +13,7 @@ from networks import spread
 
 from tfshop._keras import keras, tf
 from tfshop.compression import QAT, Candidate, Cluster, Prune
-from tfshop.compression._frozen_statistics import StatisticsUntil
 from tfshop.compression._quantizers import LearnedSteps, SharedValues, first_steps, shared_values
-from tfshop.compression._range_places import range_places
-from tfshop.compression._rounded_model import Rounding, rounded_model
 from tfshop.compression.candidate import StepRecord
 from tfshop.compression.roles import layers_with, unwrapped
 from tfshop.data import Splits
@@ -235,33 +232,6 @@ def test_batch_statistics_stop_where_they_are_asked_to(
     before, now = (m.get_layer("norm_0").moving_mean.numpy() for m in (normalized, after.model))
     assert np.array_equal(before, now) != moves
     assert not np.array_equal(normalized.get_layer("norm_0").gamma, after.model.get_layer("norm_0").gamma)
-
-
-def test_a_normalization_counts_its_calls_and_then_uses_what_it_has_seen() -> None:
-    layer = StatisticsUntil(layers.BatchNormalization(momentum=0.5), calls=2)
-    batches = [tf.constant([[float(i)], [float(i) + 2]]) for i in (1, 2, 30)]
-    outputs = [layer(batch, training=True).numpy().ravel() for batch in batches]
-    assert outputs[0] == pytest.approx([-1, 1], abs=1e-2) and outputs[2].min() > 10, "the third does not see itself"
-    mean = layer.layer.moving_mean.numpy()
-    layer(batches[2], training=True)
-    assert np.array_equal(mean, layer.layer.moving_mean.numpy())
-
-
-def test_a_normalization_that_is_called_twice_a_step_sees_as_many_steps(dense_clicks: Splits) -> None:
-    ids = keras.Input((3,), dtype="int32", name="ids")
-    norm, rows = layers.BatchNormalization(name="norm"), layers.Embedding(110, 8, name="table")(ids)
-    parts = [norm(layers.Dense(8, name=name)(rows[:, place])) for place, name in enumerate(("one", "other"))]
-    model = keras.Model(ids, layers.Dense(1, activation="sigmoid", name="probability")(layers.Concatenate()(parts)))
-    names = ("one", "other")
-    places = range_places(model, names)
-    ranges = dict.fromkeys(places.holders, (-1.0, 1.0))
-    wrapped = rounded_model(model, Rounding(places, ranges, moving_steps=3))
-    data, norm = dense_clicks.train.inputs["ids"][:64], wrapped.get_layer("norm").layer
-    seen = []
-    for _ in range(4):
-        wrapped({"ids": data}, training=True)
-        seen.append(norm.moving_variance.numpy().mean())
-    assert len(set(seen[:3])) == 3 and seen[2] == seen[3]
 
 
 def test_the_scores_before_hold_an_overfitting_network_back(trained_mlp: Any, clicks: Splits) -> None:
