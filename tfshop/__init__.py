@@ -68,6 +68,7 @@ _HOMES = {
         "Prune",
         "PruneUnits",
         "Threshold",
+        "TuneTables",
         "feature_effects",
     ),
     "tfshop.compression.shrink": ("shrink",),

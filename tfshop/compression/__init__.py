@@ -19,6 +19,7 @@ from tfshop.compression.prune_units import PruneUnits
 from tfshop.compression.qat import QAT
 from tfshop.compression.shrink import shrink
 from tfshop.compression.thresholds import Threshold
+from tfshop.compression.tune_tables import TuneTables
 from tfshop.compression.warm_start import warm_start
 
 PASSES: Mapping[str, Any] = MappingProxyType(
@@ -30,6 +31,7 @@ PASSES: Mapping[str, Any] = MappingProxyType(
         "Cluster": Cluster,
         "LowRank": LowRank,
         "EncodeTables": EncodeTables,
+        "TuneTables": TuneTables,
         "QAT": QAT,
         "Distill": Distill,
     }
@@ -51,6 +53,7 @@ __all__ = [
     "PruneUnits",
     "StepRecord",
     "Threshold",
+    "TuneTables",
     "feature_effects",
     "shrink",
     "step_to_dict",

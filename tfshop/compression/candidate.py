@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
@@ -62,12 +65,14 @@ class Candidate:
         schema: Fitted schema of the data it was trained on.
         history: One record a pass, in order.
         unquantized: After QAT, the model before it: the exporter tells which of the two makes the better file.
+        rows: Rows of coded tables as they were before, by the names of the lookups.
     """
 
     model: Any
     schema: Schema
     history: tuple[StepRecord, ...] = ()
     unquantized: Any = None
+    rows: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Have several outputs in the order of the targets, so that passes may rename layers."""
@@ -79,17 +84,27 @@ class Candidate:
         *before, last = self.history
         return replace(self, history=(*before, replace(last, seconds=round(seconds, 3))))
 
-    def advance(self, step: Pass, model: Any, *, unquantized: Any = None, **record: Any) -> Candidate:
+    def advance(
+        self,
+        step: Pass,
+        model: Any,
+        *,
+        unquantized: Any = None,
+        rows: Mapping[str, NDArray[np.float32]] | None = None,
+        **record: Any,
+    ) -> Candidate:
         """The candidate after `step` turned its model into `model`.
 
         Args:
             step: The pass.
             model: The new model.
             unquantized: The model before QAT.
+            rows: Of tables that the step has coded; None where it coded none.
             **record: `notes` and `curve` of the `StepRecord`.
         """
         made = StepRecord(step.name, step_to_dict(step, functions_by_name=True), **record)
-        return replace(self, model=model, history=(*self.history, made), unquantized=unquantized)
+        known = self.rows if rows is None else rows
+        return replace(self, model=model, history=(*self.history, made), unquantized=unquantized, rows=known)
 
 
 @runtime_checkable

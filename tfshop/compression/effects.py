@@ -7,16 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from tfshop import _console
 from tfshop.data.features import IdFeature, NumericFeature
 from tfshop.data.narrowing import columns_of
 from tfshop.data.schema import Schema
-from tfshop.data.split import Split, Splits
+from tfshop.data.split import Splits
 from tfshop.errors import PlanError
-from tfshop.training import predict
+from tfshop.training.scoring import mean_auc
 
 HOW = ("permuted", "unknown")
 EFFECT_ROWS = 100_000
@@ -98,7 +96,7 @@ class EffectMeasure:
         self._how = how
         self._sample = data.validation.take(rows, seed=seed)
         self._order = np.random.default_rng(seed).permutation(self._sample.num_rows)
-        self.auc = _mean_auc(model, self._sample)
+        self.auc = mean_auc(model, self._sample)
 
     def auc_without(self, names: Collection[str]) -> float:
         """Mean AUC over the targets, without what the named features say."""
@@ -108,7 +106,7 @@ class EffectMeasure:
             unknown = np.nan if key == "numeric" else 0
             values[:, columns] = values[self._order][:, columns] if self._how == "permuted" else unknown
             changed[key] = values
-        return _mean_auc(self._model, replace(self._sample, inputs=changed))
+        return mean_auc(self._model, replace(self._sample, inputs=changed))
 
 
 def require_how(how: str) -> None:
@@ -130,9 +128,3 @@ def input_columns(schema: Schema, names: Collection[str]) -> Mapping[str, list[i
         if vector.name in names:
             found[vector.input_name] = list(range(vector.width))
     return {key: columns for key, columns in found.items() if columns}
-
-
-def _mean_auc(model: Any, split: Split) -> float:
-    scores = split.schema.by_target(predict(model, split))
-    labels: Mapping[str, NDArray[np.float32]] = split.labels_by_target
-    return float(np.mean([roc_auc_score(labels[target], scores[target]) for target in labels]))

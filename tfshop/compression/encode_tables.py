@@ -21,6 +21,7 @@ from tfshop.data.split import Splits
 from tfshop.models.rebuild import fresh, inlined
 from tfshop.tables import Codec, CodedTable, TableLookup, row_counts
 from tfshop.tables.blocks import Block, block_layer
+from tfshop.tables.float_table import FloatLookup
 from tfshop.training.adoption import require_copyable
 
 
@@ -57,6 +58,18 @@ class EncodeTables:
         require_copyable(model, schema)
         table_codecs(inlined(model), schema, self.codec)
 
+    def coded_model(self, model: Any, schema: Schema) -> Any:
+        """The network with lookups in the place of the tables it will code, their rows not known yet."""
+        model = inlined(model)
+        coded = table_codecs(model, schema, self.codec).codecs
+
+        def replace(layer: Any) -> Any:
+            if layer.name not in coded:
+                return fresh(layer)
+            return FloatLookup(layer.input_dim, layer.output_dim, mask_zero=bool(layer.mask_zero), name=layer.name)
+
+        return copy_model(model, replace, unfilled=tuple(coded))
+
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Count how often rows are seen, code them, and put lookups in the place of the tables."""
         model = inlined(candidate.model)
@@ -75,7 +88,8 @@ class EncodeTables:
             "bytes": [sum(row[when] for row in told) for when in ("bytes_before", "bytes_after")],
             "left_alone": left_alone(model, lookups, by=self.name, reason=lambda x, _: _reason(x, asked)),
         }
-        return candidate.advance(self, made, notes=notes)
+        rows = {name: model.get_layer(name).get_weights()[0] for name in lookups}
+        return candidate.advance(self, made, rows={**candidate.rows, **rows}, notes=notes)
 
 
 def _coded(
@@ -119,7 +133,8 @@ def _block(
             shifts.append(start - merged.starts[table])
         start += merged.sizes[table]
     order = np.argsort(columns)
-    block = Block(coded, [columns[i] for i in order], [shifts[i] for i in order])
+    places = [(merged.starts[table], merged.sizes[table]) for table in tables]
+    block = Block(coded, [columns[i] for i in order], [shifts[i] for i in order], places)
     return block, _told(coded, coded.distortion(own, seen), tables)
 
 

@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from sklearn.metrics import roc_auc_score
-
 from tfshop._keras import keras
 from tfshop.compression.importance import Scorer
 from tfshop.compression.masked import MaskedKernels
 from tfshop.compression.masks import Choice
 from tfshop.data.split import Split
 from tfshop.training.outputs import arrange_outputs
-from tfshop.training.scoring import predict
+from tfshop.training.scoring import mean_auc
 
 STAGES = 12
 FIRST_RISE = 0.25  # of the way to the end; halved each time validation does not hold
@@ -123,7 +120,4 @@ class AdaptiveMasks(keras.callbacks.Callback):
         self._tightening.masked.assign(masks)
 
     def _auc(self) -> float:
-        """Mean AUC of the targets."""
-        scores = self._rows.schema.by_target(predict(self._scored, self._rows))
-        labels = self._rows.labels_by_target
-        return float(np.mean([roc_auc_score(values, scores[target]) for target, values in labels.items()]))
+        return mean_auc(self._scored, self._rows)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from tfshop.compression import PASSES, Distill, LowRank, Pass, step_to_dict
+from tfshop.compression import PASSES, Distill, EncodeTables, LowRank, Pass, TuneTables, step_to_dict
 from tfshop.compression.candidate import PROPERTIES, called
 from tfshop.data.schema import Schema
 from tfshop.errors import PlanError
@@ -129,6 +129,8 @@ def _met_next(step: Pass | Export, model: Any, schema: Schema) -> Any:
     """The network that the step after this one will meet, as far as it is known before training."""
     if isinstance(step, Distill):
         return step.student_model(model, schema)
+    if isinstance(step, EncodeTables | TuneTables):
+        return step.coded_model(model, schema)
     return step.factored_model(model) if isinstance(step, LowRank) else model
 
 

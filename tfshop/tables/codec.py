@@ -120,7 +120,7 @@ class CodedTable:
     def decode(self) -> NDArray[np.float32]:
         """The whole table, float32 (num_rows, dimension)."""
         table = np.empty((self.num_rows, self.dimension), dtype=np.float32)
-        for ids in _chunks(self.num_rows):
+        for ids in chunks(self.num_rows):
             table[ids] = self.rows(ids)
         return table
 
@@ -133,10 +133,10 @@ class CodedTable:
         """
         weights = row_weights(counts, self.num_rows)
         mean = np.zeros(self.dimension)
-        for ids in _chunks(self.num_rows):
+        for ids in chunks(self.num_rows):
             mean += weights[ids] @ rows[ids].astype(np.float64)
         error = variance = 0.0
-        for ids in _chunks(self.num_rows):
+        for ids in chunks(self.num_rows):
             original = rows[ids].astype(np.float64)
             error += float(weights[ids] @ ((self.rows(ids) - original) ** 2).sum(axis=1))
             variance += float(weights[ids] @ ((original - mean) ** 2).sum(axis=1))
@@ -176,5 +176,6 @@ def require_table(codec: Codec, rows: NDArray[Any], counts: Counts) -> None:
         )
 
 
-def _chunks(num_rows: int) -> list[NDArray[np.int64]]:
+def chunks(num_rows: int) -> list[NDArray[np.int64]]:
+    """Ids of all rows, some at a time."""
     return [np.arange(start, min(start + CHUNK, num_rows)) for start in range(0, num_rows, CHUNK)]

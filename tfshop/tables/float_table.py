@@ -13,6 +13,7 @@ from tfshop._keras import keras, tf
 from tfshop.errors import PlanError
 from tfshop.tables.codec import ALONE, CodedTable, Counts, Fields, require_table
 from tfshop.tables.lookup import TableLookup
+from tfshop.tables.tuning import TunedFloats, TunedTable
 
 HALF_BYTES = 256  # what a byte can say
 FLOAT16_MAX = float(np.finfo(np.float16).max)
@@ -103,6 +104,10 @@ class FloatLookup(TableLookup):
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
         """The table."""
         return {"table": ((self.num_rows, self.dimension), "float32")}
+
+    def tuned(self, rows: NDArray[np.float32]) -> TunedTable:
+        """Rows learn as those of an `Embedding` do."""
+        return TunedFloats(rows, name=self.name).masked_as(self.mask_zero)
 
     def decoded(self, ids: Any) -> Any:
         """Rows as they are."""

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tfshop._keras import keras, tf
 from tfshop.errors import PlanError
 from tfshop.tables.codec import ALONE, CodedTable, Counts, Fields, require_table
-from tfshop.tables.lookup import GRAPH, TableLookup
+from tfshop.tables.integer_lookup import IntegerLookup, shapes_of
+from tfshop.tables.lookup import TableLookup
 from tfshop.tables.packing import NUMPY, pack, packed_width, unpack
-from tfshop.tables.scales import CHOICES, CHUNK, Grid, Groups, grids, in_a_byte, num_levels, steps_of
+from tfshop.tables.scales import CHOICES, CHUNK, Grid, Groups, grids, in_a_byte, steps_of
 
 GRIDS = ("mid-rise", "mid-tread")
 SHARED_BY = ("row", "field", "table")
 SAMPLE = 16_384  # rows on which grids are compared
-Shapes = dict[str, tuple[tuple[int, ...], str]]
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class IntegerCodec:
 
     def num_bytes(self, num_rows: int, dimension: int, fields: Fields = ALONE) -> int:
         """Packed codes, a byte a step, and the levels that such a byte means; a step a column of ids for "field"."""
-        shapes = _shapes(num_rows, dimension, self.bits, self.group_size(num_rows), self._num_columns(fields))
+        shapes = shapes_of(num_rows, dimension, self.bits, self.group_size(num_rows), self._num_columns(fields))
         return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in shapes.values())
 
     def encode(
@@ -145,13 +143,15 @@ class IntegerCodec:
 
     def layer(self, coded: CodedTable, **settings: Any) -> TableLookup:
         """The lookup."""
+        own = self._num_columns(coded.fields)
         made = IntegerLookup(
             coded.num_rows,
             coded.dimension,
             bits=self.bits,
             group_size=self.group_size(coded.num_rows),
             offset=coded.settings["offset"],
-            num_columns=self._num_columns(coded.fields),
+            starts=coded.fields.starts if own else (),
+            columns=coded.fields.columns if own else None,
             **settings,
         )
         return made.filled(coded.arrays)
@@ -207,74 +207,3 @@ class Int2(IntegerCodec):
 
     name: ClassVar[str] = "Int2"
     bits: ClassVar[int] = 2
-
-
-@keras.utils.register_keras_serializable(package="tfshop")
-class IntegerLookup(TableLookup):
-    """Rows of integer codes, see `TableLookup`.
-
-    Args:
-        num_rows: Rows of the table.
-        dimension: Numbers a row.
-        bits: Of a code.
-        group_size: Rows that share a step.
-        offset: The code that stands for zero.
-        num_columns: Columns of ids, where each has a step of its own.
-        **kwargs: As `TableLookup` takes them.
-    """
-
-    def __init__(
-        self,
-        num_rows: int,
-        dimension: int,
-        *,
-        bits: int,
-        group_size: int,
-        offset: float,
-        num_columns: int = 0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(num_rows, dimension, **kwargs)
-        self.bits, self.group_size, self.offset = int(bits), int(group_size), float(offset)
-        self.num_columns = int(num_columns)
-
-    def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
-        """Codes and steps."""
-        return _shapes(self.num_rows, self.dimension, self.bits, self.group_size, self.num_columns)
-
-    def decoded(self, ids: Any) -> Any:
-        """Unpack, and multiply by the steps."""
-        record = tf.gather(self._arrays["codes"], ids)
-        if "scale" in self._arrays:
-            steps = self._arrays["scale"]
-        elif "scales" in self._arrays:
-            indices = tf.gather(self._arrays["scales"], ids // self.group_size)
-            steps = tf.gather(self._arrays["levels"], tf.cast(tf.expand_dims(indices, -1), tf.int32))
-        else:
-            record, indices = tf.split(record, [packed_width(self.dimension, self.bits), 1], axis=-1)
-            steps = tf.gather(self._arrays["levels"], tf.cast(indices, tf.int32))
-        codes = unpack(tf.cast(record, tf.float32), self.dimension, self.bits, GRAPH)
-        return (codes - self.offset) * steps
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        own = {
-            "bits": self.bits,
-            "group_size": self.group_size,
-            "offset": self.offset,
-            "num_columns": self.num_columns,
-        }
-        return {**super().get_config(), **own}
-
-
-def _shapes(num_rows: int, dimension: int, bits: int, group_size: int, num_columns: int) -> Shapes:
-    """What is stored: codes, and one step, a byte a group, or a byte at the end of each row."""
-    width = packed_width(dimension, bits)
-    count = -(-num_rows // group_size)
-    if count == 1:
-        scale = (num_columns, 1) if num_columns else (1,)
-        return {"codes": ((num_rows, width), "uint8"), "scale": (scale, "float32")}
-    levels = ((num_levels(count),), "float32")
-    if group_size == 1:
-        return {"codes": ((num_rows, width + 1), "uint8"), "levels": levels}
-    return {"codes": ((num_rows, width), "uint8"), "scales": ((count,), "uint8"), "levels": levels}

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfshop._keras import keras, tf
+from tfshop.tables.codec import chunks
 from tfshop.tables.packing import Arithmetic
+from tfshop.tables.tuning import TunedTable
 
 GRAPH = Arithmetic(tf.floor, lambda parts: tf.concat(parts, axis=-1))
 
@@ -59,6 +61,22 @@ class TableLookup(keras.layers.Layer):
     def stored(self) -> dict[str, NDArray[Any]]:
         """The arrays by name."""
         return {name: np.asarray(weight) for name, weight in zip(self.arrays(), self.get_weights(), strict=True)}
+
+    def table(self) -> NDArray[np.float32]:
+        """All rows as they are looked up, (num_rows, dimension)."""
+        return np.concatenate([self.rows(ids) for ids in chunks(self.num_rows)])
+
+    def rows(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Some rows, (len(ids), dimension)."""
+        return np.asarray(self.decoded(tf.constant(ids, dtype=tf.int32)))
+
+    def tuned(self, rows: NDArray[np.float32]) -> TunedTable | None:
+        """What learns in its place, starting at `rows` (num_rows, dimension); None where the codes cannot learn."""
+        return None
+
+    def after(self, tuned: TunedTable) -> dict[str, NDArray[Any]]:
+        """The arrays after `tuned` has learned."""
+        return dict(tuned.frozen())
 
     def call(self, ids: Any) -> Any:
         """Look up."""

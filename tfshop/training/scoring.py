@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from tfshop.data.split import Split
 from tfshop.training.inputs import model_specs
@@ -21,6 +22,13 @@ def predict(model: Any, split: Split, *, description: str | None = None) -> NDAr
     batches = split.with_batch_size(SCORING_BATCH).batches(inputs=model_specs(model))
     bar = [] if description is None else [PredictionLine(description, -(-split.num_rows // SCORING_BATCH))]
     return columns_of(model.predict(batches, verbose=0, callbacks=bar))
+
+
+def mean_auc(model: Any, split: Split) -> float:
+    """AUC of a Keras model on a split, the mean over targets."""
+    scores = split.schema.by_target(predict(model, split))
+    labels = split.labels_by_target
+    return float(np.mean([roc_auc_score(labels[target], scores[target]) for target in labels]))
 
 
 def columns_of(scores: Any) -> NDArray[np.float32]:

@@ -1,0 +1,182 @@
+"""Training through the rounding of coded tables: codes, steps and the dense part find a common optimum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfshop._keras import keras
+from tfshop.compression._table_codecs import codec_of
+from tfshop.compression.candidate import Candidate, curve_of, require_fraction
+from tfshop.compression.encode_tables import EncodeTables
+from tfshop.compression.left_alone import left_alone
+from tfshop.compression.masked import zeros_held
+from tfshop.compression.rebuild import copy_model
+from tfshop.compression.student import loaded, require_teachers
+from tfshop.compression.teacher_scores import soft_targets
+from tfshop.data.schema import Schema
+from tfshop.data.split import Splits
+from tfshop.errors import PlanError
+from tfshop.models.rebuild import fresh, inlined
+from tfshop.tables import TableLookup, lookup_layers
+from tfshop.tables.tuning import TunedTable
+from tfshop.training import DistillationLoss, FitSettings, fit
+from tfshop.training.adoption import require_copyable
+from tfshop.training.scoring import mean_auc
+
+
+@dataclass(frozen=True)
+class TuneTables:
+    """Train on with the rows rounded as they are stored; gradients pass the rounding as if it were none.
+
+    Starts from the rows before they were coded, on the grid of the codec, and keeps the codes of before where
+    validation AUC was better with them.
+
+    Args:
+        codec: Codes the tables first, as `EncodeTables` does; None tunes what an earlier pass has coded.
+        epochs: Most epochs; the best on validation is kept.
+        learning_rate: Step size at the beginning; it falls to nearly nothing along half a cosine, so that rows settle
+            on a level.
+        dense: Whether the rest of the network learns along.
+        weight: Share of the teachers' scores in the loss, in [0, 1]; 0 trains on labels alone.
+        teachers: Functional models, or paths of saved ones, beside the first teacher, the network with float tables.
+
+    Raises:
+        PlanError: At construction for a value out of range; in `check` for a network without coded tables.
+
+    Example:
+        >>> TuneTables("Int2", epochs=3).weight
+        0.9
+
+    References:
+        Esser et al., Learned Step Size Quantization, ICLR 2020. Hinton et al., Distilling the Knowledge in a Neural
+        Network, 2015.
+    """
+
+    name: ClassVar[str] = "TuneTables"
+    makes: ClassVar[tuple[str, ...]] = ("codes",)
+    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors", "units", "features", "scales", "codes")
+
+    codec: Any = None
+    epochs: int = 3
+    learning_rate: float = 2e-3
+    dense: bool = True
+    weight: float = 0.9
+    teachers: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "codec", None if self.codec is None else codec_of(self.codec))
+        teachers = self.teachers if isinstance(self.teachers, tuple | list) else (self.teachers,)
+        require_teachers(teachers)
+        object.__setattr__(self, "teachers", tuple(teachers))
+        if self.weight != 1:
+            require_fraction("weight", self.weight)
+        FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
+
+    def check(self, model: Any, schema: Schema) -> None:
+        """Refuse a network without coded tables, and teachers that the schema cannot feed."""
+        require_copyable(model, schema)
+        for teacher in self.teachers:
+            loaded(teacher, schema, whose="teacher")
+        if self.codec is not None:
+            EncodeTables(self.codec).check(model, schema)
+        elif not lookup_layers(inlined(model)):
+            raise PlanError(
+                f"TuneTables finds no coded table in {model.name!r}. Expected one that EncodeTables made. Fix: "
+                "chain(EncodeTables('Int2'), TuneTables(), …), or TuneTables('Int2')."
+            )
+
+    def coded_model(self, model: Any, schema: Schema) -> Any:
+        """The network with lookups in the place of the tables it will code, their rows not known yet."""
+        return model if self.codec is None else EncodeTables(self.codec).coded_model(model, schema)
+
+    def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
+        """Code where that was asked for, train with rounded rows, and put what was learned into the codes."""
+        notes: dict[str, Any] = {}
+        coded = candidate
+        if self.codec is not None:
+            coded = EncodeTables(self.codec).apply(candidate, data, seed)
+            notes |= coded.history[-1].notes
+        model = inlined(coded.model)
+        lookups = lookup_layers(model)
+        rows = {name: coded.rows[name] if name in coded.rows else layer.table() for name, layer in lookups.items()}
+        twins = {name: twin for name, layer in lookups.items() if (twin := layer.tuned(rows[name])) is not None}
+        if not twins:
+            raise PlanError(
+                f"TuneTables: no codes of {model.name!r} can learn. Expected integer codes. Fix: leave it out."
+            )
+        learner = copy_model(model, lambda layer: twins.get(layer.name) or fresh(layer), unfilled=tuple(twins))
+        for layer in learner.layers:
+            layer.trainable = layer.trainable and (self.dense or layer.name in twins)
+        before = mean_auc(model, data.validation)
+        with zeros_held(learner, but=tuple(twins)):
+            history = self._fitted(learner, _in_floats(model, lookups, rows), data, seed)
+        tuned = _put_back(learner, lookups, twins, model)
+        after = mean_auc(tuned, data.validation)
+        notes |= {
+            "validation_auc": {"coded": before, "tuned": after},
+            "kept": "tuned" if after >= before else "coded",
+            "steps": {name: _change(lookups[name], tuned.get_layer(name)) for name in twins},
+            "fit": history.to_dict(),
+            "left_alone": left_alone(model, twins, by=self.name, reason=_reason),
+        }
+        kept = tuned if after >= before else model
+        return candidate.advance(self, kept, rows=coded.rows, notes=notes, curve=curve_of(history))
+
+    def _fitted(self, learner: Any, teacher: Any, data: Splits, seed: int) -> Any:
+        steps = self.epochs * data.train.num_batches
+        settings: dict[str, Any] = {
+            "epochs": self.epochs,
+            "learning_rate": keras.optimizers.schedules.CosineDecay(self.learning_rate, steps, alpha=0.02),
+            "patience": None,
+            "seed": seed,
+            "description": "tuning coded tables",
+        }
+        if not self.weight:
+            return fit(learner, data, FitSettings(**settings))
+        others = [loaded(other, data.schema, whose="teacher") for other in self.teachers]
+        targets = soft_targets([teacher, *others], data.train)
+        loss = DistillationLoss(self.weight, from_logits=False)
+        return fit(learner, data, FitSettings(**settings, loss=loss), train_split=targets)
+
+
+def _in_floats(model: Any, lookups: Mapping[str, TableLookup], rows: Mapping[str, NDArray[np.float32]]) -> Any:
+    """The network with the rows of before."""
+
+    def replace(layer: Any) -> Any:
+        if layer.name not in lookups:
+            return fresh(layer)
+        mask_zero = lookups[layer.name].mask_zero
+        return keras.layers.Embedding(layer.num_rows, layer.dimension, mask_zero=mask_zero, name=layer.name)
+
+    made = copy_model(model, replace, unfilled=tuple(lookups))
+    for name in lookups:
+        made.get_layer(name).set_weights([rows[name]])
+    return made
+
+
+def _put_back(learner: Any, lookups: Mapping[str, TableLookup], twins: Mapping[str, TunedTable], model: Any) -> Any:
+    """The network with codes of what the tables have learned."""
+
+    def replace(layer: Any) -> Any:
+        made = fresh(lookups[layer.name]) if layer.name in twins else fresh(layer)
+        made.trainable = model.get_layer(layer.name).trainable if not isinstance(made, TableLookup) else made.trainable
+        return made.filled(lookups[layer.name].after(twins[layer.name])) if layer.name in twins else made
+
+    return copy_model(learner, replace, unfilled=tuple(twins))
+
+
+def _change(before: TableLookup, after: TableLookup) -> dict[str, float]:
+    """How many bytes of the codes are others."""
+    old, new = before.stored(), after.stored()
+    codes = [key for key in old if old[key].dtype == np.uint8]
+    changed = sum(int(np.count_nonzero(old[key] != new[key])) for key in codes)
+    return {"changed_bytes": changed, "bytes": sum(old[key].nbytes for key in codes)}
+
+
+def _reason(layer: Any, _: Any) -> str:
+    return "its codes cannot learn" if isinstance(layer, TableLookup) else "it is no coded table"

@@ -1,0 +1,170 @@
+"""Tables while they learn: what is stored is rounded on every look-up, what is trained is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfshop._keras import keras, tf
+
+
+class TunedTable(keras.layers.Layer):
+    """In the place of a `TableLookup` while a network trains: gives the rows that the codes would stand for.
+
+    Call:
+        ids: integers of any shape. Returns float32 (…, dimension).
+    """
+
+    mask_zero = False
+
+    def masked_as(self, mask_zero: bool) -> TunedTable:
+        """The same with the mask of an `Embedding`."""
+        self.mask_zero = self.supports_masking = mask_zero
+        return self
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Which ids are no padding, where 0 is."""
+        return tf.not_equal(inputs, 0) if self.mask_zero else None
+
+    def frozen(self) -> Mapping[str, NDArray[Any]]:
+        """The arrays of the lookup, as the training left them."""
+        raise NotImplementedError
+
+    def looked_up(self, ids: Any) -> Any:
+        """Rows of `ids`, rounded."""
+        raise NotImplementedError
+
+    def call(self, ids: Any) -> Any:
+        """Look up."""
+        return self.looked_up(tf.cast(ids, tf.int32) if ids.dtype != tf.int32 else ids)
+
+
+def straight_through(exact: Any, rounded: Any) -> Any:
+    """The value of `rounded` with the gradient of `exact`.
+
+    References:
+        Bengio et al., Estimating or Propagating Gradients Through Stochastic Neurons, 2013.
+    """
+    return exact + tf.stop_gradient(rounded - exact)
+
+
+class TunedFixed(TunedTable):
+    """Rows that stay as they are coded.
+
+    Args:
+        decoded: What a lookup makes of ids.
+        **kwargs: As any layer.
+    """
+
+    def __init__(self, decoded: Callable[[Any], Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._decoded = decoded
+
+    def looked_up(self, ids: Any) -> Any:
+        """Rows by id."""
+        return self._decoded(ids)
+
+
+class TunedFloats(TunedTable):
+    """Rows that are stored as they are.
+
+    Args:
+        rows: float32 (num_rows, dimension).
+        **kwargs: As any layer.
+    """
+
+    def __init__(self, rows: NDArray[np.float32], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rows = self.add_weight("rows", rows.shape, initializer=keras.initializers.Constant(rows))
+
+    def looked_up(self, ids: Any) -> Any:
+        """Rows by id."""
+        return tf.gather(self.rows, ids)
+
+    def frozen(self) -> Mapping[str, NDArray[Any]]:
+        """The rows."""
+        return {"table": self.rows.numpy()}
+
+
+class TunedIntegers(TunedTable):
+    r"""Rows on a grid with learned steps, :math:`s\,(\mathrm{clip}(\mathrm{round}(w / s + o)) - o)`.
+
+    Gradients pass the rounding as if it were none, where nothing is cut off; a step learns from both. Steps are learned
+    by their logarithms, so that none changes its sign and all change by a share of themselves.
+
+    Args:
+        rows: float32 (num_rows, dimension), where training starts.
+        steps: float32, as many as are stored.
+        which: The step of ids; takes the steps as a tensor and ids.
+        offset: The code that stands for zero.
+        top: Largest code.
+        **kwargs: As any layer.
+
+    References:
+        Esser et al., Learned Step Size Quantization, ICLR 2020.
+    """
+
+    def __init__(
+        self,
+        rows: NDArray[np.float32],
+        steps: NDArray[np.float32],
+        *,
+        which: Callable[[Any, Any], Any],
+        offset: float,
+        top: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._which, self._offset, self._top = which, float(offset), float(top)
+        self._start = tf.constant(steps)
+        self.rows = self.add_weight("rows", rows.shape, initializer=keras.initializers.Constant(rows))
+        self.changes = self.add_weight("changes", steps.shape, initializer="zeros")
+
+    def steps(self) -> Any:
+        """The steps as they are now."""
+        return self._start * tf.exp(self.changes)
+
+    def looked_up(self, ids: Any) -> Any:
+        """Rows by id, on their grids."""
+        steps = self._which(self.steps(), ids)
+        inside = tf.where(steps > 0, steps, tf.ones_like(steps))
+        codes = tf.clip_by_value(tf.gather(self.rows, ids) / inside, -self._offset, self._top - self._offset)
+        whole = tf.round(codes + self._offset) - self._offset
+        return straight_through(codes, whole) * steps
+
+    def frozen(self) -> Mapping[str, NDArray[Any]]:
+        """Rows and steps, of which the lookup makes its codes."""
+        return {"rows": self.rows.numpy(), "steps": self.steps().numpy()}
+
+
+class TunedBlocks(TunedTable):
+    """Columns of ids through the tables of their blocks.
+
+    Args:
+        blocks: The table of each block.
+        columns: Columns of ids that each block serves.
+        shifts: What is added to those ids.
+        **kwargs: As any layer.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[TunedTable],
+        columns: Sequence[Sequence[int]],
+        shifts: Sequence[Sequence[int]],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.blocks, self._columns, self._shifts = list(blocks), columns, shifts
+
+    def looked_up(self, ids: Any) -> Any:
+        """One lookup a block, joined along the columns."""
+        pieces = [
+            block.looked_up(tf.gather(ids, columns, axis=-1) + tf.constant(shifts, dtype=ids.dtype))
+            for block, columns, shifts in zip(self.blocks, self._columns, self._shifts, strict=True)
+        ]
+        order = np.argsort([column for columns in self._columns for column in columns])
+        return tf.gather(tf.concat(pieces, axis=-2), order, axis=-2)
