@@ -1,0 +1,126 @@
+"""Tables that learn give what their codes will give, before, during and after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tfshop._keras import tf
+from tfshop.tables import Codec, CodedTable, Float16, Float32, Int2, Int3, Int4, Int8, TableLookup
+from tfshop.tables.blocks import Block, block_layer
+from tfshop.tables.codec import Fields
+from tfshop.tables.tuning import TunedIntegers, straight_through
+
+ROWS, WIDTH = 300, 6
+FIELDS = Fields((0, 40, 200), (0, 1, 1, 2))
+VARIANTS: dict[str, Codec] = {
+    "a row": Int4(),
+    "a field": Int2("field"),
+    "a table": Int3("table"),
+    "a group": Int2(16),
+    "eight bits": Int8("table", grid="mid-tread"),
+    "floats": Float32(),
+}
+each_variant = pytest.mark.parametrize("variant", [*VARIANTS, "blocks"])
+
+
+def table() -> np.ndarray:
+    random = np.random.default_rng(0)
+    made = random.normal(size=(ROWS, WIDTH)) * np.exp(random.normal(size=(ROWS, 1)))
+    made[5] = 0
+    return made.astype(np.float32)
+
+
+def lookup(variant: str) -> TableLookup:
+    if variant != "blocks":
+        made: TableLookup = VARIANTS[variant].encode(table(), fields=FIELDS).layer("table")
+        return made
+    rows = table()
+    first = Int2("field").encode(np.concatenate([rows[200:], rows[:40]]), fields=Fields((0, 100), (1, 0)))
+    second, third = Float16().encode(rows[40:200]), ((200, 100), (0, 40))
+    blocks = [Block(first, [0, 3], [100, -200], third), Block(second, [1, 2], [-40, -40], [(40, 160)])]
+    return block_layer(blocks, ROWS, name="table")
+
+
+def drawn_ids(batch: int = 64) -> np.ndarray:
+    ends = [*FIELDS.starts[1:], ROWS]
+    random = np.random.default_rng(1)
+    columns = [random.integers(FIELDS.starts[field], ends[field], batch) for field in FIELDS.columns or ()]
+    return np.stack(columns, axis=1).astype(np.int32)
+
+
+@each_variant
+def test_it_starts_at_what_the_codes_stand_for(variant: str) -> None:
+    layer = lookup(variant)
+    ids = drawn_ids()
+    wanted = layer(ids).numpy()
+    np.testing.assert_array_equal(layer.table()[ids], wanted)
+    for start in (table(), layer.table()):  # rows before they were coded, and rows that are on the grid already
+        np.testing.assert_allclose(layer.tuned(start)(ids).numpy(), wanted, rtol=1e-5, atol=1e-6)
+
+
+@each_variant
+def test_what_was_learned_is_what_is_stored(variant: str) -> None:
+    layer = lookup(variant)
+    before = layer(drawn_ids()).numpy()
+    twin = layer.tuned(table())
+    random = np.random.default_rng(2)
+    for variable in twin.trainable_variables:
+        variable.assign_add(0.3 * random.normal(size=variable.shape))
+    learned = twin(drawn_ids()).numpy()
+    assert np.abs(learned - before).mean() > 0.05
+    after = layer.after(twin)
+    assert {key: (a.shape, a.dtype) for key, a in after.items()} == {
+        key: (a.shape, a.dtype) for key, a in layer.stored().items()
+    }
+    np.testing.assert_allclose(layer.filled(after)(drawn_ids()).numpy(), learned, rtol=1e-5, atol=1e-6)
+
+
+def test_codes_that_cannot_learn_stay_as_they_are() -> None:
+    coded: CodedTable = Float16().encode(table())
+    assert coded.layer("table").tuned(table()) is None
+    blocks = lookup("blocks")
+    twin = blocks.tuned(table())
+    twin.blocks[0].rows.assign_add(np.ones((140, WIDTH), np.float32))
+    half = {key: a for key, a in blocks.stored().items() if key.startswith("block_1")}
+    assert all(np.array_equal(a, blocks.after(twin)[key]) for key, a in half.items())
+
+
+def test_gradients_pass_the_rounding_and_stop_at_the_ends() -> None:
+    """A step learns `q - w/s` inside and the end of the grid outside; here by its logarithm, so times the step."""
+    rows = np.array([[0.2, 0.9, 5.0, -7.0]], np.float32)
+    twin = TunedIntegers(rows, np.array([0.5], np.float32), which=lambda steps, _: steps, offset=1.5, top=3)
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(twin(tf.constant([0])))
+    by_row, by_step = tape.gradient(total, [twin.rows, twin.changes])
+    assert tf.convert_to_tensor(by_row).numpy().tolist() == [[1.0, 1.0, 0.0, 0.0]]
+    inside = (0.5 - 0.4) + (1.5 - 1.8)
+    np.testing.assert_allclose(by_step.numpy(), [0.5 * (inside + 1.5 - 1.5)], rtol=1e-5)
+
+
+def test_the_gradient_touches_only_rows_that_were_asked_for() -> None:
+    twin = lookup("a row").tuned(table())
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(twin(tf.constant([[3, 9]])) ** 2)
+    gradient = tape.gradient(total, twin.rows)
+    assert isinstance(gradient, tf.IndexedSlices) and sorted(gradient.indices.numpy().tolist()) == [3, 9]
+
+
+def test_straight_through_is_the_rounded_value() -> None:
+    value: Any = tf.constant([0.4, 1.6])
+    assert straight_through(value, tf.round(value)).numpy().tolist() == [0.0, 2.0]
+
+
+def test_rows_of_zeros_stay_zeros() -> None:
+    twin = Int4(grid="mid-rise").encode(table()).layer("table").tuned(table())
+    twin.rows.assign_add(np.ones((ROWS, WIDTH), np.float32))
+    assert not twin(tf.constant([5])).numpy().any()  # its step is zero
+
+
+def test_masks_are_those_of_the_lookup() -> None:
+    layer = Int4().encode(table()).layer("table", mask_zero=True)
+    twin = layer.tuned(table())
+    assert twin.compute_mask(np.array([0, 1])).numpy().tolist() == [False, True]
+    assert lookup("a row").tuned(table()).compute_mask(np.array([0, 1])) is None
