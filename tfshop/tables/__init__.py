@@ -10,11 +10,11 @@ from tfshop.tables.blocks import BlockLookup
 from tfshop.tables.codec import Codec, CodedTable
 from tfshop.tables.counts import row_counts
 from tfshop.tables.float_table import Float16, Float32
-from tfshop.tables.integer_table import Int2, Int3, Int4, Int8
+from tfshop.tables.integer_table import Int1, Int2, Int3, Int4, Int8
 from tfshop.tables.lookup import TableLookup, lookup_layers
 
 CODECS: Mapping[str, Any] = MappingProxyType(
-    {"Float32": Float32, "Float16": Float16, "Int8": Int8, "Int4": Int4, "Int3": Int3, "Int2": Int2}
+    {"Float32": Float32, "Float16": Float16, "Int8": Int8, "Int4": Int4, "Int3": Int3, "Int2": Int2, "Int1": Int1}
 )
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "CodedTable",
     "Float16",
     "Float32",
+    "Int1",
     "Int2",
     "Int3",
     "Int4",

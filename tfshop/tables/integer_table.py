@@ -15,7 +15,6 @@ from tfshop.tables.lookup import TableLookup
 from tfshop.tables.packing import NUMPY, pack, packed_width, unpack
 from tfshop.tables.scales import CHOICES, CHUNK, Grid, Groups, grids, in_a_byte, steps_of
 
-GRIDS = ("mid-rise", "mid-tread")
 SHARED_BY = ("row", "field", "table")
 SAMPLE = 16_384  # rows on which grids are compared
 
@@ -55,8 +54,9 @@ class IntegerCodec:
             )
         if self.choice not in CHOICES:
             raise PlanError(f"choice is {self.choice!r}. Expected one of {', '.join(CHOICES)}. Fix: choice='weighted'.")
-        if self.grid not in (None, *GRIDS):
-            raise PlanError(f"grid is {self.grid!r}. Expected one of {', '.join(GRIDS)}, or None. Fix: leave it out.")
+        known = tuple(grids(self.bits))
+        if self.grid not in (None, *known):
+            raise PlanError(f"grid is {self.grid!r}. Expected one of {', '.join(known)}, or None. Fix: leave it out.")
 
     def group_size(self, num_rows: int) -> int:
         """Rows that share a step; that of "field" is one for each feature, whatever rows it has."""
@@ -207,3 +207,16 @@ class Int2(IntegerCodec):
 
     name: ClassVar[str] = "Int2"
     bits: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class Int1(IntegerCodec):
+    """One bit a number: on which side of zero it lies, eight to the byte; see `IntegerCodec`. Wants `TuneTables`.
+
+    Example:
+        >>> Int1("field").num_bytes(10_000, 16)
+        20004
+    """
+
+    name: ClassVar[str] = "Int1"
+    bits: ClassVar[int] = 1

@@ -51,8 +51,9 @@ class Grid:
 
 
 def grids(bits: int) -> dict[str, Grid]:
-    """The two grids of so many bits."""
-    return {"mid-rise": Grid(bits, (2**bits - 1) / 2), "mid-tread": Grid(bits, float(2 ** (bits - 1) - 1))}
+    """The grids of so many bits: two, of a single bit the one with a level on either side."""
+    found = {"mid-rise": Grid(bits, (2**bits - 1) / 2), "mid-tread": Grid(bits, float(2 ** (bits - 1) - 1))}
+    return {kind: grid for kind, grid in found.items() if grid.top}
 
 
 @dataclass(frozen=True, eq=False)
