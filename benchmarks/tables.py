@@ -3,9 +3,9 @@
 Run: `python benchmarks/tables.py` (about an hour a seed on two cores; `--quick` takes some minutes). A run that was cut
 short goes on where it stopped; `--fresh` starts over.
 
-Promotion response, mlp 400-400-400 with dimension 16. Every row is an exported file, audited, beside the float32 file of
-the stock converter: bytes a row of the tables, bytes of tables, of the dense half and of the file, AUC with the paired
-95% interval of the difference on the test split. First each codec after training alone, the dense half in float32; then
+Promotion response, mlp 400-400-400 with dimension 16. Every row is an exported file, audited, beside the float32 file
+of the stock converter: bytes a row of the tables, bytes of tables, of the dense half and of the file, AUC with the
+paired 95% interval of the difference on the test split. First each codec after training alone, the dense half in float32; then
 with `TuneTables`; then whole files, as small as they get, with every step of `recipes.tiny` by itself; beside them what
 the stock converter and ai-edge-quantizer make of the same network.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import results
+from routes import ROUTES, Start
 
 import tfshop as ts
 from tfshop._console import say
@@ -176,8 +177,6 @@ def _make(found: dict[str, Any], data: Splits, seed: int, options: argparse.Name
 def _make_stock(
     found: dict[str, Any], names: list[str], model: Any, data: Splits, baseline: Measured, seed: int, save: Any
 ) -> None:
-    from routes import ROUTES, Start
-
     for name in names:
         say(f"seed {seed}: {name}")
         started = time.perf_counter()

@@ -107,7 +107,8 @@ class TuneTables:
         twins = {name: twin for name, layer in lookups.items() if (twin := layer.tuned(rows[name])) is not None}
         if not twins:
             raise PlanError(
-                f"TuneTables finds no codes in {model.name!r} that can learn. Expected integer codes. Fix: leave it out."
+                f"TuneTables finds no codes in {model.name!r} that can learn. Expected integer codes. Fix: leave "
+                "TuneTables out."
             )
         learner = copy_model(model, lambda layer: twins.get(layer.name) or fresh(layer), unfilled=tuple(twins))
         for layer in learner.layers:
