@@ -5,9 +5,9 @@ short goes on where it stopped; `--fresh` starts over.
 
 Promotion response, mlp 400-400-400 with dimension 16. Every row is an exported file, audited, beside the float32 file
 of the stock converter: bytes a row of the tables, bytes of tables, of the dense half and of the file, AUC with the
-paired 95% interval of the difference on the test split. First each codec after training alone, the dense half in float32; then
-with `TuneTables`; then whole files, as small as they get, with every step of `recipes.tiny` by itself; beside them what
-the stock converter and ai-edge-quantizer make of the same network.
+paired 95% interval of the difference on the test split. First each codec after training alone, the dense half in
+float32; then with `TuneTables`; then whole files, as small as they get, with every step of `recipes.tiny` by itself;
+beside them what the stock converter and ai-edge-quantizer make of the same network.
 """
 
 from __future__ import annotations

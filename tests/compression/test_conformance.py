@@ -27,6 +27,7 @@ from tfshop.compression import (
     Pass,
     Prune,
     PruneUnits,
+    TuneTables,
 )
 from tfshop.data import Splits
 from tfshop.errors import PlanError
@@ -41,6 +42,7 @@ QUICK: dict[str, Pass] = {
     "Cluster": Cluster(8),
     "LowRank": LowRank(rank=3),
     "EncodeTables": EncodeTables("Int8"),
+    "TuneTables": TuneTables("Int4", epochs=1),
     "QAT": QAT(),
     "Distill": Distill({"dimension": 4, "hidden": (16,)}, epochs=1),
     "PruneUnits": PruneUnits(0.5),
@@ -201,7 +203,7 @@ def test_another_seed_gives_another_student(applied: Callable[[str, str], Applie
 
 @each_pass
 def test_a_network_it_cannot_treat_is_refused_before_training(name: str, linear: Any, clicks: Splits) -> None:
-    if name == "EncodeTables":  # it can treat the table
+    if name in {"EncodeTables", "TuneTables"}:  # they can treat the table
         linear = EncodeTables("Int8").apply(Candidate(linear, clicks.schema), clicks, seed=0).model
     weights = linear.get_weights()
     with pytest.raises(PlanError, match=rf"{name}.*'linear'.*Fix:"):

@@ -85,7 +85,8 @@ REFUSED = {  # an earlier pass, and what may not come after it
     "DropFeatures": {"Distill"},
     "Equalize": {"Distill"},
     "EncodeTables": {"Distill", "DropFeatures"},
-    "Cluster": {"Prune", "PruneUnits", "DropFeatures", "Equalize", "Cluster", "LowRank", "Distill"},
+    "TuneTables": {"Distill", "DropFeatures"},
+    "Cluster": {"Prune", "PruneUnits", "DropFeatures", "Equalize", "Cluster", "LowRank", "Distill", "TuneTables"},
     "LowRank": {"LowRank", "Distill"},
     "QAT": set(PASSES),
     "Distill": set(),
@@ -104,7 +105,18 @@ def test_of_all_orders_those_are_refused_that_would_undo_something() -> None:
 
 
 def test_the_order_of_the_page_is_no_refused_one() -> None:
-    names = ("Distill", "DropFeatures", "LowRank", "PruneUnits", "Prune", "Equalize", "Cluster", "EncodeTables", "QAT")
+    names = (
+        "Distill",
+        "DropFeatures",
+        "LowRank",
+        "PruneUnits",
+        "Prune",
+        "EncodeTables",
+        "TuneTables",
+        "Equalize",
+        "Cluster",
+        "QAT",
+    )
     assert set(names) == set(PASSES)
     chain(*(PASSES[name]() for name in names), Export("int8"))
 

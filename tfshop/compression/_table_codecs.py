@@ -60,7 +60,7 @@ def codec_of(value: Any) -> Any:
     )
 
 
-def table_codecs(model: Any, schema: Schema, codec: Asked) -> TableCodecs:
+def table_codecs(model: Any, schema: Schema, codec: Asked, *, by: str = "EncodeTables") -> TableCodecs:
     """Match codecs with tables.
 
     Raises:
@@ -69,8 +69,8 @@ def table_codecs(model: Any, schema: Schema, codec: Asked) -> TableCodecs:
     tables = [layer for layer in model.layers if type(layer) is keras.layers.Embedding]
     if not tables:
         raise PlanError(
-            f"EncodeTables finds no table in {model.name!r}. Expected an Embedding layer that is not coded yet. Fix: "
-            "leave EncodeTables out."
+            f"{by} finds no table in {model.name!r} to code. Expected an Embedding layer that is not coded yet. Fix: "
+            "leave its codec out."
         )
     blocks = {layer.name: merged_table(layer, model, schema) for layer in tables}
     found = TableCodecs(merged={name: merged for name, merged in blocks.items() if merged})
@@ -85,8 +85,8 @@ def table_codecs(model: Any, schema: Schema, codec: Asked) -> TableCodecs:
             del found.codecs[layer.name]
     if not found.codecs:
         raise PlanError(
-            f"EncodeTables can make no table of {model.name!r} smaller: {next(iter(found.reasons.values()))}. Expected "
-            "a table that is. Fix: leave EncodeTables out, or Int8(scale='table')."
+            f"{by} can make no table of {model.name!r} smaller: {next(iter(found.reasons.values()))}. Expected "
+            f"a table that is. Fix: leave {by} out, or Int8(scale='table')."
         )
     return found
 
@@ -136,7 +136,7 @@ class _Names:
                 continue
             if name not in self._tables:
                 raise PlanError(
-                    f"EncodeTables names {name!r}, which is neither a feature with a table nor an Embedding layer. "
+                    f"The codec names {name!r}, which is neither a feature with a table nor an Embedding layer. "
                     f"Expected some of {', '.join([*self._tables, *sorted(layers)])}. Fix: one of those."
                 )
             table = self._tables[name]
@@ -147,7 +147,7 @@ class _Names:
     def _conflict(self, table: str, codecs: Mapping[str, Codec]) -> PlanError:
         told = ", ".join(f"{name}: {codec!r}" for name, codec in codecs.items())
         return PlanError(
-            f"EncodeTables gives table {table!r} several codecs: {told}. Expected one for features that share a table. "
+            f"The codec gives table {table!r} several codecs: {told}. Expected one for features that share a table. "
             "Fix: the same codec for them."
         )
 
@@ -155,7 +155,7 @@ class _Names:
         unused = [table for table in by_table if table not in self._used]
         if unused:
             raise PlanError(
-                f"EncodeTables cannot tell which rows of {self._model.name!r} belong to {', '.join(unused)}. Expected "
+                f"The codec cannot tell which rows of {self._model.name!r} belong to {', '.join(unused)}. Expected "
                 "a merged table as build_model makes it, or an input named as the feature. Fix: name the Embedding "
                 "layer instead of the feature, or code tables before passes that take rows out."
             )

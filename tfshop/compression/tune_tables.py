@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfshop._keras import keras
-from tfshop.compression._table_codecs import codec_of
+from tfshop.compression._table_codecs import codec_of, table_codecs
 from tfshop.compression.candidate import Candidate, curve_of, require_fraction
 from tfshop.compression.encode_tables import EncodeTables
 from tfshop.compression.left_alone import left_alone
@@ -83,7 +83,7 @@ class TuneTables:
         for teacher in self.teachers:
             loaded(teacher, schema, whose="teacher")
         if self.codec is not None:
-            EncodeTables(self.codec).check(model, schema)
+            table_codecs(inlined(model), schema, self.codec, by=self.name)
         elif not lookup_layers(inlined(model)):
             raise PlanError(
                 f"TuneTables finds no coded table in {model.name!r}. Expected one that EncodeTables made. Fix: "
