@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
-from tfshop.compression import QAT, Cluster, Distill, Prune
+from tfshop.compression import QAT, Cluster, Distill, Prune, TuneTables
 from tfshop.export import Export, Plan, chain
+from tfshop.tables import Int2
+
+TWO_BITS = Int2("field", grid="mid-rise")
 
 
 def float16() -> Plan:
@@ -45,6 +49,19 @@ def fast(width: int = 64) -> Plan:
     return chain(Distill(shrink={"width": width}), Export("int8"))
 
 
+def tiny(width: int = 64, dimension: int = 8, codec: Any = TWO_BITS, teachers: tuple[Any, ...] = ()) -> Plan:
+    """The smallest file: a student of at most `width` units a layer, tables in two bits a number that learn, int8.
+
+    Args:
+        width: Most units of a hidden layer.
+        dimension: Width of the widest table.
+        codec: Of the tables; or by feature, such as one bit a number for the one that has most rows.
+        teachers: More networks beside the one that comes in; three rank better than one.
+    """
+    student = Distill(shrink={"width": width, "dimension": dimension}, teachers=teachers)
+    return chain(student, TuneTables(codec, teachers=teachers), Export("int8"))
+
+
 def small_download(sparsity: float = 0.8, clusters: int = 16) -> Plan:
     """Prune, let the weights that are left share a few numbers, then int8: little is left after gzip; no faster."""
     return chain(Prune(sparsity), Cluster(clusters), Export("int8"))
@@ -72,6 +89,7 @@ RECIPES: Mapping[str, Callable[[], Plan]] = MappingProxyType(
         "prune_int8": prune_int8,
         "distill_int8": distill_int8,
         "fast": fast,
+        "tiny": tiny,
         "small_download": small_download,
         "careful": careful,
         "classic": classic,
@@ -89,4 +107,5 @@ __all__ = [
     "prune_int8",
     "qat_int8",
     "small_download",
+    "tiny",
 ]

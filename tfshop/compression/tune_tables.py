@@ -63,7 +63,7 @@ class TuneTables:
 
     codec: Any = None
     epochs: int = 3
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     dense: bool = True
     weight: float = 0.9
     teachers: tuple[Any, ...] = ()
