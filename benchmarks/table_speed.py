@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import results
 from memory import begin_peak_anew, peak_bytes
 
@@ -80,8 +81,6 @@ def _options() -> argparse.Namespace:
 
 def _rows(options: argparse.Namespace) -> Splits:
     """Ids of tables whose rows need not be seen: hashed ones."""
-    import pandas as pd
-
     random = np.random.default_rng(0)
     drawn = {
         f"id_{field}": random.integers(0, 2**40, 20_000)
