@@ -21,6 +21,7 @@ from tfshop.compression import (
     LowRank,
     Prune,
     PruneUnits,
+    TuneTables,
 )
 from tfshop.data import Splits
 from tfshop.export import Export, chain
@@ -40,7 +41,7 @@ ORDERS = {
     "narrow, few numbers": ("deepfm", (units, features, zeros, Equalize(), Cluster(8), QAT()), Export("int8", 256)),
     "narrow factors, codes": (
         "dcn",
-        (features, units, ranks, zeros, EncodeTables("Int8"), Equalize()),
+        (features, units, ranks, zeros, EncodeTables("Int8"), TuneTables(epochs=1), Equalize()),
         Export("float32"),
     ),
 }
