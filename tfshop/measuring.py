@@ -8,6 +8,7 @@ from typing import Any
 
 from tfshop._console import say
 from tfshop.compression import Candidate
+from tfshop.compression.candidate import LEFT_OUT
 from tfshop.data.binding import bind
 from tfshop.data.schema import InputSpec
 from tfshop.data.split import Splits
@@ -117,7 +118,8 @@ def measure_candidate(
 
 def _few_bits(candidate: Candidate) -> int | None:
     """The bits of the last QAT, where they are fewer than those of int8."""
-    bits = [record.settings["bits"] for record in candidate.history if record.name == "QAT"]
+    trained = [record for record in candidate.history if record.name == "QAT" and LEFT_OUT not in record.notes]
+    bits = [record.settings["bits"] for record in trained]
     return bits[-1] if bits and bits[-1] < INT8_BITS else None
 
 
@@ -137,11 +139,13 @@ def _comparison(
 
 
 def _pass_notes(candidate: Candidate, content: bytes) -> tuple[str, ...]:
-    """What passes promised to preserve, counted in the bytes."""
+    """Passes that were left out; what passes promised to preserve, counted in the bytes."""
+    missing = tuple(f"{r.name} was left out: {r.notes[LEFT_OUT]}" for r in candidate.history if LEFT_OUT in r.notes)
     if not any("sparsity" in record.notes for record in candidate.history):
-        return ()
+        return missing
     zeros, size = count_zeros(content)
     return (
+        *missing,
         f"{zeros / size:.1%} of the file's {size:,} dense weights are zero; zeros shrink the download "
         "(see the gzipped size), not the latency",
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tfshop._console import say
-from tfshop.compression import Candidate
+from tfshop.compression import Candidate, Pass
 from tfshop.compression.left_alone import summary
 from tfshop.data.split import Splits
 from tfshop.errors import AuditError, DataError, LimitError, PlanError
@@ -193,7 +193,10 @@ def _follow(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
     baseline = goal.baseline or measure_baseline(model, data)
     candidate = Candidate(model, data.schema)
     for step in plan.passes:
-        step.check(candidate.model, data.schema)
+        if reason := _reason_against(step, candidate):
+            say(f"  {step.name} is left out: {reason}")
+            candidate = candidate.without(step, reason)
+            continue
         started = time.perf_counter()
         candidate = step.apply(candidate, data, goal.seed)
         candidate = candidate.timed(time.perf_counter() - started)
@@ -203,6 +206,17 @@ def _follow(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
     candidate, measured = measure_candidate(candidate, data, plan.exporter, name, baseline)
     missed = missed_limits(as_variant(measured, data, plan), goal.limits)
     return Result(candidate, measured, baseline, plan, data, goal.limits, missed)
+
+
+def _reason_against(step: Pass, candidate: Candidate) -> str:
+    """Why a step cannot work on what the steps before it left, which only their training told; empty where it can."""
+    try:
+        step.check(candidate.model, candidate.schema)
+    except PlanError as error:
+        if not candidate.history:
+            raise
+        return str(error)
+    return ""
 
 
 def _timed(result: Result) -> Result:

@@ -31,6 +31,7 @@ PROPERTIES: Mapping[str, str] = MappingProxyType(
 )
 # What stays as long as the network is the same one: a new network alone throws it away.
 OF_THE_NETWORK = ("units", "features", "scales", "codes")
+LEFT_OUT = "left_out"  # among the notes of a pass that could not work on what the passes before it left
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ class Candidate:
         *before, last = self.history
         return replace(self, history=(*before, replace(last, seconds=round(seconds, 3))))
 
+    def without(self, step: Pass, reason: str) -> Candidate:
+        """The candidate as it is, with a record that a pass was left out, and why."""
+        record = StepRecord(step.name, step_to_dict(step, functions_by_name=True), {LEFT_OUT: reason})
+        return replace(self, history=(*self.history, record))
+
     def advance(
         self,
         step: Pass,
@@ -124,6 +130,22 @@ class Pass(Protocol):
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Return the next candidate; same seed, same weights."""
+
+
+@runtime_checkable
+class Foresees(Protocol):
+    """A pass after which the network has another shape, or zeros, which can be told before training."""
+
+    def foreseen(self, model: Any, schema: Schema) -> Any:
+        """A network of the shape that `apply` will leave, untrained; later steps are checked on it.
+
+        What only data tells is taken as it is in `model`, or so that the most is left: nothing is refused which may
+        work. A pass that then cannot work after all is left out, and the record says why.
+
+        Args:
+            model: Functional model that passed `check`; left as it is.
+            schema: Fitted.
+        """
 
 
 def curve_of(history: History) -> tuple[dict[str, float], ...]:

@@ -101,6 +101,10 @@ class Distill:
             loaded(teacher, schema, whose="teacher")
         hint_pairs(self.hints, inlined(model), student)
 
+    def foreseen(self, model: Any, schema: Schema) -> Any:
+        """The student, untrained."""
+        return self.student_model(model, schema)
+
     def student_model(self, model: Any, schema: Schema, *, seed: int = 0) -> Any:
         """The student, untrained.
 

@@ -111,6 +111,13 @@ class DropFeatures:
                 "Expected features that leave each layer something. Fix: drop fewer."
             ) from error
 
+    def foreseen(self, model: Any, schema: Schema) -> Any:
+        """The network without the features that were named; which others go, validation decides."""
+        if self.names is None:
+            return model
+        features = follow_features(inlined(model), schema)
+        return shrunk(features.trace, features.atoms(self.names))
+
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Measure, drop, rebuild, and train what is left for a moment."""
         model = inlined(candidate.model)

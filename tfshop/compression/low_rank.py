@@ -122,7 +122,7 @@ class LowRank:
                     f"throughout, of {whole_cost(kernels, cost):,} now. Fix: {name}={least}."
                 )
 
-    def factored_model(self, model: Any) -> Any:
+    def foreseen(self, model: Any, schema: Schema) -> Any:
         """The network with its factors, untrained: later steps may name them.
 
         Ranks that data will choose are taken as the largest that pays, so that nothing is refused which may work.
@@ -135,7 +135,7 @@ class LowRank:
         return with_factors(
             model,
             {
-                name: (np.zeros((k.inputs, ranks[name]), np.float32), np.zeros((ranks[name], k.outputs), np.float32))
+                name: (np.ones((k.inputs, ranks[name]), np.float32), np.ones((ranks[name], k.outputs), np.float32))
                 for name, k in kept.items()
             },
         )

@@ -11,7 +11,7 @@ from tfshop.compression.importance import Importance, require_importance
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.patterns import UNSTRUCTURED, Pattern
 from tfshop.compression.prunable import PRUNABLE, Prunable, Wanted, prunable
-from tfshop.compression.pruning import Pruning, sparsity_of
+from tfshop.compression.pruning import Pruning, sparsity_of, with_zeros
 from tfshop.compression.roles import require_known_roles
 from tfshop.compression.schedules import SCHEDULES
 from tfshop.compression.thresholds import Threshold
@@ -113,6 +113,16 @@ class Prune:
         """Refuse roles and layers that cannot be pruned or that the model does not have."""
         require_copyable(model, schema)
         prunable(inlined(model), self._wanted())
+
+    def foreseen(self, model: Any, schema: Schema) -> Any:
+        """The network with as many zeros in each kernel, for passes that need weights; where they lie, scores decide.
+
+        With a threshold, one ranking of all kernels or the adaptive schedule, data decide how many: none, then.
+        """
+        if self.threshold is not None or self.scope == "global" or self.schedule == "adaptive":
+            return model
+        flat = inlined(model)
+        return with_zeros(flat, prunable(flat, self._wanted()).sparsities, Pattern.parse(self.pattern))
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Choose weights and fine-tune without them."""

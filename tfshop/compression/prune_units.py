@@ -131,6 +131,17 @@ class PruneUnits:
                 f"Fix: multiplies={min(0.99, least * 1.1):.2f}, or LowRank for what cannot lose units."
             )
 
+    def foreseen(self, model: Any, schema: Schema) -> Any:
+        """The network with as few units as it will have; which they are, scores on data decide.
+
+        With a budget, or one ranking of all layers, the widths depend on the scores too: the network as it is.
+        """
+        if self.multiplies is not None or self.scope == "global":
+            return model
+        trace, found = self._followed(inlined(model))
+        anyhow = dict.fromkeys((atom for group in found for atom in group.atoms), 0.0)
+        return shrunk(trace, choose(found, anyhow, self.share, self._limits))
+
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Score, choose, rebuild, and train what is left for a moment."""
         trace, found = self._followed(inlined(candidate.model))

@@ -177,6 +177,22 @@ class Pruning:
         return shares_below(self.settings.threshold, matrices, self._pattern, together=together)
 
 
+def with_zeros(model: Any, sparsities: Mapping[str, float], pattern: Pattern) -> Any:
+    """A copy of a model without the smallest weights of some layers' kernels, nothing trained.
+
+    Args:
+        model: Functional model without submodels.
+        sparsities: Layer to its share of zeros.
+        pattern: Where they may lie.
+    """
+    copied = copy_model(model)
+    kernels = kernels_of(copied, tuple(sparsities))
+    sizes = {name: np.abs(kernel.variable.numpy()).astype(np.float64) for name, kernel in kernels.items()}
+    groups = [Group((name,), sparsities[kernel.layer]) for name, kernel in kernels.items()]
+    MaskedKernels(kernels).tighten(sizes, Choice(groups, pattern), 1.0)
+    return copied
+
+
 def sparsity_of(model: Any, names: tuple[str, ...]) -> float:
     """Share of zeros in the kernels (or tables) of the named layers."""
     weights = [np.asarray(kernel.variable) for kernel in kernels_of(model, names).values()]

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from tfshop.compression import PASSES, Distill, EncodeTables, LowRank, Pass, TuneTables, step_to_dict
-from tfshop.compression.candidate import PROPERTIES, called
+from tfshop.compression import PASSES, Pass, step_to_dict
+from tfshop.compression.candidate import PROPERTIES, Foresees, called
 from tfshop.data.schema import Schema
 from tfshop.errors import PlanError
 from tfshop.export.exporter import Export
@@ -41,14 +41,17 @@ class Plan:
             )
 
     def check(self, model: Any, schema: Schema) -> None:
-        """Raise `PlanError` for all that can be refused before training."""
+        """Raise `PlanError` for all that can be refused before training.
+
+        Each step is checked on the network that the steps before it will leave, as far as that is known.
+        """
         steps: tuple[Pass | Export, ...] = (*self.passes, self.exporter)
         for number, step in enumerate(steps, 1):
             try:
                 step.check(model, schema)
             except PlanError as error:
                 raise PlanError(f"step {number} ({step.name}): {error}") from error
-            model = _met_next(step, model, schema)
+            model = step.foreseen(model, schema) if isinstance(step, Foresees) else model
 
     def to_dict(self, *, functions_by_name: bool = False) -> dict[str, Any]:
         """Plain data; `Plan.from_dict` gives the same plan back.
@@ -123,15 +126,6 @@ def chain(*steps: Any) -> Plan:
                 "Fix: chain(Prune(0.5), Export('int8'))."
             )
     return Plan(passes, exporters[0] if exporters else Export())
-
-
-def _met_next(step: Pass | Export, model: Any, schema: Schema) -> Any:
-    """The network that the step after this one will meet, as far as it is known before training."""
-    if isinstance(step, Distill):
-        return step.student_model(model, schema)
-    if isinstance(step, EncodeTables | TuneTables):
-        return step.coded_model(model, schema)
-    return step.factored_model(model) if isinstance(step, LowRank) else model
 
 
 def _require_preserved(maker: Pass, step: Pass, number: int) -> None:
