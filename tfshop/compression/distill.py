@@ -12,6 +12,7 @@ from tfshop.compression.hints import LAST_HIDDEN, HintCurve, HintPair, hint_name
 from tfshop.compression.shrink import settings_of
 from tfshop.compression.student import is_given, loaded, require_teachers, student_of
 from tfshop.compression.teacher_scores import AVERAGES, soft_targets
+from tfshop.compression.unread import refuse_unread
 from tfshop.compression.warm_start import warm_start
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
@@ -93,6 +94,18 @@ class Distill:
         require_positive("temperature", self.temperature)
         require_positive("hint_weight", self.hint_weight)
         FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
+        self._refuse_unread()
+
+    def _refuse_unread(self) -> None:
+        if not self.hints:
+            refuse_unread(self, ("hint_weight",), "there are no hints", fix=f"hints={LAST_HIDDEN!r}")
+        if self.weight == 0:
+            unread = ("temperature", "teachers", "averages", "cache")
+            refuse_unread(self, unread, "weight=0 trains on labels alone", fix="weight=0.9")
+        if not self.teachers:
+            refuse_unread(self, ("averages",), "one teacher needs no average", fix="teachers=(…)")
+        if not isinstance(self.student, Mapping):
+            refuse_unread(self, ("family",), "the student is a model already", fix="hyperparameters as student")
 
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse what cannot be built or fed."""

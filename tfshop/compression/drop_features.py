@@ -15,6 +15,7 @@ from tfshop.compression.units.compensation import compensate
 from tfshop.compression.units.features import FeatureTrace, follow_features
 from tfshop.compression.units.following import Kept
 from tfshop.compression.units.surgery import shrunk
+from tfshop.compression.unread import refuse_unread, refuse_unread_without_training
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import ModelError, PlanError
@@ -74,6 +75,9 @@ class DropFeatures:
         if not -1 < self.max_auc_drop < 1:
             raise PlanError(f"max_auc_drop is {self.max_auc_drop!r}. Expected a difference of AUC. Fix: 5e-4.")
         require_how(self.how)
+        if self.names is not None:
+            refuse_unread(self, ("max_auc_drop", "how"), "the features are named", fix="names=None")
+        refuse_unread_without_training(self)
         if self.epochs != 0:
             FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
 

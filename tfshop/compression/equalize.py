@@ -13,6 +13,7 @@ from tfshop.compression._scale_paths import HOMOGENEOUS, UNSCALED, Path, scale_p
 from tfshop.compression.candidate import OF_THE_NETWORK, Candidate
 from tfshop.compression.left_alone import has_matrix, left_alone
 from tfshop.compression.roles import calls_of, output_tensors, readers, source_layers, source_tensors
+from tfshop.compression.unread import refuse_unread
 from tfshop.data.schema import Schema
 from tfshop.data.split import Split, Splits
 from tfshop.errors import PlanError
@@ -72,6 +73,8 @@ class Equalize:
             raise PlanError(f"by is {self.by!r}. Expected one of {', '.join(BY)}. Fix: by='activations'.")
         if not self.layers and not self.inputs:
             raise PlanError("Equalize was told to leave both layers and inputs alone. Expected one. Fix: Equalize().")
+        if not self.layers:
+            refuse_unread(self, ("by",), "numbers at the input are always measured", fix="layers=True")
 
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse a model in which nothing can be scaled."""

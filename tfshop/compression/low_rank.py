@@ -26,6 +26,7 @@ from tfshop.compression.ranks import (
 from tfshop.compression.rebuild import with_factors
 from tfshop.compression.roles import layers_with, output_tensors, require_known_roles, require_roles, unwrapped
 from tfshop.compression.teaching import fine_tuned
+from tfshop.compression.unread import refuse_unread_without_training
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
@@ -98,6 +99,7 @@ class LowRank:
         for name, value in ways.items():
             for number in value.values() if isinstance(value, Mapping) else (value,):
                 _require_amount(name, number, whole=name != "energy", shares_to_one=name not in COSTS)
+        refuse_unread_without_training(self)
         if self.epochs != 0:
             FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
 

@@ -15,6 +15,7 @@ from tfshop.compression.pruning import Pruning, sparsity_of, with_zeros
 from tfshop.compression.roles import require_known_roles
 from tfshop.compression.schedules import SCHEDULES
 from tfshop.compression.thresholds import Threshold
+from tfshop.compression.unread import refuse_unread, refuse_unread_without_training
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
@@ -163,6 +164,12 @@ def _require_sensible(settings: Prune, pattern: Pattern) -> None:
     share = pattern.share
     if share is not None:
         _require_groups_alone(settings, share)
+    if settings.threshold is not None:
+        refuse_unread(settings, ("sparsity",), "a threshold says how much goes", fix="one of the two")
+    if settings.schedule != "adaptive":
+        why = f"the schedule {settings.schedule!r} does not look at validation"
+        refuse_unread(settings, ("tolerance",), why, fix="schedule='adaptive'")
+    refuse_unread_without_training(settings)
     if not settings.epochs and (settings.l1 or settings.group_lasso):
         raise PlanError("Prune(epochs=0) trains nothing, so l1 and group_lasso do nothing. Fix: epochs=1.")
 

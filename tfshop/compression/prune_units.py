@@ -19,6 +19,7 @@ from tfshop.compression.units.scoring import BATCHNORM, Judge, scored_by_scale, 
 from tfshop.compression.units.selection import SCOPES, Limits, choose, choose_for_budget, multiplications
 from tfshop.compression.units.surgery import shrunk
 from tfshop.compression.units.trace import Trace, follow
+from tfshop.compression.unread import refuse_unread, refuse_unread_without_training
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
@@ -94,6 +95,9 @@ class PruneUnits:
             raise PlanError(f"scope is {self.scope!r}. Expected one of {', '.join(SCOPES)}. Fix: scope='local'.")
         if self.importance != BATCHNORM:
             require_importance(self.importance)
+        if self.importance == BATCHNORM:
+            refuse_unread(self, ("readers",), "a scale of BatchNormalization has no readers", fix="another importance")
+        refuse_unread_without_training(self)
         for name in ("minimum", "multiple_of"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise PlanError(f"{name} is {getattr(self, name)!r}. Expected an integer of at least 1.")

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfshop.compression.unread import refuse_unread
 from tfshop.errors import PlanError
 from tfshop.numerics import RANGE_METHODS
 
 Batches = Callable[[], Iterator[Mapping[str, np.ndarray]]]
 RECORDED = "recorded"
 RANGES = (RECORDED, *RANGE_METHODS)
+PERCENTILE = "percentile"
 _HALF = 50
 
 
@@ -50,7 +52,7 @@ class Precision:
 
     Args:
         ranges: "recorded": as TensorFlow's calibrator has them; else a key of `RANGE_METHODS`.
-        percentile: Share of the numbers, in percent, that "percentile" keeps on each side.
+        percentile: Share of the numbers, in percent, that "percentile" keeps on each side; read by no other.
         bias_correction: Whether the mean error of each product on calibration rows is put into its bias.
         keep_float: Keras layers, or tensors of the file, that stay in float.
         mixed: Which further layers stay in float, by measurement; None for none.
@@ -72,6 +74,8 @@ class Precision:
             raise PlanError(
                 f"percentile is {self.percentile!r}. Expected above 50, at most 100. Fix: percentile=99.99."
             )
+        if self.ranges != PERCENTILE:
+            refuse_unread(self, ("percentile",), f"ranges are {self.ranges!r}", fix=f"ranges={PERCENTILE!r}")
         if isinstance(self.keep_float, str) or not all(isinstance(name, str) for name in self.keep_float):
             raise PlanError(
                 f"keep_float is {self.keep_float!r}. Expected names of layers. Fix: keep_float=('dense_0',)."
@@ -80,7 +84,7 @@ class Precision:
     @property
     def is_plain(self) -> bool:
         """Whether nothing was asked for."""
-        return self == Precision(percentile=self.percentile)
+        return self == Precision()
 
     @property
     def keeps_floats(self) -> bool:

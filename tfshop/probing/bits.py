@@ -15,7 +15,7 @@ from tfshop.export import Export
 from tfshop.numerics import symmetric
 from tfshop.probing.change import Change
 from tfshop.probing.material import Material
-from tfshop.probing.technique import Technique, require
+from tfshop.probing.technique import Technique, require, require_usual
 
 FLOAT_BITS = 32
 # Of activations; "dynamic" chooses the ranges of what is read anew for each row, and gives floats.
@@ -66,8 +66,10 @@ class Bits(Technique):
     def of(self, step: Any) -> Bits:
         """With the bits of a QAT, or an exporter's mode and ranges."""
         if not isinstance(step, Export):
+            require_usual(step, "ranges are those of an exporter", ("percentile",))
             return replace(self, strengths=(step.bits,))
-        return replace(self, strengths=(8,), exporter=replace(step, mixed=None, bias_correction=False))
+        require_usual(step, "one layer is rounded at a time, and nothing else", ("mixed", "bias_correction"))
+        return replace(self, strengths=(8,), exporter=step)
 
     def _details(self) -> tuple[str, ...]:
         usual = Export()
