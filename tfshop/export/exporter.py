@@ -14,6 +14,7 @@ from tfshop.data.split import Splits
 from tfshop.errors import PlanError
 from tfshop.export.convert import INTEGER_MODES, Exported, export
 from tfshop.export.groups import require_layers
+from tfshop.export.int16_numbers import int16_obstacle
 from tfshop.export.modes import MODES, Mode
 from tfshop.export.settings import RECORDED, Batches, Mixed, Precision
 from tfshop.export.validation import validation_auc
@@ -88,13 +89,13 @@ class Export:
         return MODES[self.mode]
 
     def check(self, model: Any, schema: Schema) -> None:
-        """Refuse int8 inputs where missing numbers have to be told from others: int8 has no NaN."""
-        fragile = [layer.name for layer in model._flatten_layers() if type(layer).__name__ == "LayerNormalization"]
-        if self.mode == "int16x8" and fragile:
-            raise PlanError(
-                f"Export('int16x8') cannot take {fragile[0]!r} (LayerNormalization): LiteRT aborts the whole process "
-                "that runs such a file. Expected a network without. Fix: Export('int8')."
-            )
+        """Refuse numbers that the mode cannot hold, and layers that it does not know.
+
+        int8 has no NaN, so that "int8_io" cannot tell missing numbers from others. For "int16x8" see `int16_obstacle`.
+        """
+        obstacle = int16_obstacle(model, schema, self.calibration_rows) if self.mode == "int16x8" else None
+        if obstacle is not None:
+            raise PlanError(f"Export('int16x8') cannot take {obstacle} Fix: Export('int8').")
         unknown = require_layers(model, self.keep_float)
         if unknown is not None:
             raise PlanError(

@@ -9,7 +9,8 @@ from tfshop.errors import PlanError
 from tfshop.numerics.grid import Floats, Grid, mean_squared_error, symmetric, symmetric_grid
 
 METHODS = ("auto", "exact", "alternating")
-MOST_CROSSINGS = 2**22  # of one channel; each takes some 40 bytes while they are sorted
+MOST_CROSSINGS = 2**22  # of one channel; each takes some 60 bytes while they are sorted
+BLOCK_CROSSINGS = 2**14  # of the channels that are sorted at once
 STARTS = np.linspace(0.2, 1.0, 17)  # shares of the largest value that the alternation starts from
 MOST_ROUNDS = 30
 
@@ -50,25 +51,31 @@ def least_squares(values: ArrayLike, bits: int = 8, axis: int | None = None, *, 
     if method == "alternating" or (method == "auto" and channel_size * start.highest > MOST_CROSSINGS):
         scale = _alternate(values, start, axis)
     elif axis is None:
-        scale = np.asarray(_exact(values.ravel(), start.highest))
+        scale = _exact(values.reshape(1, -1), start.highest).reshape(())
     else:
         channels = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
-        scale = np.array([_exact(channel, start.highest) for channel in channels]).reshape(start.scale.shape)
+        scale = _exact(channels, start.highest).reshape(start.scale.shape)
     return symmetric_grid(scale * start.highest, bits)
 
 
-def _exact(values: Floats, highest: int) -> float:
-    """Scale of the best assignment of the levels 0 … highest to absolute values."""
-    sizes = np.abs(values[values != 0])
-    if sizes.size == 0:
-        return 1.0
-    levels = np.arange(1, highest + 1)
-    crossings = (sizes[:, None] / (levels - 0.5)).ravel()  # below this scale, a value is rounded to that level
-    order = np.argsort(-crossings, kind="stable")
-    products = np.cumsum(np.repeat(sizes, highest)[order])  # each crossing adds one more level of that value
-    squares = np.cumsum(np.tile(2 * levels - 1, sizes.size)[order])
-    best = int(np.argmax(products**2 / squares))
-    return float(products[best] / squares[best])
+def _exact(channels: Floats, highest: int) -> Floats:
+    """Scale of each channel's best assignment of the levels 0 … highest to absolute values, (channels,)."""
+    together = max(1, BLOCK_CROSSINGS // (channels.shape[1] * highest))
+    blocks = range(0, len(channels), together)
+    return np.concatenate([_exact_of_block(channels[start : start + together], highest) for start in blocks])
+
+
+def _exact_of_block(channels: Floats, highest: int) -> Floats:
+    sizes, odd = np.abs(channels), np.arange(1, 2 * highest, 2)
+    # Below its crossing, a value is rounded to the next level; that of a zero comes last and makes nothing better.
+    crossings = (sizes[:, :, None] / (odd / -2)).reshape(len(sizes), -1)
+    order = np.argsort(crossings, axis=1, kind="stable")
+    squares = np.cumsum(np.tile(odd, channels.shape[1])[order], axis=1)  # each adds one more level of a value
+    order += np.arange(len(sizes))[:, None] * crossings.shape[1]
+    products = np.cumsum(np.repeat(sizes.ravel(), highest)[order], axis=1)
+    best = np.argmax(products**2 / squares, axis=1)
+    rows = np.arange(len(sizes))
+    return np.where(sizes.any(axis=1), products[rows, best] / squares[rows, best], 1.0)
 
 
 def _alternate(values: Floats, start: Grid, axis: int | None) -> Floats:
