@@ -139,7 +139,7 @@ def test_retry_where_no_student_can_be_built_ends_with_the_best_file_too(clicks:
 
 
 def test_a_file_the_audit_refuses_is_refused(trained_mlp: Any, clicks: Splits, baseline: Measured) -> None:
-    """One large row, which no example asks for, leaves the others of an int8 table no level; with `retry` float16 does."""
+    """One large row, which no example asks for, leaves the others no level in int8; with `retry` float16 does."""
     model = copy_model(trained_mlp)
     rows = model.get_layer("table").get_weights()[0]
     rows[0] = 100.0

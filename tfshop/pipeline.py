@@ -84,7 +84,8 @@ def compress(
         The file with its evaluation. Without `retry`, a missed limit is said in `result.missed`.
 
     Raises:
-        PlanError: Before any training, for what cannot work on this model.
+        PlanError: Before any training, for what cannot work on this model. A pass of which only the training of those
+            before it tells that it cannot is left out: `result.evaluation.notes` say so.
         AuditError: For a file that lost something that matters.
         LimitError: With `retry`, where no plan met the limits; `error.best` is the closest result, None where the
             audit refused every file.

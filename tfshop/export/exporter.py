@@ -30,7 +30,7 @@ class Export:
 
     Args:
         mode: "float32", "float16", "dynamic", "int8", "int8_io" or "int16x8".
-        calibration_rows: Training rows on which ranges are measured, for the modes that need ranges.
+        calibration_rows: Training rows on which ranges are measured; the other modes measure none, and take any number.
         ranges: How the range of an activation is chosen, for "int8" and "int8_io": "recorded" (TensorFlow's
             calibrator), or by what the tensors really hold: "minmax", "percentile", "mse" (least squared error),
             "entropy". Ranges that QAT trained are kept.
@@ -38,7 +38,10 @@ class Export:
         bias_correction: Put the mean error of each quantized product on calibration rows into its bias.
         keep_float: Keras layers (or tensors of the file) that stay in float.
         mixed: Limits under which further layers stay in float, the one first that moves the logits most when it
-            alone is quantized: some of "max_change", "max_auc_drop", "max_bytes", as `Mixed` has them.
+            alone is quantized: some of "max_change", "max_auc_drop", "max_bytes", as `Mixed` has them. Like `keep_float`
+            for int8 and int8_io alone, and between int8 and float alone: TensorFlow's quantizer drops the ranges of
+            what it leaves in float, so that a second run with int8 finds nothing to do behind one with int16, and LiteRT
+            refuses int16 products that have ranges measured for int8.
 
     Raises:
         PlanError: At construction for an unknown mode or a setting out of range; in `check` for a model the mode
