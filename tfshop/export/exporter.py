@@ -38,10 +38,10 @@ class Export:
         bias_correction: Put the mean error of each quantized product on calibration rows into its bias.
         keep_float: Keras layers (or tensors of the file) that stay in float.
         mixed: Limits under which further layers stay in float, the one first that moves the logits most when it
-            alone is quantized: some of "max_change", "max_auc_drop", "max_bytes", as `Mixed` has them. Like `keep_float`
-            for int8 and int8_io alone, and between int8 and float alone: TensorFlow's quantizer drops the ranges of
-            what it leaves in float, so that a second run with int8 finds nothing to do behind one with int16, and LiteRT
-            refuses int16 products that have ranges measured for int8.
+            alone is quantized: some of "max_change", "max_auc_drop", "max_bytes", as `Mixed` has them. Like
+            `keep_float` for int8 and int8_io alone, and between int8 and float alone: TensorFlow's quantizer drops the
+            ranges of what it leaves in float, so that a run with int8 finds nothing to do behind one with int16, and
+            LiteRT refuses int16 products that have ranges measured for int8.
 
     Raises:
         PlanError: At construction for an unknown mode or a setting out of range; in `check` for a model the mode
