@@ -58,7 +58,7 @@ class EncodeTables:
         require_copyable(model, schema)
         table_codecs(inlined(model), schema, self.codec)
 
-    def coded_model(self, model: Any, schema: Schema) -> Any:
+    def foreseen(self, model: Any, schema: Schema) -> Any:
         """The network with lookups in the place of the tables it will code, their rows not known yet."""
         model = inlined(model)
         coded = table_codecs(model, schema, self.codec).codecs

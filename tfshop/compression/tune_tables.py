@@ -18,6 +18,7 @@ from tfshop.compression.masked import zeros_held
 from tfshop.compression.rebuild import copy_model
 from tfshop.compression.student import loaded, require_teachers
 from tfshop.compression.teacher_scores import soft_targets
+from tfshop.compression.unread import refuse_unread
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
@@ -76,6 +77,8 @@ class TuneTables:
         if self.weight != 1:
             require_fraction("weight", self.weight)
         FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
+        if self.weight == 0:
+            refuse_unread(self, ("teachers",), "weight=0 trains on labels alone", fix="weight=0.9")
 
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse a network without coded tables, and teachers that the schema cannot feed."""
@@ -90,9 +93,9 @@ class TuneTables:
                 "chain(EncodeTables('Int2'), TuneTables(), …), or TuneTables('Int2')."
             )
 
-    def coded_model(self, model: Any, schema: Schema) -> Any:
+    def foreseen(self, model: Any, schema: Schema) -> Any:
         """The network with lookups in the place of the tables it will code, their rows not known yet."""
-        return model if self.codec is None else EncodeTables(self.codec).coded_model(model, schema)
+        return model if self.codec is None else EncodeTables(self.codec).foreseen(model, schema)
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Code where that was asked for, train with rounded rows, and put what was learned into the codes."""
