@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from tfshop.compression.teaching import fine_tuned
 from tfshop.compression.units.compensation import compensate
 from tfshop.compression.units.features import FeatureTrace, follow_features
 from tfshop.compression.units.following import Kept
+from tfshop.compression.units.standing import constant_values
 from tfshop.compression.units.surgery import shrunk
 from tfshop.compression.unread import refuse_unread, refuse_unread_without_training
 from tfshop.data.schema import Schema
@@ -28,14 +29,18 @@ from tfshop.training.adoption import require_copyable
 class DropFeatures:
     """Remove features with their rows of the tables and the weights they fed; inputs keep their names and shapes.
 
-    Whoever feeds the file goes on feeding what it fed: the columns of a dropped feature are read by nothing.
+    Whoever feeds the file goes on feeding what it fed: the columns of a dropped feature are read by nothing. Where a
+    layer cannot do without what a feature gave (a product with another feature, a normalization over all of them, a
+    layer without a rule), it reads a constant instead: the mean over training rows, of integers the most frequent
+    value. The constants are trained on with the rest; lookups and tables go all the same.
 
     Args:
         names: Features to drop; None to choose them by `max_auc_drop`.
         max_auc_drop: What validation AUC may lose before fine-tuning, all dropped features together. Features are
             tried one by one, the least useful first.
         how: How a feature's worth is measured, see `feature_effects`.
-        compensate: Whether what dropped features gave on average goes into the biases of what read them.
+        compensate: Whether what dropped features gave on average goes into the biases and constants of what read
+            them; zeros stand for them otherwise.
         epochs: Of fine-tuning; 0 for none.
         learning_rate: Of the fine-tuning.
         distill: Whether the fine-tuning learns from the scores of the model that comes in beside the labels, so that
@@ -84,7 +89,6 @@ class DropFeatures:
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse unknown features, and those that cannot be taken out."""
         require_copyable(model, schema)
-        features = follow_features(inlined(model), schema)
         known = [feature.name for feature in schema.features]
         for name in self.names or ():
             if name not in known:
@@ -92,28 +96,16 @@ class DropFeatures:
                     f"DropFeatures is to drop {name!r}, which the schema has not. Expected some of "
                     f"{', '.join(known)}. Fix: name features as they are declared."
                 )
-            if name in features.held:
-                raise PlanError(
-                    f"DropFeatures cannot drop {name!r} from {model.name!r}: {features.held[name]}. Expected a feature "
-                    f"out of {', '.join(features.free) or 'none here'}. Fix: leave {name!r} in."
-                )
-        if not features.free:
-            reason = next(iter(features.held.values()), "it reads none")
-            raise PlanError(
-                f"DropFeatures can drop no feature of {model.name!r}: {reason}. Expected a feature that layers with a "
-                "rule read. Fix: leave DropFeatures out."
-            )
+        flat = inlined(model)
         if self.names:
-            self._require_without(features)
-
-    def _require_without(self, features: FeatureTrace) -> None:
-        try:
-            shrunk(features.trace, features.atoms(self.names or ()))
-        except (ModelError, ValueError) as error:
+            _followed(flat, schema, self.names)
+            return
+        features = follow_features(flat, schema)
+        if not features.free and set(_stuck(flat, schema, features)) >= set(known):
             raise PlanError(
-                f"DropFeatures cannot drop {', '.join(self.names or ())} from {features.trace.model.name!r}: {error} "
-                "Expected features that leave each layer something. Fix: drop fewer."
-            ) from error
+                f"DropFeatures can drop no feature of {model.name!r}: {next(iter(features.held.values()))}. Expected "
+                f"a feature that layers with a rule read. {_FIX_FOR_IDS}, or leave DropFeatures out."
+            )
 
     def foreseen(self, model: Any, schema: Schema) -> Any:
         """The network without the features that were named; which others go, validation decides."""
@@ -125,51 +117,50 @@ class DropFeatures:
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Measure, drop, rebuild, and train what is left for a moment."""
         model = inlined(candidate.model)
-        features = follow_features(model, data.schema)
         effects: tuple[Any, ...] = ()
         dropped = self.names or ()
         if self.names is None:
             effects = feature_effects(model, data, how=self.how, seed=seed)
-            tried = [e.feature for e in effects if e.auc_drop <= self.max_auc_drop and e.feature in features.free]
-            dropped = self._while_it_holds(features, EffectMeasure(model, data, how=self.how, seed=seed), tried)
-        atoms = features.atoms(dropped)
-        smaller = shrunk(features.trace, atoms)
-        kept = Kept(features.trace.ledger, atoms)
-        compensated = compensate(features.trace, kept, smaller, data.train, seed=seed) if self.compensate else []
+            tried = [effect.feature for effect in effects if effect.auc_drop <= self.max_auc_drop]
+            dropped = self._while_it_holds(model, data, tried, seed)
+        features = _followed(model, data.schema, dropped)
+        atoms, trace = features.atoms(dropped), features.trace
+        means = constant_values(trace, data.train, seed=seed) if self.compensate else {}
+        smaller = shrunk(trace, atoms, means)
+        kept = Kept(trace.ledger, atoms)
+        compensated = compensate(trace, kept, smaller, data.train, seed=seed) if self.compensate else []
         history = None
         if self.epochs:
             told = f"fine-tuning without {len(dropped)} features"
             with zeros_held(smaller):
                 history = fine_tuned(smaller, candidate.model, data, self, seed=seed, description=told)
+        held = _stuck(model, data.schema, follow_features(model, data.schema))
+        by = "replaced by its mean" if self.compensate else "replaced by zeros"
         notes = {
             "dropped": list(dropped),
+            "how": {name: by if name in features.replaced else "removed" for name in dropped},
             "effects": [effect.to_dict() for effect in effects],
-            "not_to_be_dropped": dict(features.held),
+            "not_to_be_dropped": held,
             "parameters": [model.count_params(), smaller.count_params()],
             "compensated": compensated,
-            "left_alone": self._left_alone(model, features.held),
+            "left_alone": self._left_alone(model, held),
             "fit": history.to_dict() if history else None,
         }
         return candidate.advance(self, smaller, notes=notes, curve=curve_of(history) if history else ())
 
-    def _while_it_holds(self, features: FeatureTrace, measure: EffectMeasure, tried: Iterable[str]) -> tuple[str, ...]:
+    def _while_it_holds(self, model: Any, data: Splits, tried: Iterable[str], seed: int) -> tuple[str, ...]:
         """Features that can go together, the least useful first."""
+        measure = EffectMeasure(model, data, how=self.how, seed=seed)
         chosen: list[str] = []
         for name in tried:
             together = [*chosen, name]
-            if len(together) == len(features.held) + len(features.free):
+            if len(together) == len(data.schema.features):
                 break
-            if measure.auc - measure.auc_without(together) <= self.max_auc_drop and self._stands(features, together):
+            if measure.auc - measure.auc_without(together) <= self.max_auc_drop and _stands(
+                model, data.schema, together
+            ):
                 chosen = together
         return tuple(chosen)
-
-    @staticmethod
-    def _stands(features: FeatureTrace, names: Iterable[str]) -> bool:
-        try:
-            shrunk(features.trace, features.atoms(names))
-        except (ModelError, ValueError):
-            return False
-        return True
 
     def _left_alone(self, model: Any, held: Mapping[str, str]) -> list[dict[str, str]]:
         """Nothing where every feature could go; tables of features that could not, otherwise."""
@@ -178,3 +169,45 @@ class DropFeatures:
         why = f"the network cannot do without {', '.join(held)}: {next(iter(held.values()))}"
         tables = [layer.name for layer in model.layers if type(layer).__name__ != "Embedding"]
         return left_alone(model, tables, by=self.name, reason=lambda *_: why)
+
+
+_FIX_FOR_IDS = "Fix: give each id feature an input of its own, or pick columns of ids with tfshop.layers.ColumnSelect"
+
+
+def _followed(model: Any, schema: Schema, names: Sequence[str]) -> FeatureTrace:
+    """The trace without some features, which is known to make a network.
+
+    Raises:
+        PlanError: For features that the network cannot do without, alone or together.
+    """
+    features = follow_features(model, schema, names)
+    cannot = f"DropFeatures cannot drop {', '.join(map(repr, names))} from {model.name!r}"
+    others = ", ".join(feature.name for feature in schema.features if feature.name not in names) or "none here"
+    for name in names:
+        if name in features.held:
+            fix = "drop fewer" if len(names) > 1 else f"leave {name!r} in"
+            raise PlanError(
+                f"{cannot}: {name!r} stays, as {features.held[name]}. Expected other features, such as {others}. "
+                f"{_FIX_FOR_IDS}; or {fix}."
+            )
+    try:
+        shrunk(features.trace, features.atoms(names))
+    except (ModelError, ValueError) as error:
+        raise PlanError(
+            f"{cannot}: {error} Expected features that leave each layer something. Fix: drop fewer."
+        ) from error
+    return features
+
+
+def _stands(model: Any, schema: Schema, names: Sequence[str]) -> bool:
+    try:
+        _followed(model, schema, names)
+    except PlanError:
+        return False
+    return True
+
+
+def _stuck(model: Any, schema: Schema, features: FeatureTrace) -> dict[str, str]:
+    """Features that not even a constant can stand for, and why."""
+    alone = {name: follow_features(model, schema, [name]).held.get(name) for name in features.held}
+    return {name: reason for name, reason in alone.items() if reason}

@@ -15,6 +15,7 @@ from tfshop.layers.bias import Bias
 from tfshop.layers.bilinear import bilinear_pairs
 from tfshop.layers.bilinear_fusion import bilinear_fusion
 from tfshop.layers.bridge import bridge
+from tfshop.layers.constants import ConstantParts, ConstantRows
 from tfshop.layers.crosses import cross_stack
 from tfshop.layers.experts import ExpertKernels, GatedExperts, GatedSum
 from tfshop.layers.factorization import BiInteraction, FactorizationMachine
@@ -48,6 +49,8 @@ __all__ = [
     "Bias",
     "ColumnSelect",
     "ConstantGate",
+    "ConstantParts",
+    "ConstantRows",
     "Dice",
     "DotProduct",
     "ExpertKernels",

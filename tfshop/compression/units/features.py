@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tfshop.compression.units.constants import Constants
 from tfshop.compression.units.ledger import Axes, Entry, Ledger
 from tfshop.compression.units.trace import Trace, follow
 from tfshop.data.schema import Schema
@@ -18,7 +19,7 @@ class FeatureTrace:
     Attributes:
         trace: Of the network.
         entries: Feature name to its atom.
-        held: Features that cannot go, and why.
+        held: Features that cannot go, and why; of those that were allowed constants, not even with them.
     """
 
     trace: Trace
@@ -30,26 +31,47 @@ class FeatureTrace:
         """Features that may go, in the schema's order."""
         return tuple(name for name in self.entries if name not in self.held)
 
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """Features that constants stand for somewhere, in the schema's order."""
+        return tuple(name for name, entry in self.entries.items() if entry & self.trace.constants.features)
+
     def atoms(self, names: Iterable[str]) -> frozenset[int]:
         """The atoms of some features."""
         return frozenset(atom for name in names for atom in self.entries[name])
 
 
-def follow_features(model: Any, schema: Schema) -> FeatureTrace:
+def follow_features(model: Any, schema: Schema, constants: Collection[str] = ()) -> FeatureTrace:
     """Follow features from the inputs, packed or one a feature, to all that they touch.
 
     Args:
         model: Functional model without submodels; left as it is.
         schema: Fitted; says which columns are which features.
+        constants: Features in whose place a constant may stand where a layer cannot do without them.
     """
+    asked: set[str] = set()
+    while True:  # a shared layer asks for constants in its first call too once a later one needs them
+        found = _followed(model, schema, constants, frozenset(asked))
+        if found.trace.constants.unmet <= asked:
+            return found
+        asked |= found.trace.constants.unmet
+
+
+def _followed(model: Any, schema: Schema, constants: Collection[str], asked: frozenset[str]) -> FeatureTrace:
     ledger = Ledger()
     entries = {f.name: ledger.fresh(1, f"feature {f.name}", "feature")[0] for f in schema.features}
     columns = {}
     for tensor in model.inputs:
         name = tensor._keras_history.layer.name
         columns[name] = _columns(name, tuple(tensor.shape[1:]), schema, entries)
-    trace = follow(model, columns={name: axes for name, axes in columns.items() if axes}, ledger=ledger)
     used = {atom for axes in columns.values() for axis in axes for entry in axis for atom in entry}
+    standing = frozenset(atom for name in constants for atom in entries[name] & used)
+    trace = follow(
+        model,
+        columns={name: axes for name, axes in columns.items() if axes},
+        ledger=ledger,
+        constants=Constants(standing, asked),
+    )
     held = {name: reason for name, entry in entries.items() if (reason := ledger.reason(entry))}
     held.update({name: "no input of the network is named after it" for name in entries if not entries[name] & used})
     return FeatureTrace(trace, entries, held)

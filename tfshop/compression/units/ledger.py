@@ -28,6 +28,9 @@ class Series:
     entries: Axis
 
 
+State = tuple[list[str], dict[int, Entry], dict[int, str], set[int], list[Series]]
+
+
 class Ledger:
     """Atoms, what they are tied to, and which of them have to stay.
 
@@ -48,6 +51,20 @@ class Ledger:
         self._reasons: dict[int, str] = {}
         self._softmaxed: set[int] = set()
         self._series: list[Series] = []
+
+    def saved(self) -> State:
+        """All that is known by now, for `rewind`."""
+        return (
+            list(self._kinds),
+            dict(self._stands_for),
+            dict(self._reasons),
+            set(self._softmaxed),
+            list(self._series),
+        )
+
+    def rewind(self, state: State) -> None:
+        """Forget what was said since."""
+        self._kinds, self._stands_for, self._reasons, self._softmaxed, self._series = state
 
     @property
     def series(self) -> tuple[Series, ...]:

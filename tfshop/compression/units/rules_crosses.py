@@ -10,6 +10,7 @@ from tfshop import layers
 from tfshop.compression.units.following import Call, Followed, Kept, Product, Rule, joined, same, shared_by
 from tfshop.compression.units.ledger import Axes, Axis
 from tfshop.compression.units.rules_fields import ONE, new_positions
+from tfshop.compression.units.rules_shapes import hold_features_apart
 
 
 def expert_kernels(call: Call) -> Followed:
@@ -149,6 +150,7 @@ def numeric_fields(call: Call) -> Followed:
 def dot_product(call: Call) -> Followed:
     """Both vectors are multiplied element by element, and summed."""
     one, other = call.inputs
+    hold_features_apart(call)
     call.ledger.tie_axes(one[1], other[1], call.name)
     return same(one[0], ONE)
 

@@ -22,6 +22,7 @@ def multiply(call: Call) -> Followed | None:
     """Element by element: what goes from one goes from all, whose lengths are 1 or the same."""
     if len({len(axes) for axes in call.inputs}) > 1:
         return None
+    hold_features_apart(call)
     return same(*(_broadcast(call, axes) for axes in zip(*call.inputs, strict=True)))
 
 
@@ -46,6 +47,12 @@ def add(call: Call) -> Followed | None:
         for own, axes in zip(whole, call.inputs, strict=True)
     ]
     return combine(replace(call, inputs=tuple(parts)))
+
+
+def hold_features_apart(call: Call) -> None:
+    """Have features stay that one input goes whole with and others do not: what is multiplied by it would go too."""
+    whole = [_features_of_all(call, axes) for axes in call.inputs]
+    call.hold((frozenset().union(*whole) - frozenset.intersection(*whole),), reason="puts it together with others")
 
 
 def _features_of_all(call: Call, axes: Axes) -> frozenset[int]:
@@ -95,6 +102,7 @@ def dot(call: Call) -> Followed | None:
     given = call.layer.axes
     left, right = (given, given) if isinstance(given, int) else given
     left, right = left % len(one), right % len(other)
+    hold_features_apart(call)
     call.ledger.tie_axes(one[left], other[right], call.name)
     rest = [*_without(one, left), *_without(other, right)]
     return same(one[0], *(rest or [(NOTHING,)]))

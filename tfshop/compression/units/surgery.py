@@ -10,32 +10,35 @@ from numpy.typing import NDArray
 
 from tfshop._keras import keras, tf
 from tfshop.compression.units.following import Kept, WeightAxes
+from tfshop.compression.units.standing import NO_VALUES, Standing, Values
 from tfshop.compression.units.trace import Trace
 from tfshop.errors import ModelError
 from tfshop.layers import ColumnSelect
 from tfshop.models.rebuild import Rebuild, copy_weights, fresh
 
 
-def shrunk(trace: Trace, removed: Iterable[int]) -> Any:
+def shrunk(trace: Trace, removed: Iterable[int], values: Values = NO_VALUES) -> Any:
     """The network without some atoms, its weights those that stay; inputs and outputs keep their names and shapes.
 
     Args:
         trace: Of the network, which is left as it is.
-        removed: Atoms of the trace's ledger.
+        removed: Atoms of the trace's ledger; all of those that constants stand for.
+        values: Of the constants, as `constant_values` gives them; zeros by default.
 
     Raises:
         ModelError: Where a layer would be left with nothing to read.
     """
-    return _Shrink(trace, Kept(trace.ledger, removed)).whole(trace.model)
+    return _Shrink(trace, Kept(trace.ledger, removed), values).whole(trace.model)
 
 
 class _Shrink(Rebuild):
     """A rebuild whose tensors are None where nothing of them stays."""
 
-    def __init__(self, trace: Trace, kept: Kept) -> None:
+    def __init__(self, trace: Trace, kept: Kept, values: Values) -> None:
         super().__init__(self._smaller)
         self._trace = trace
         self._kept = kept
+        self._standing = Standing(trace, kept, values)
         self._inputs: dict[int, Any] = {}
 
     def _smaller(self, layer: Any) -> Any:
@@ -66,6 +69,7 @@ class _Shrink(Rebuild):
             return [None] * len(outputs)
         if type(node.layer) is not ColumnSelect:  # which selects by the input's own columns
             args, kwargs = tf.nest.map_structure(lambda given: self._inputs.get(id(given), given), (args, kwargs))
+        args, kwargs = self._standing.among(node, args, kwargs)
         if any(self._trace_says_none(node, args, kwargs)):
             return [self._with_less(node.layer, tf.nest.flatten(args))]
         return super()._call(node, args, kwargs, prefix)

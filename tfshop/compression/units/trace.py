@@ -8,7 +8,15 @@ from types import MappingProxyType
 from typing import Any
 
 from tfshop._keras import tf
-from tfshop.compression.units import rules_crosses, rules_fields, rules_histories, rules_shapes, rules_stock
+from tfshop.compression.units import (
+    rules_constants,
+    rules_crosses,
+    rules_fields,
+    rules_histories,
+    rules_shapes,
+    rules_stock,
+)
+from tfshop.compression.units.constants import Constants
 from tfshop.compression.units.following import Call, Followed, Product, Rule, Segments, WeightAxes, blank, unfollowed
 from tfshop.compression.units.ledger import Axes, Ledger
 from tfshop.models.rebuild import calls_in_order
@@ -20,6 +28,7 @@ RULES: Mapping[type, Rule] = MappingProxyType(
         **rules_fields.RULES,
         **rules_crosses.RULES,
         **rules_histories.RULES,
+        **rules_constants.RULES,
     }
 )
 
@@ -35,10 +44,12 @@ class Trace:
         tensors: By the identity of the model's tensors, their entries.
         products: Multiplications of all calls.
         unfollowed: Layers without a rule that read floats, and why they stop the way.
+        constants: Features in whose place constants stand, where layers cannot do without.
     """
 
     model: Any
     ledger: Ledger = field(default_factory=Ledger)
+    constants: Constants = field(default_factory=Constants)
     layers: dict[str, Followed] = field(default_factory=dict)
     tensors: dict[int, Axes] = field(default_factory=dict)
     products: list[Product] = field(default_factory=list)
@@ -50,7 +61,12 @@ class Trace:
 
 
 def follow(
-    model: Any, *, columns: Mapping[str, Axes] | None = None, ledger: Ledger | None = None, **options: Any
+    model: Any,
+    *,
+    columns: Mapping[str, Axes] | None = None,
+    ledger: Ledger | None = None,
+    constants: Constants | None = None,
+    **options: Any,
 ) -> Trace:
     """Follow the units of every layer to all that they touch.
 
@@ -58,19 +74,23 @@ def follow(
         model: Functional model without submodels; left as it is.
         columns: Entries of inputs whose columns may go, by the input's name; by default every input stays whole.
         ledger: Where the atoms of `columns` were made.
+        constants: Features in whose place constants may stand.
         **options: `with_tables=True` lets the width of tables change.
 
     References:
         Fang et al., DepGraph: Towards Any Structural Pruning, CVPR 2023, whose groups are found here forward, for
         tensors whose elements belong to several things at once.
     """
-    trace = Trace(model, ledger or Ledger())
+    trace = Trace(model, ledger or Ledger(), constants or Constants())
     rows_of: dict[int, Segments] = {}
     for tensor in model.inputs:
         name = tensor._keras_history.layer.name
         trace.tensors[id(tensor)] = (columns or {}).get(name) or blank(tuple(tensor.shape[1:]))
     for node in calls_in_order(model):
         given, read = tf.nest.flatten(node.outputs), node.keras_inputs
+        if (alone := trace.constants.alone(trace.ledger, [trace.tensors[id(tensor)] for tensor in read])) is not None:
+            trace.tensors.update((id(tensor), (alone, *blank(tuple(tensor.shape[1:]))[1:])) for tensor in given)
+            continue
         call = Call(
             node.layer,
             tuple(trace.tensors[id(tensor)] for tensor in read),
@@ -80,7 +100,7 @@ def follow(
             reads_input=any(tensor is given_to for tensor in read for given_to in model.inputs),
             **options,
         )
-        followed = _followed(trace, call)
+        followed = _followed(trace, call, node)
         trace.tensors.update(zip(map(id, given), followed.outputs, strict=True))
         if followed.rows_of is not None:
             rows_of.update((id(tensor), followed.rows_of) for tensor in given)
@@ -90,13 +110,27 @@ def follow(
     return trace
 
 
-def _followed(trace: Trace, call: Call) -> Followed:
+def _followed(trace: Trace, call: Call, node: Any) -> Followed:
+    """What the rule says; where it cannot do without a feature, what it says of a constant in its place."""
+    ledger, constants = trace.ledger, trace.constants
+    saved, held = (ledger.saved(), constants.held(ledger)) if constants.atoms else (None, frozenset())
+    followed = _with_first_call(trace, call)
+    if saved is not None and constants.are_needed(call, followed, held):
+        restored = constants.restored(call, node)
+        if restored is not None:
+            ledger.rewind(saved)
+            followed = _with_first_call(trace, restored)
+            constants.note(call, held)
+    trace.layers.setdefault(call.name, followed)
+    trace.products += followed.products
+    return followed
+
+
+def _with_first_call(trace: Trace, call: Call) -> Followed:
     """What the rule says; what it says of a second call has to go with the first."""
     followed = _by_rule(trace, call)
-    first = trace.layers.setdefault(call.name, followed)
-    if first is not followed:
-        _tie_calls(trace.ledger, call, first, followed)
-    trace.products += followed.products
+    if call.name in trace.layers:
+        _tie_calls(trace.ledger, call, trace.layers[call.name], followed)
     return followed
 
 
