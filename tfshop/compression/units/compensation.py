@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from numpy.typing import NDArray
+
 from tfshop._keras import keras
 from tfshop.compression.moments import input_moments
 from tfshop.compression.roles import calls_of, readers
@@ -17,8 +19,8 @@ COMPENSATION_ROWS = 4096
 def compensate(trace: Trace, kept: Kept, smaller: Any, split: Split, *, seed: int) -> list[str]:
     r"""Add `E[x_{removed}] W_{removed}` to the bias of every Dense layer that reads fewer units, in place.
 
-    Where it has none, and a BatchNormalization reads it directly, the same is taken from its moving mean. A unit that
-    gives the same for every row is then removed without any change. A Dense layer with neither is left as it is.
+    Where a Dense layer has no bias and a BatchNormalization alone reads it, the moving mean is lowered by as much. A
+    unit that gives the same for every row is then removed without any change.
 
     Args:
         trace: Of the network before.
@@ -28,39 +30,47 @@ def compensate(trace: Trace, kept: Kept, smaller: Any, split: Split, *, seed: in
         seed: Of the sample.
 
     Returns:
-        Names of the layers.
+        Names of the Dense layers.
 
     References:
         He et al., Channel Pruning for Accelerating Very Deep Neural Networks, ICCV 2017, reconstruct likewise.
     """
-    less = [layer for layer in smaller.layers if _reads_less(trace, kept, layer)]
-    names = [layer.name for layer in less if layer.use_bias or _is_normalized(layer, smaller)]
+    names = [layer.name for layer in smaller.layers if _reads_less(trace, kept, layer) and _can_shift(layer, smaller)]
     moments = input_moments(trace.model, names, split, rows=COMPENSATION_ROWS, seed=seed)
     for name in names:
         read, units = entries_of(trace.weights_of(name)[0])
         gone = [position for position, entry in enumerate(read) if kept.goes(entry)]
         kernel = trace.model.get_layer(name).get_weights()[0]
         change = moments[name].mean[gone] @ kernel[gone][:, kept.indices(units)]
-        layer = smaller.get_layer(name)
-        if layer.use_bias:
-            layer.bias.assign(layer.bias.numpy() + change.astype(kernel.dtype))
-        else:
-            (normalization,) = readers(layer, smaller)
-            normalization.moving_mean.assign(normalization.moving_mean.numpy() - change.astype(kernel.dtype))
+        _shift(smaller.get_layer(name), smaller, change.astype(kernel.dtype))
     return names
 
 
+def _can_shift(layer: Any, model: Any) -> bool:
+    return bool(layer.use_bias) or _normalization(layer, model) is not None
+
+
+def _shift(layer: Any, model: Any, change: NDArray[Any]) -> None:
+    if layer.use_bias:
+        layer.bias.assign(layer.bias.numpy() + change)
+    else:
+        normalization = _normalization(layer, model)
+        normalization.moving_mean.assign(normalization.moving_mean.numpy() - change)
+
+
+def _normalization(layer: Any, model: Any) -> Any:
+    """The BatchNormalization of a linear Dense layer's units, where nothing else reads them; None where there is none."""
+    behind = readers(layer, model)
+    if len(behind) != 1 or layer.activation is not keras.activations.linear or len(calls_of(layer, model)) != 1:
+        return None
+    (reader,) = behind
+    if type(reader) is not keras.layers.BatchNormalization or len(calls_of(reader, model)) != 1:
+        return None
+    return reader if list(reader.axis) == [len(layer.output.shape) - 1] else None
+
+
 def _reads_less(trace: Trace, kept: Kept, layer: Any) -> bool:
-    if type(layer) is not keras.layers.Dense or layer.name not in trace.layers:
+    if type(layer) is not keras.layers.Dense or not trace.weights_of(layer.name):
         return False
     read, _ = entries_of(trace.weights_of(layer.name)[0])
     return kept.count(read) < len(read)
-
-
-def _is_normalized(layer: Any, model: Any) -> bool:
-    """Whether all that a linear layer gives goes through one BatchNormalization, which serves nothing else."""
-    behind = readers(layer, model)
-    if len(behind) != 1 or type(behind[0]) is not keras.layers.BatchNormalization:
-        return False
-    once = all(len(calls_of(one, model)) == 1 for one in (layer, behind[0]))
-    return once and layer.activation is keras.activations.linear

@@ -98,7 +98,7 @@ class Constants:
         return tuple(tuple(ledger.resolve(entry) - self.atoms for entry in axis) for axis in axes)
 
     def note(self, call: Call, held: Entry) -> None:
-        """Remember a layer that holds features though this call reads a constant: another call of it does."""
+        """Remember a layer that holds features whatever this call reads: an earlier call may have read them."""
         if self.held(call.ledger) - held:
             self.unmet.add(call.name)
 

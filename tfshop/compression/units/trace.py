@@ -120,7 +120,7 @@ def _followed(trace: Trace, call: Call, node: Any) -> Followed:
         if restored is not None:
             ledger.rewind(saved)
             followed = _with_first_call(trace, restored)
-            constants.note(call, held)
+        constants.note(call, held)
     trace.layers.setdefault(call.name, followed)
     trace.products += followed.products
     return followed
