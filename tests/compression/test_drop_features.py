@@ -19,7 +19,7 @@ from tfshop.models import MODELS, build_model
 from tfshop.runtime import Scorer
 from tfshop.training.inputs import model_specs
 
-NETWORKS_THAT_HOLD_IDS = ("ffm", "fibinet", "edcn")  # each pair of fields has weights, or a normalization reads all
+NEED_A_CONSTANT = ("ffm", "fibinet", "edcn")  # each pair of fields has weights, or a normalization reads all
 
 
 def without(inputs: dict[str, np.ndarray], column: int) -> dict[str, np.ndarray]:
@@ -29,14 +29,17 @@ def without(inputs: dict[str, np.ndarray], column: int) -> dict[str, np.ndarray]
     return {**inputs, "ids": ids}
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in NETWORKS_THAT_HOLD_IDS])
+@pytest.mark.parametrize("name", MODELS)
 def test_a_feature_goes_from_every_network(name: str, kinds: dict[str, Splits]) -> None:
     data = kinds[needs(name).kinds[-1]]
     model = build_model(name, data.schema, **needs(name).settings)
     spread(model)
     step = DropFeatures(("id_2",), epochs=0)
     step.check(model, data.schema)
-    after = step.apply(Candidate(model, data.schema), data, seed=0).model
+    candidate = step.apply(Candidate(model, data.schema), data, seed=0)
+    told = {"id_2": "replaced by its mean" if name in NEED_A_CONSTANT else "removed"}
+    assert candidate.history[0].notes["how"] == told and candidate.history[0].notes["not_to_be_dropped"] == {}
+    after = candidate.model
     assert model_specs(after) == model_specs(model)
     rows_of_table = data.schema.tables["id_2"]
     assert model.count_params() - after.count_params() >= rows_of_table  # times the width of each table
@@ -46,14 +49,6 @@ def test_a_feature_goes_from_every_network(name: str, kinds: dict[str, Splits]) 
         np.testing.assert_array_equal(changed, found[output])
         assert not np.array_equal(keras_outputs(model, without(rows, 2))[output], before[output])
     assert any(not np.array_equal(v, found[o]) for o, v in keras_outputs(after, without(rows, 1)).items())
-
-
-@pytest.mark.parametrize("name", NETWORKS_THAT_HOLD_IDS)
-def test_a_network_that_cannot_do_without_says_why(name: str, kinds: dict[str, Splits]) -> None:
-    data = kinds["every kind"]
-    model = build_model(name, data.schema, **needs(name).settings)
-    with pytest.raises(PlanError, match=f"DropFeatures cannot drop 'id_2' from '{name}'.*Fix:"):
-        DropFeatures(("id_2",)).check(model, data.schema)
 
 
 @pytest.mark.parametrize("name", ["mlp", "dcn", "two_tower"])

@@ -148,6 +148,19 @@ def test_widths_can_be_multiples_and_layers_kept(trained_mlp: Any, clicks: Split
         PruneUnits(keep=("dense_9",)).check(trained_mlp, clicks.schema)
 
 
+def test_a_layer_says_which_kept_one_it_is_added_to(trained_mlp: Any, clicks: Splits) -> None:
+    """Ids and numbers have a kernel each in the first layer, whose products are added up."""
+    told = "'dense_0_numeric' was to keep its units, and these go with them"
+    step = PruneUnits(0.5, keep=("dense_0_numeric",), epochs=0)
+    after = step.apply(Candidate(trained_mlp, clicks.schema), clicks, 0)
+    assert after.model.get_layer("dense_0").units == 64 and after.model.get_layer("dense_1").units == 16
+    rows = {row["layer"]: row["reason"] for row in after.history[0].notes["left_alone"]}
+    assert rows["dense_0"] == told and rows["dense_0_numeric"] == "it was to keep its units"
+    others = tuple(layer.name for layer in trained_mlp.layers if layer.name != "dense_0")
+    with pytest.raises(PlanError, match=f"finds no units.*; 'dense_0' stays, as {told}.*Fix:.*keep fewer layers"):
+        PruneUnits(keep=others).check(trained_mlp, clicks.schema)
+
+
 def test_scores_that_know_the_weights_beat_random_ones(trained_mlp: Any, clicks: Splits) -> None:
     rows = first_rows(clicks.validation.inputs, 400)
     expected = keras_scores(trained_mlp, rows)

@@ -28,6 +28,7 @@ from tfshop.training import FitSettings
 from tfshop.training.adoption import require_copyable
 
 SHARE = 0.5
+KEPT = "was to keep its units, and these go with them"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class PruneUnits:
         readers: Whether the weights that read a unit count beside those that make it.
         minimum: Units that stay of each layer; of heads and experts one does.
         multiple_of: Widths are rounded up to a multiple, such as 8, which kernels like.
-        keep: Name or names of layers whose units all stay.
+        keep: Name or names of layers whose units all stay, and with them those of layers that are added to them or
+            multiplied by them.
         compensate: Whether what removed units gave on average goes into the biases of what read them.
         epochs: Of fine-tuning; 0 for none.
         learning_rate: Of the fine-tuning.
@@ -124,8 +126,8 @@ class PruneUnits:
         if not everything:
             raise PlanError(
                 f"PruneUnits finds no units that may go in {model.name!r}{self._why(trace)}. Expected layers wider "
-                f"than minimum={self.minimum}, with a rule for whatever reads them. Fix: leave PruneUnits out, or "
-                "lower minimum."
+                f"than minimum={self.minimum}, with a rule for whatever reads them. Fix: leave PruneUnits out, "
+                f"{'keep fewer layers, ' if self.keep else ''}or lower minimum."
             )
         least = multiplications(trace, everything) / max(1, multiplications(trace))
         if self.multiplies is not None and least > self.multiplies:
@@ -185,7 +187,7 @@ class PruneUnits:
             )
         for series in trace.ledger.series:
             if series.owner in self.keep:
-                trace.ledger.hold_axes((series.entries,), "it was to keep its units")
+                trace.ledger.hold_axes((series.entries,), f"{series.owner!r} {KEPT}")
         found = groups(trace.ledger)
         return trace, scored_by_scale(trace, found) if self.importance == BATCHNORM else found
 
@@ -196,12 +198,18 @@ class PruneUnits:
         budget = self.multiplies * multiplications(trace)
         return choose_for_budget(trace, found, scores, budget, self._limits)
 
-    @staticmethod
-    def _why(trace: Trace) -> str:
-        """The first reason why units stay, for an error."""
-        reasons = [trace.ledger.reason(entry) for series in trace.ledger.series for entry in series.entries]
-        first = next((reason for reason in reasons if reason), None)
-        return "" if first is None else f"; {first}"
+    def _why(self, trace: Trace) -> str:
+        """Why units stay, for an error: layers that are to keep theirs hold others, or else the first reason."""
+        reasons = [
+            (series.owner, reason)
+            for series in trace.ledger.series
+            for entry in series.entries
+            if (reason := trace.ledger.reason(entry))
+        ]
+        for owner, reason in reasons:
+            if reason.endswith(KEPT) and owner not in self.keep:
+                return f"; {owner!r} stays, as {reason}"
+        return f"; {reasons[0][1]}" if reasons else ""
 
     def _left_alone(self, trace: Trace, found: Sequence[Group], removed: frozenset[int]) -> list[dict[str, str]]:
         """Layers whose own units all stayed, and why."""
@@ -210,6 +218,7 @@ class PruneUnits:
             atoms = frozenset().union(*trace.ledger.resolved(series.entries))
             if atoms.isdisjoint(removed):
                 held = next((trace.ledger.reasons[atom] for atom in sorted(atoms) if atom in trace.ledger.reasons), "")
+                held = "it was to keep its units" if series.owner in self.keep else held
                 reasons[series.owner] = held or f"it has no units to spare: {len(series.entries)} of them"
         smaller = {owner for group in found if removed.intersection(group.atoms) for owner in group.owners}
         treated = [layer.name for layer in trace.model.layers if layer.name not in reasons or layer.name in smaller]

@@ -59,7 +59,7 @@ def _shift(layer: Any, model: Any, change: NDArray[Any]) -> None:
 
 
 def _normalization(layer: Any, model: Any) -> Any:
-    """The BatchNormalization of a linear Dense layer's units, where nothing else reads them; None where there is none."""
+    """The BatchNormalization that alone reads a linear Dense layer, None where there is none."""
     behind = readers(layer, model)
     if len(behind) != 1 or layer.activation is not keras.activations.linear or len(calls_of(layer, model)) != 1:
         return None
