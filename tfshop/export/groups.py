@@ -29,13 +29,14 @@ def operator_groups(graph: Graph, model: Any) -> dict[str, tuple[str, ...]]:
     The converter fuses operators, whose names it joins: the first of the layers is taken. An operator of no known
     layer is a group of its own.
     """
-    paths = sorted(layer_paths(model), key=len, reverse=True)
+    paths = layer_paths(model)
     groups: dict[str, list[str]] = {}
     for operator in graph.operators:
         name = _name(graph, operator)
         if operator.kind in {"QUANTIZE", "DEQUANTIZE"} or graph.tensors[operator.outputs[0]].dtype != "float32":
             continue
-        label = next((path for part in name.split(";") for path in paths if _is_part(path, part)), name)
+        found = (_layer_of(_behind_model(part, model), paths) for part in name.split(";"))
+        label = next((path for path in found if path is not None), name)
         groups.setdefault(label, []).append(name)
     return {label: tuple(names) for label, names in groups.items()}
 
@@ -51,7 +52,7 @@ def named_operators(graph: Graph, names: Sequence[str], model: Any) -> tuple[str
     for operator in graph.operators:
         output = _name(graph, operator)
         for name in names:
-            if name == output or any(_is_of(name, part, layers) for part in output.split(";")):
+            if name == output or any(_is_of(name, _behind_model(part, model), layers) for part in output.split(";")):
                 found[name] += [graph.tensors[index].name for index in operator.outputs]
     missing = [name for name, outputs in found.items() if not outputs]
     if missing:
@@ -90,6 +91,18 @@ def require_layers(model: Any, names: Iterable[str]) -> str | None:
     return next((name for name in names if name not in parts and PATH not in name and ":" not in name), None)
 
 
+def _behind_model(part: str, model: Any) -> str:
+    """A name without that of the model, which a layer may have too."""
+    return part.removeprefix(f"{model.name}{PATH}")
+
+
+def _layer_of(part: str, paths: Sequence[str]) -> str | None:
+    """The outermost layer that a name speaks of, the whole of its path: what is inside may be called as others are."""
+    starts = {path: f"{PATH}{part}{PATH}".find(f"{PATH}{path}{PATH}") for path in paths}
+    found = [path for path, start in starts.items() if start >= 0]
+    return min(found, key=lambda path: (starts[path], -len(path)), default=None)
+
+
 def _is_part(layer: str, part: str) -> bool:
     return f"{PATH}{layer}{PATH}" in f"{PATH}{part}{PATH}"
 
@@ -99,7 +112,7 @@ def _is_of(layer: str, part: str, layers: frozenset[str]) -> bool:
     if not _is_part(layer, part):
         return False
     before = f"{PATH}{part}{PATH}".split(f"{PATH}{layer}{PATH}")[0]
-    return layers.isdisjoint(before.split(PATH)[2:])  # behind the name of the model
+    return layers.isdisjoint(before.split(PATH)[1:])
 
 
 def _whole_layers(model: Any) -> frozenset[str]:
