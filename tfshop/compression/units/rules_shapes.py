@@ -22,7 +22,6 @@ def multiply(call: Call) -> Followed | None:
     """Element by element: what goes from one goes from all, whose lengths are 1 or the same."""
     if len({len(axes) for axes in call.inputs}) > 1:
         return None
-    hold_features_apart(call)
     return same(*(_broadcast(call, axes) for axes in zip(*call.inputs, strict=True)))
 
 
