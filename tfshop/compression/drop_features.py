@@ -16,6 +16,7 @@ from tfshop.compression.units.features import FeatureTrace, follow_features
 from tfshop.compression.units.following import Kept
 from tfshop.compression.units.standing import constant_values
 from tfshop.compression.units.surgery import shrunk
+from tfshop.compression.units.trace import OF_OUTPUT
 from tfshop.compression.unread import refuse_unread, refuse_unread_without_training
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
@@ -185,10 +186,14 @@ def _followed(model: Any, schema: Schema, names: Sequence[str]) -> FeatureTrace:
     others = ", ".join(feature.name for feature in schema.features if feature.name not in names) or "none here"
     for name in names:
         if name in features.held:
-            fix = "drop fewer" if len(names) > 1 else f"leave {name!r} in"
+            if features.held[name] == OF_OUTPUT:
+                raise PlanError(
+                    f"{cannot}: an output is made of nothing else. Expected features that leave each output something "
+                    "to read. Fix: drop fewer."
+                )
             raise PlanError(
                 f"{cannot}: {name!r} stays, as {features.held[name]}. Expected other features, such as {others}. "
-                f"{_FIX_FOR_IDS}; or {fix}."
+                f"{_FIX_FOR_IDS}; or leave {name!r} in."
             )
     try:
         shrunk(features.trace, features.atoms(names))

@@ -32,6 +32,8 @@ RULES: Mapping[type, Rule] = MappingProxyType(
     }
 )
 
+OF_OUTPUT = "it is an output of the network"
+
 
 @dataclass(eq=False)
 class Trace:
@@ -105,7 +107,7 @@ def follow(
         if followed.rows_of is not None:
             rows_of.update((id(tensor), followed.rows_of) for tensor in given)
     for tensor in model.outputs:
-        trace.ledger.hold_axes(trace.tensors[id(tensor)], "it is an output of the network")
+        trace.ledger.hold_axes(trace.tensors[id(tensor)], OF_OUTPUT)
     _hold_softmaxed(trace.ledger)
     return trace
 
