@@ -112,7 +112,7 @@ class DropFeatures:
         """The network without the features that were named; which others go, validation decides."""
         if self.names is None:
             return model
-        features = follow_features(inlined(model), schema)
+        features = _followed(inlined(model), schema, self.names)
         return shrunk(features.trace, features.atoms(self.names))
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
