@@ -15,7 +15,21 @@ from tfshop.errors import PlanError
 from tfshop.export import convert
 from tfshop.runtime import Scorer, read_graph
 from tfshop.runtime.inventory import bytes_by_part
-from tfshop.tables import CODECS, Codec, CodedTable, Float16, Float32, Int1, Int2, Int3, Int4, Int8, lookup_layers
+from tfshop.tables import (
+    CODECS,
+    Codec,
+    CodedTable,
+    Float16,
+    Float32,
+    Int1,
+    Int2,
+    Int3,
+    Int4,
+    Int8,
+    ProductQuantization,
+    ResidualQuantization,
+    lookup_layers,
+)
 from tfshop.tables.codec import Fields
 
 ROWS, WIDTH, COLUMNS = 1000, 16, 5
@@ -32,7 +46,12 @@ VARIANTS: dict[str, Codec] = {
     "Int2 a table": Int2(scale="table"),
     "Int2 a field": Int2(scale="field"),
     "Int1": Int1(),
+    "ProductQuantization": ProductQuantization(),
+    "ProductQuantization a field": ProductQuantization(5, 100, codebooks="field", scale="row"),
+    "ResidualQuantization": ResidualQuantization(centroids=200),
+    "ResidualQuantization a field": ResidualQuantization(3, codebooks="field", scale="row"),
 }
+NO_TABLES = ("scale", "starts")  # multiplied by and added, not looked up
 each_codec = pytest.mark.parametrize("variant", VARIANTS)
 
 
@@ -112,7 +131,7 @@ def test_the_file_holds_the_codes_bit_for_bit(variant: str, mode: str) -> None:
     held = sum(found[digest(array)] for array in arrays.values())
     assert held == VARIANTS[variant].num_bytes(ROWS, WIDTH, FIELDS)
     part = bytes_by_part(content(variant, mode))["tables"]
-    assert part == held - sum(a.nbytes for a in arrays.values() if a.dtype == np.float32 and "scale" in arrays)
+    assert part == held - sum(array.nbytes for name, array in arrays.items() if name in NO_TABLES)
 
 
 @each_codec

@@ -12,9 +12,21 @@ from tfshop.tables.counts import row_counts
 from tfshop.tables.float_table import Float16, Float32
 from tfshop.tables.integer_table import Int1, Int2, Int3, Int4, Int8
 from tfshop.tables.lookup import TableLookup, lookup_layers
+from tfshop.tables.product_quantization import ProductQuantization
+from tfshop.tables.residual_quantization import ResidualQuantization
 
 CODECS: Mapping[str, Any] = MappingProxyType(
-    {"Float32": Float32, "Float16": Float16, "Int8": Int8, "Int4": Int4, "Int3": Int3, "Int2": Int2, "Int1": Int1}
+    {
+        "Float32": Float32,
+        "Float16": Float16,
+        "Int8": Int8,
+        "Int4": Int4,
+        "Int3": Int3,
+        "Int2": Int2,
+        "Int1": Int1,
+        "ProductQuantization": ProductQuantization,
+        "ResidualQuantization": ResidualQuantization,
+    }
 )
 
 __all__ = [
@@ -29,6 +41,8 @@ __all__ = [
     "Int3",
     "Int4",
     "Int8",
+    "ProductQuantization",
+    "ResidualQuantization",
     "TableLookup",
     "lookup_layers",
     "row_counts",

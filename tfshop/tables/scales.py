@@ -168,7 +168,7 @@ def in_a_byte(groups: Groups, grid: Grid, steps: Floats, choice: str) -> tuple[N
     Returns:
         uint8 (groups,), float32 (num_levels,).
     """
-    levels = _levels(steps, num_levels(groups.count))
+    levels = levels_of(steps, num_levels(groups.count))
     above = np.clip(np.searchsorted(levels, steps.astype(np.float32)), 0, len(levels) - 1)
     if choice == "max":
         return above.astype(np.uint8), levels
@@ -181,7 +181,8 @@ def in_a_byte(groups: Groups, grid: Grid, steps: Floats, choice: str) -> tuple[N
     return indices, levels
 
 
-def _levels(steps: Floats, number: int) -> NDArray[np.float32]:
+def levels_of(steps: Floats, number: int) -> NDArray[np.float32]:
+    """So many levels a constant ratio apart, or the steps themselves where there are no more; ascending."""
     distinct = np.unique(steps.astype(np.float32))
     if len(distinct) <= number:
         return np.pad(distinct, (0, number - len(distinct)), mode="edge")

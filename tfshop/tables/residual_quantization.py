@@ -1,0 +1,117 @@
+"""Residual quantization: a row is the sum of one centroid of each codebook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfshop.tables.codebooks import CodebookCodec, Codes, Floats, Weights
+from tfshop.tables.kmeans import group_sums, kmeans, telling_sample
+
+SAMPLE = 32_768  # rows that codebooks are found on
+ROUNDS = 8  # of codes for codebooks and codebooks for codes
+BEAM = 8  # sums that are followed at once
+CHUNK = 512  # rows whose sums are compared at once, so that they stay in the cache
+RIDGE = 1e-3  # of a code's mean weight: pulls centroids that few rows use towards where they were
+
+
+@dataclass(frozen=True)
+class ResidualQuantization(CodebookCodec):
+    """A byte a codebook, whose centroids are as wide as the row and added up; see `CodebookCodec`.
+
+    Less error than product quantization at equal bytes a row, larger codebooks (`codes` times as large), and slower to
+    encode.
+
+    Example:
+        >>> ResidualQuantization(codes=2).num_bytes(10_000, 16)
+        52776
+
+    References:
+        Chen, Guan and Wang, Approximate Nearest Neighbor Search by Residual Vector Quantization, 2010; Babenko and
+        Lempitsky, Additive Quantization for Extreme Vector Compression, 2014 (beam search, least squares).
+    """
+
+    name: ClassVar[str] = "ResidualQuantization"
+    join: ClassVar[str] = "added"
+
+    codes: int = 2
+
+    def cut(self, dimension: int) -> tuple[int, int]:
+        """All codes, each as wide as the row."""
+        return self.codes, dimension
+
+    def learned(self, rows: Floats, weights: Weights, size: int, seed: int) -> tuple[Floats, Codes]:
+        """Codebooks one after the other on what is left, then all by least squares in turns with the codes."""
+        ids, seen = telling_sample(rows, weights, SAMPLE, np.random.default_rng(seed))
+        books = _first_books(rows[ids], seen, (self.codes, size), seed)
+        for _ in range(ROUNDS):
+            books = refitted(rows[ids], seen, books, best_sums(rows[ids], books))
+        codes = best_sums(rows, books)
+        return refitted(rows, weights, books, codes), codes
+
+
+def best_sums(rows: Floats, books: Floats) -> Codes:
+    """Codes of small error for each row, by a beam over the codebooks in order.
+
+    Args:
+        rows: float32 (n, dimension).
+        books: float32 (codes, size, dimension).
+
+    Returns:
+        uint8 (n, codes).
+    """
+    codes = np.empty((len(rows), len(books)), dtype=np.uint8)
+    for start in range(0, len(rows), CHUNK):
+        codes[start : start + CHUNK] = _beam(rows[start : start + CHUNK], books)
+    return codes
+
+
+def refitted(rows: Floats, weights: Weights, books: Floats, codes: Codes) -> Floats:
+    """Codebooks of least squares for given codes, rows counting by their weights."""
+    number, size, dimension = books.shape
+    left = rows.copy()
+    for code in range(number):
+        left -= books[code, codes[:, code]]
+    normal = np.empty((number, size, number, size))
+    for one in range(number):
+        for other in range(number):
+            pairs = codes[:, one].astype(np.int64) * size + codes[:, other]
+            normal[one, :, other] = np.bincount(pairs, weights=weights, minlength=size * size).reshape(size, size)
+    normal = normal.reshape(number * size, -1)
+    normal[np.diag_indices_from(normal)] += max(RIDGE * weights.sum() / size, 1e-30)
+    sums = [group_sums(left, weights, codes[:, code], size) for code in range(number)]
+    moved = np.linalg.solve(normal, np.concatenate(sums)).reshape(number, size, dimension)
+    return (books + moved).astype(np.float32)
+
+
+def _first_books(rows: Floats, weights: Weights, shape: tuple[int, int], seed: int) -> Floats:
+    number, size = shape
+    books = np.empty((number, size, rows.shape[1]), dtype=np.float32)
+    for code in range(number):
+        left = rows.copy()
+        if code:
+            codes = best_sums(rows, books[:code])
+            for before in range(code):
+                left -= books[before, codes[:, before]]
+        books[code] = kmeans(left, weights, size, seed=seed + code)
+    return books
+
+
+def _beam(rows: Floats, books: Floats) -> NDArray[np.int64]:
+    number, size, dimension = books.shape
+    each = np.arange(len(rows))[:, None]
+    left = rows[:, None]  # (rows, beam, dimension): what the sums so far leave over
+    picked = np.empty((len(rows), 1, 0), dtype=np.int64)
+    for code, book in enumerate(books):
+        own = np.square(left).sum(axis=2)[..., None] * np.float32(0.5) + np.square(book).sum(axis=1) * np.float32(0.5)
+        errors = own - (left.reshape(-1, dimension) @ book.T).reshape(*left.shape[:2], size)
+        errors = errors.reshape(len(rows), -1)
+        width = 1 if code == number - 1 else min(BEAM, errors.shape[1])
+        best = errors.argmin(axis=1)[:, None] if width == 1 else np.argpartition(errors, width - 1, axis=1)[:, :width]
+        sums, codes = np.divmod(best, size)
+        left = left[each, sums] - book[codes]
+        picked = np.concatenate([picked[each, sums], codes[..., None]], axis=2)
+    return picked[:, 0]
