@@ -69,7 +69,7 @@ def telling_sample(
     if len(weights) <= most:
         return np.arange(len(weights)), weights
     energy = np.square(points).sum(axis=1) * weights
-    shares = weights / weights.sum() + energy / max(energy.sum(), 1e-300)
+    shares = weights / max(weights.sum(), 1e-300) + energy / max(energy.sum(), 1e-300)
     ends = np.cumsum(shares)
     drawn = np.searchsorted(ends, (np.arange(most) + random.random()) / most * ends[-1], side="right")
     ids, times = np.unique(np.minimum(drawn, len(weights) - 1), return_counts=True)

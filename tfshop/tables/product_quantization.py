@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from tfshop.tables.codebooks import CodebookCodec, Codes, Floats, Weights
+from tfshop.tables.codebook_lookup import Codes, Floats
+from tfshop.tables.codebooks import CodebookCodec, Weights
 from tfshop.tables.kmeans import kmeans, nearest
 
 

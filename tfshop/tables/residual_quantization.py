@@ -8,13 +8,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tfshop.tables.codebooks import CodebookCodec, Codes, Floats, Weights
+from tfshop.tables.codebook_lookup import Codes, Floats
+from tfshop.tables.codebooks import CodebookCodec, Weights
 from tfshop.tables.kmeans import group_sums, kmeans, telling_sample
 
 SAMPLE = 32_768  # rows that codebooks are found on
-ROUNDS = 8  # of codes for codebooks and codebooks for codes
+ROUNDS = 5  # of codes for codebooks and codebooks for codes
 BEAM = 8  # sums that are followed at once
-CHUNK = 512  # rows whose sums are compared at once, so that they stay in the cache
+CHUNK = 128  # rows whose sums are compared at once, so that they stay in the cache
+ROWS_AT_ONCE = 65_536
 RIDGE = 1e-3  # of a code's mean weight: pulls centroids that few rows use towards where they were
 
 
@@ -72,19 +74,20 @@ def best_sums(rows: Floats, books: Floats) -> Codes:
 def refitted(rows: Floats, weights: Weights, books: Floats, codes: Codes) -> Floats:
     """Codebooks of least squares for given codes, rows counting by their weights."""
     number, size, dimension = books.shape
-    left = rows.copy()
-    for code in range(number):
-        left -= books[code, codes[:, code]]
-    normal = np.empty((number, size, number, size))
-    for one in range(number):
-        for other in range(number):
-            pairs = codes[:, one].astype(np.int64) * size + codes[:, other]
-            normal[one, :, other] = np.bincount(pairs, weights=weights, minlength=size * size).reshape(size, size)
-    normal = normal.reshape(number * size, -1)
-    normal[np.diag_indices_from(normal)] += max(RIDGE * weights.sum() / size, 1e-30)
-    sums = [group_sums(left, weights, codes[:, code], size) for code in range(number)]
-    moved = np.linalg.solve(normal, np.concatenate(sums)).reshape(number, size, dimension)
-    return (books + moved).astype(np.float32)
+    normal = np.zeros((number, number, size * size))
+    sums = np.zeros((number, size, dimension))
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        left = rows[part] - sum(book[codes[part, code]] for code, book in enumerate(books))
+        for one in range(number):
+            sums[one] += group_sums(left, weights[part], codes[part, one], size)
+            for other in range(number):
+                pairs = codes[part, one].astype(np.int64) * size + codes[part, other]
+                normal[one, other] += np.bincount(pairs, weights=weights[part], minlength=size * size)
+    matrix = normal.reshape(number, number, size, size).transpose(0, 2, 1, 3).reshape(number * size, number * size)
+    matrix[np.diag_indices_from(matrix)] += max(RIDGE * weights.sum() / size, 1e-30)
+    moved = np.linalg.solve(matrix, sums.reshape(number * size, dimension))
+    return np.asarray(books + moved.reshape(books.shape), dtype=np.float32)
 
 
 def _first_books(rows: Floats, weights: Weights, shape: tuple[int, int], seed: int) -> Floats:
