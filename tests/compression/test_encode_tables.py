@@ -22,7 +22,7 @@ from tfshop.export.plan import Plan
 from tfshop.models import build_model
 from tfshop.runtime import Scorer, read_graph
 from tfshop.runtime.inventory import bytes_by_part
-from tfshop.tables import Float32, Int2, Int4, Int8, TableLookup, lookup_layers, row_counts
+from tfshop.tables import Float32, Int2, Int4, Int8, ProductQuantization, TableLookup, lookup_layers, row_counts
 
 
 def encoded(model: Any, data: Splits, codec: Any) -> Candidate:
@@ -94,6 +94,23 @@ def test_features_of_a_merged_table_get_their_own_codecs(trained_mlp: Any, click
     assert holds(content, made.model) and bytes_by_part(content)["tables"] == told["bytes_after"]
     gap = np.abs(Scorer(content)(rows).ravel() - keras_scores(made.model, rows))
     assert gap.mean() < 5e-3
+
+
+def test_each_feature_of_a_merged_table_reads_its_own_codebooks(trained_mlp: Any, clicks: Splits) -> None:
+    codec = ProductQuantization(centroids=16, codebooks="field")
+    made = encoded(trained_mlp, clicks, {"id_0": codec, "id_2": codec})
+    (told,) = made.history[0].notes["tables"]
+    (block,) = [block for block in told["blocks"] if block["codec"].startswith("Product")]
+    assert block["features"] == ["id_0", "id_2"] and 0 < block["distortion"] < 0.5
+    rows = first_rows(clicks.validation.inputs, 200)
+    looked_up, plain = (
+        keras.Model(model.inputs, model.get_layer("table").output)(rows).numpy() for model in (made.model, trained_mlp)
+    )
+    columns = [0, 2, 4]  # of a wrong feature's codebooks the error would be above the variance
+    assert np.square(looked_up - plain)[:, columns].mean() < 0.6 * plain[:, columns].var()
+    content = Export("int8", calibration_rows=512).to_bytes(made.model, clicks)
+    assert holds(content, made.model)
+    assert np.abs(Scorer(content)(rows).ravel() - keras_scores(made.model, rows)).mean() < 5e-3
 
 
 @pytest.mark.parametrize("passes", [(Prune(0.5),), (QAT(),), (LowRank(rank=3), Prune(0.5), QAT())])
