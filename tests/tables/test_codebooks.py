@@ -147,6 +147,13 @@ def test_one_operator_reads_all_codebooks() -> None:
     assert [operator.kind for operator in graph.operators] == ["GATHER", "CAST", "ADD", "GATHER", "RESHAPE"]
 
 
+@both
+@pytest.mark.parametrize("books", ["shared", "field"])
+def test_a_lookup_gives_its_rows_whatever_column_they_come_from(kind: Any, books: str) -> None:
+    coded = small(kind, codebooks=books, scale="row").encode(TABLE, fields=Fields((0, 1000), (0, 1, 1)))
+    assert np.array_equal(coded.layer("table").table(), coded.decode())
+
+
 def test_plans_survive_json() -> None:
     codecs = {"item": ProductQuantization(2, codebooks="field"), "shop": ResidualQuantization(scale="row")}
     plan = chain(EncodeTables(codecs), Export("int8"))

@@ -71,6 +71,7 @@ class CodebookLookup(TableLookup):
         cut: Codes of a row, and numbers a centroid.
         sizes: Centroids of a codebook, for each group of rows that has its own.
         columns: The group of each column of ids, None for a table of one field.
+        starts: First row of each field.
         join: Key of `JOINS`.
         scaled: Whether the last byte of a row is its length.
         **kwargs: As `TableLookup` takes them.
@@ -84,6 +85,7 @@ class CodebookLookup(TableLookup):
         cut: tuple[int, int],
         sizes: tuple[int, ...],
         columns: tuple[int, ...] | None,
+        starts: tuple[int, ...],
         join: str,
         scaled: bool = False,
         **kwargs: Any,
@@ -91,6 +93,7 @@ class CodebookLookup(TableLookup):
         super().__init__(num_rows, dimension, **kwargs)
         groups = None if columns is None else tuple(map(int, columns))
         self.layout = Layout(int(dimension), int(cut[0]), int(cut[1]), tuple(map(int, sizes)), groups)
+        self.fields = Fields(tuple(map(int, starts)), groups)
         self.join, self.scaled = join, bool(scaled)
 
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
@@ -105,6 +108,10 @@ class CodebookLookup(TableLookup):
         record, length = tf.split(record, [self.layout.codes, 1], axis=-1)
         return self._pointed_at(record) * tf.gather(self._arrays["levels"], tf.cast(length, tf.int32))
 
+    def rows(self, ids: NDArray[np.int64]) -> Floats:
+        """Some rows, whatever column they come from."""
+        return rows_of(self.stored(), self.layout, self.fields, ids, join=self.join)
+
     def _pointed_at(self, codes: Any) -> Any:
         indices = tf.cast(codes, tf.int32) + self._arrays["starts"]
         made = GRAPH_JOINS[self.join](self._arrays["codebooks"], indices)
@@ -116,6 +123,7 @@ class CodebookLookup(TableLookup):
             "cut": [self.layout.codes, self.layout.width],
             "sizes": list(self.layout.sizes),
             "columns": None if self.layout.columns is None else list(self.layout.columns),
+            "starts": list(self.fields.starts),
             "join": self.join,
             "scaled": self.scaled,
         }
@@ -153,6 +161,15 @@ def _one_upon_another_in_graph(books: Any, indices: Any) -> Any:
 Join = Callable[[Any, Any], Any]  # codebooks and indices of their rows (…, codes)
 JOINS: Mapping[str, Join] = {"concatenated": _side_by_side, "added": _one_upon_another}
 GRAPH_JOINS: Mapping[str, Join] = {"concatenated": _side_by_side_in_graph, "added": _one_upon_another_in_graph}
+
+
+def rows_of(
+    arrays: Mapping[str, NDArray[Any]], layout: Layout, fields: Fields, ids: NDArray[np.int64], *, join: str
+) -> Floats:
+    """Rows (len(ids), dimension) in numpy."""
+    codes = arrays["codes"][ids]
+    made = JOINS[join](arrays["codebooks"], layout.indices(codes, fields, ids))[:, : layout.dimension]
+    return np.asarray(made * arrays["levels"][codes[:, -1]][:, None] if "levels" in arrays else made)
 
 
 def array_shapes(num_rows: int, layout: Layout, *, scaled: bool) -> dict[str, tuple[tuple[int, ...], str]]:

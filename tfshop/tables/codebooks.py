@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from tfshop.errors import PlanError
-from tfshop.tables.codebook_lookup import JOINS, CodebookLookup, Codes, Floats, Layout, array_shapes
+from tfshop.tables.codebook_lookup import JOINS, CodebookLookup, Codes, Floats, Layout, array_shapes, rows_of
 from tfshop.tables.codec import ALONE, CHUNK, CodedTable, Counts, Fields, require_table
 from tfshop.tables.lookup import TableLookup
 from tfshop.tables.scales import levels_of, num_levels
@@ -102,12 +102,7 @@ class CodebookCodec:
     def decode(self, coded: CodedTable, ids: NDArray[np.int64]) -> Floats:
         """Rows by id."""
         layout = self.layout(coded.num_rows, coded.dimension, coded.fields)
-        codes = coded.arrays["codes"][ids]
-        made = JOINS[self.join](coded.arrays["codebooks"], layout.indices(codes, coded.fields, ids))
-        made = made[:, : coded.dimension]
-        if "levels" in coded.arrays:
-            made = made * coded.arrays["levels"][codes[:, -1]][:, None]
-        return np.asarray(made)
+        return rows_of(coded.arrays, layout, coded.fields, ids, join=self.join)
 
     def layer(self, coded: CodedTable, **settings: Any) -> TableLookup:
         """The lookup."""
@@ -118,6 +113,7 @@ class CodebookCodec:
             cut=(layout.codes, layout.width),
             sizes=layout.sizes,
             columns=layout.columns,
+            starts=coded.fields.starts,
             join=self.join,
             scaled=self.scale is not None,
             **settings,
