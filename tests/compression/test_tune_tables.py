@@ -15,7 +15,7 @@ from tfshop.evaluation.audit import audit_file
 from tfshop.export import Export, chain
 from tfshop.export.plan import Plan
 from tfshop.runtime import Scorer
-from tfshop.tables import Float16, Int2, Int4, TableLookup
+from tfshop.tables import Float16, Int2, Int4, ProductQuantization, TableLookup
 from tfshop.training.scoring import mean_auc
 
 COARSE = Int2("table", choice="max", grid="mid-tread")  # three levels, two of them hardly used
@@ -128,3 +128,16 @@ def test_settings_out_of_range_are_refused(change: dict[str, Any]) -> None:
 def test_it_survives_json() -> None:
     plan = chain(TuneTables({"id_0": Int2("field")}, epochs=2, teachers=("a.keras",)), Export("int8"))
     assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_codebooks_learn_and_rows_choose_anew(
+    trained_mlp: Any, clicks: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfshop.compression.tune_tables.SETTLE_EVERY", 4)
+    coarse = ProductQuantization(1, centroids=6)
+    coded = EncodeTables(coarse).apply(Candidate(trained_mlp, clicks.schema), clicks, seed=0).model.get_layer("table")
+    made = tuned(trained_mlp, clicks, codec=coarse)
+    notes, after = made.history[-1].notes, made.model.get_layer("table").stored()
+    assert notes["kept"] == "tuned" and notes["validation_auc"]["tuned"] > notes["validation_auc"]["coded"] + 0.002
+    assert notes["steps"]["table"]["changed_bytes"] > 0
+    assert np.abs(after["codebooks"] - coded.stored()["codebooks"]).max() > 1e-3

@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 
 from tfshop._keras import tf
-from tfshop.tables import Codec, CodedTable, Float16, Float32, Int2, Int3, Int4, Int8, TableLookup
+from tfshop.tables import (
+    Codec,
+    CodedTable,
+    Float16,
+    Float32,
+    Int2,
+    Int3,
+    Int4,
+    Int8,
+    ProductQuantization,
+    ResidualQuantization,
+    TableLookup,
+)
 from tfshop.tables.blocks import Block, block_layer
 from tfshop.tables.codec import Fields
 from tfshop.tables.tuning import TunedIntegers, straight_through
@@ -22,6 +34,10 @@ VARIANTS: dict[str, Codec] = {
     "a group": Int2(16),
     "eight bits": Int8("table", grid="mid-tread"),
     "floats": Float32(),
+    "products": ProductQuantization(3, centroids=16),
+    "products a field": ProductQuantization(2, centroids=16, codebooks="field"),
+    "products, lengths": ProductQuantization(2, centroids=16, scale="row"),
+    "sums": ResidualQuantization(2, centroids=16, codebooks="field"),
 }
 each_variant = pytest.mark.parametrize("variant", [*VARIANTS, "blocks"])
 
@@ -90,13 +106,13 @@ def test_codes_that_cannot_learn_stay_as_they_are() -> None:
 
 def test_gradients_pass_the_rounding_and_stop_at_the_ends() -> None:
     """A step learns `q - w/s` inside and the end of the grid outside; here by its logarithm, so times the step."""
-    rows = np.array([[0.2, 0.9, 5.0, -7.0]], np.float32)
+    rows = np.array([[0.2, 0.6, 5.0, -7.0]], np.float32)
     twin = TunedIntegers(rows, np.array([0.5], np.float32), which=lambda steps, _: steps, offset=1.5, top=3)
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(twin(tf.constant([0])))
     by_row, by_step = tape.gradient(total, [twin.rows, twin.changes])
     assert tf.convert_to_tensor(by_row).numpy().tolist() == [[1.0, 1.0, 0.0, 0.0]]
-    inside = (0.5 - 0.4) + (1.5 - 1.8)
+    inside = (0.5 - 0.4) + (1.5 - 1.2)
     np.testing.assert_allclose(by_step.numpy(), [0.5 * (inside + 1.5 - 1.5)], rtol=1e-5)
 
 
@@ -106,6 +122,29 @@ def test_the_gradient_touches_only_rows_that_were_asked_for() -> None:
         total = tf.reduce_sum(twin(tf.constant([[3, 9]])) ** 2)
     gradient = tape.gradient(total, twin.rows)
     assert isinstance(gradient, tf.IndexedSlices) and sorted(gradient.indices.numpy().tolist()) == [3, 9]
+
+
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name.startswith(("products", "sums"))])
+def test_settling_points_rows_at_what_is_nearest_by_now(variant: str) -> None:
+    """Rows are moved to other rows' places: their codes follow, and nothing else does."""
+    layer, rows = lookup(variant), table()
+    moved = rows.copy()
+    moved[:40] = rows[:40][::-1]
+    twin = layer.tuned(moved)
+    before = layer.filled(layer.after(twin)).table()
+    twin.settle()
+    after = layer.filled(layer.after(twin)).table()
+    unsettled, settled = (np.square(found - moved).sum() for found in (before, after))
+    assert settled < 0.8 * unsettled and not np.array_equal(after[:40], before[:40])
+
+
+def test_centroids_learn_from_what_points_at_them() -> None:
+    twin = VARIANTS["products"].encode(table()).layer("table").tuned(table())
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(twin(tf.constant([7])))
+    rows, centroids = tape.gradient(total, [twin.rows, twin.codebooks])
+    assert tf.convert_to_tensor(rows).numpy().sum() == WIDTH
+    assert np.count_nonzero(tf.convert_to_tensor(centroids).numpy().any(axis=1)) == 3
 
 
 def test_straight_through_is_the_rounded_value() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -28,6 +28,9 @@ from tfshop.tables.tuning import TunedTable
 from tfshop.training import DistillationLoss, FitSettings, fit
 from tfshop.training.adoption import require_copyable
 from tfshop.training.scoring import mean_auc
+
+SETTLE_EVERY = 200  # steps
+LAST_SETTLED = 0.9  # of the training
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,9 @@ class TuneTables:
 
     def _fitted(self, learner: Any, teacher: Any, data: Splits, seed: int) -> Any:
         steps = self.epochs * data.train.num_batches
+        tables = [layer for layer in learner.layers if isinstance(layer, TunedTable)]
         settings: dict[str, Any] = {
+            "callbacks": (_Settling(tables),),
             "epochs": self.epochs,
             "learning_rate": keras.optimizers.schedules.CosineDecay(self.learning_rate, steps, alpha=0.02),
             "patience": None,
@@ -146,6 +151,23 @@ class TuneTables:
         targets = soft_targets([teacher, *others], data.train)
         loss = DistillationLoss(self.weight, from_logits=False)
         return fit(learner, data, FitSettings(**settings, loss=loss), train_split=targets)
+
+
+class _Settling(keras.callbacks.Callback):
+    """Codes that are chosen by more than rounding are chosen anew every few hundred steps, but not near the end."""
+
+    def __init__(self, tables: Sequence[TunedTable]) -> None:
+        super().__init__()
+        self._tables, self._due = tables, SETTLE_EVERY
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Settle where it is due; several steps may run in one call."""
+        steps = self.params["steps"] * self.params["epochs"]
+        step = int(self.model.optimizer.iterations.numpy())
+        if self._due <= step <= steps * LAST_SETTLED:
+            self._due = step + SETTLE_EVERY
+            for table in self._tables:
+                table.settle()
 
 
 def _in_floats(model: Any, lookups: Mapping[str, TableLookup], rows: Mapping[str, NDArray[np.float32]]) -> Any:

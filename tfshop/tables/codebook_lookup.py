@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfshop._keras import keras, tf
+from tfshop.tables.codebook_tuning import CHOICES, TunedCodebooks
 from tfshop.tables.codec import Fields
 from tfshop.tables.lookup import TableLookup
 from tfshop.tables.scales import num_levels
+from tfshop.tables.tuning import TunedTable
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint8]
@@ -104,17 +106,48 @@ class CodebookLookup(TableLookup):
         """What the codes point at."""
         record = tf.gather(self._arrays["codes"], ids)
         if not self.scaled:
-            return self._pointed_at(record)
+            return self._pointed_at(self._arrays["codebooks"], record)
         record, length = tf.split(record, [self.layout.codes, 1], axis=-1)
-        return self._pointed_at(record) * tf.gather(self._arrays["levels"], tf.cast(length, tf.int32))
+        return self._pointed_at(self._arrays["codebooks"], record) * tf.gather(
+            self._arrays["levels"], tf.cast(length, tf.int32)
+        )
 
     def rows(self, ids: NDArray[np.int64]) -> Floats:
         """Some rows, whatever column they come from."""
         return rows_of(self.stored(), self.layout, self.fields, ids, join=self.join)
 
-    def _pointed_at(self, codes: Any) -> Any:
+    def tuned(self, rows: Floats) -> TunedTable:
+        """Centroids learn, and rows choose theirs anew now and then."""
+        arrays = self.stored()
+        lengths = arrays["levels"][arrays["codes"][:, -1]][:, None] if self.scaled else None
+        return TunedCodebooks(
+            rows,
+            arrays["codebooks"],
+            arrays["codes"][:, : self.layout.codes],
+            pointed_at=self._pointed_at,
+            chosen=self._chosen,
+            lengths=lengths,
+            name=self.name,
+        ).masked_as(self.mask_zero)
+
+    def after(self, tuned: TunedTable) -> dict[str, NDArray[Any]]:
+        """The centroids that were learned, and the codes that rows have with them."""
+        arrays, learned = self.stored(), tuned.frozen()
+        arrays["codes"][:, : self.layout.codes] = learned["codes"]
+        return arrays | {"codebooks": learned["codebooks"]}
+
+    def _chosen(self, rows: Floats, codebooks: Floats) -> Codes:
+        """Codes of all rows, each group with its own codebooks."""
+        made = np.empty((self.num_rows, self.layout.codes), dtype=np.uint8)
+        parts = self.fields.slices(self.num_rows) if len(self.layout.sizes) > 1 else [slice(0, self.num_rows)]
+        for part, size, first in zip(parts, self.layout.sizes, self.layout.starts[:, 0], strict=True):
+            own = codebooks[first : first + self.layout.codes * size]
+            made[part] = CHOICES[self.join](rows[part], own.reshape(self.layout.codes, size, self.layout.width))
+        return made
+
+    def _pointed_at(self, codebooks: Any, codes: Any) -> Any:
         indices = tf.cast(codes, tf.int32) + self._arrays["starts"]
-        made = GRAPH_JOINS[self.join](self._arrays["codebooks"], indices)
+        made = GRAPH_JOINS[self.join](codebooks, indices)
         return made if made.shape[-1] == self.dimension else made[..., : self.dimension]
 
     def get_config(self) -> dict[str, Any]:

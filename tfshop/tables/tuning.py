@@ -29,6 +29,9 @@ class TunedTable(keras.layers.Layer):
         """Which ids are no padding, where 0 is."""
         return tf.not_equal(inputs, 0) if self.mask_zero else None
 
+    def settle(self) -> None:
+        """Choose anew what is chosen by more than rounding; called every few hundred steps."""
+
     def frozen(self) -> Mapping[str, NDArray[Any]]:
         """The arrays of the lookup, as the training left them."""
         raise NotImplementedError
@@ -159,6 +162,11 @@ class TunedBlocks(TunedTable):
     ) -> None:
         super().__init__(**kwargs)
         self.blocks, self._columns, self._shifts = list(blocks), columns, shifts
+
+    def settle(self) -> None:
+        """Each block."""
+        for block in self.blocks:
+            block.settle()
 
     def looked_up(self, ids: Any) -> Any:
         """One lookup a block, joined along the columns."""
