@@ -22,7 +22,19 @@ from tfshop.export.plan import Plan
 from tfshop.models import build_model
 from tfshop.runtime import Scorer, read_graph
 from tfshop.runtime.inventory import bytes_by_part
-from tfshop.tables import Float32, Int2, Int4, Int8, ProductQuantization, TableLookup, lookup_layers, row_counts
+from tfshop.tables import (
+    Float32,
+    Grouped,
+    Int2,
+    Int4,
+    Int8,
+    LowRankTable,
+    ProductQuantization,
+    RareRows,
+    TableLookup,
+    lookup_layers,
+    row_counts,
+)
 
 
 def encoded(model: Any, data: Splits, codec: Any) -> Candidate:
@@ -111,6 +123,31 @@ def test_each_feature_of_a_merged_table_reads_its_own_codebooks(trained_mlp: Any
     content = Export("int8", calibration_rows=512).to_bytes(made.model, clicks)
     assert holds(content, made.model)
     assert np.abs(Scorer(content)(rows).ravel() - keras_scores(made.model, rows)).mean() < 5e-3
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [
+        Grouped(),
+        {"id_0": Grouped((Int8("field"), Int2()), split=(5,)), "id_2": "Int4"},
+        RareRows(Int8(), min_count=3, remap=True),
+        {"id_0": RareRows(Int8(), kept=60)},
+        Grouped((Int8(), LowRankTable(6)), split=(0.8,)),
+    ],
+    ids=repr,
+)
+def test_frequent_and_rare_rows_get_their_own_codecs(codec: Any, trained_mlp: Any, clicks: Splits) -> None:
+    made = encoded(trained_mlp, clicks, codec)
+    (told,) = made.history[0].notes["tables"]
+    layer = made.model.get_layer("table")
+    assert told["bytes_after"] == sum(array.nbytes for array in layer.stored().values())
+    assert 0 < max(block["distortion"] for block in told["blocks"]) < 0.1
+    rows = first_rows(clicks.validation.inputs, 300)
+    for mode in ("float32", "int8"):
+        content = Export(mode, calibration_rows=512).to_bytes(made.model, clicks)
+        assert holds(content, made.model)
+        audit_file(content, made.model, clicks, mode=mode)
+        assert np.abs(Scorer(content)(rows).ravel() - keras_scores(made.model, rows)).mean() < 5e-3
 
 
 @pytest.mark.parametrize("passes", [(Prune(0.5),), (QAT(),), (LowRank(rank=3), Prune(0.5), QAT())])

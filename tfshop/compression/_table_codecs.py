@@ -51,13 +51,20 @@ def codec_of(value: Any) -> Any:
         if not isinstance(kind, str) or kind not in CODECS:
             return {str(key): codec_of(item) for key, item in value.items()}
         try:
-            return CODECS[kind](**{key: item for key, item in value.items() if key != "name"})
+            return CODECS[kind](**{key: _inside(item) for key, item in value.items() if key != "name"})
         except TypeError as error:
             raise PlanError(f"{kind} cannot be made of {dict(value)}: {error}. Fix: {kind}().") from error
     raise PlanError(
         f"codec is {value!r}. Expected a codec such as Int4(), one of {', '.join(CODECS)}, or a mapping of features or "
         "layers to them. Fix: EncodeTables(Int4())."
     )
+
+
+def _inside(value: Any) -> Any:
+    """A hyperparameter of a codec, which may be a codec or hold some."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_inside, value))
+    return codec_of(value) if isinstance(value, Mapping) and value.get("name") in CODECS else value
 
 
 def table_codecs(model: Any, schema: Schema, codec: Asked, *, by: str = "EncodeTables") -> TableCodecs:

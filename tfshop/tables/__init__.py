@@ -10,10 +10,16 @@ from tfshop.tables.blocks import BlockLookup
 from tfshop.tables.codec import Codec, CodedTable
 from tfshop.tables.counts import row_counts
 from tfshop.tables.float_table import Float16, Float32
+from tfshop.tables.grouped import Grouped
 from tfshop.tables.integer_table import Int1, Int2, Int3, Int4, Int8
 from tfshop.tables.lookup import TableLookup, lookup_layers
+from tfshop.tables.low_rank_table import LowRankTable
+from tfshop.tables.mem_com import MemCom
+from tfshop.tables.nested import resolved
 from tfshop.tables.product_quantization import ProductQuantization
+from tfshop.tables.rare_rows import RareRows
 from tfshop.tables.residual_quantization import ResidualQuantization
+from tfshop.tables.shared_rows import Hashed, QuotientRemainder
 
 CODECS: Mapping[str, Any] = MappingProxyType(
     {
@@ -26,6 +32,12 @@ CODECS: Mapping[str, Any] = MappingProxyType(
         "Int1": Int1,
         "ProductQuantization": ProductQuantization,
         "ResidualQuantization": ResidualQuantization,
+        "Grouped": Grouped,
+        "RareRows": RareRows,
+        "LowRankTable": LowRankTable,
+        "Hashed": Hashed,
+        "QuotientRemainder": QuotientRemainder,
+        "MemCom": MemCom,
     }
 )
 
@@ -36,14 +48,21 @@ __all__ = [
     "CodedTable",
     "Float16",
     "Float32",
+    "Grouped",
+    "Hashed",
     "Int1",
     "Int2",
     "Int3",
     "Int4",
     "Int8",
+    "LowRankTable",
+    "MemCom",
     "ProductQuantization",
+    "QuotientRemainder",
+    "RareRows",
     "ResidualQuantization",
     "TableLookup",
     "lookup_layers",
+    "resolved",
     "row_counts",
 ]

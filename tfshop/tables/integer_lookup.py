@@ -106,6 +106,11 @@ class IntegerLookup(TableLookup):
 
     def decoded(self, ids: Any) -> Any:
         """Unpack, and multiply by the steps."""
+        codes, steps = self.codes_and_steps(ids)
+        return codes * steps
+
+    def codes_and_steps(self, ids: Any) -> tuple[Any, Any]:
+        """Codes around zero (…, dimension), and what they are multiplied by."""
         record = tf.gather(self._arrays["codes"], ids)
         if "scale" in self._arrays:
             steps = self._arrays["scale"]
@@ -116,7 +121,7 @@ class IntegerLookup(TableLookup):
             record, indices = tf.split(record, [packed_width(self.dimension, self.bits), 1], axis=-1)
             steps = tf.gather(self._arrays["levels"], tf.cast(indices, tf.int32))
         codes = unpack(tf.cast(record, tf.float32), self.dimension, self.bits, GRAPH)
-        return (codes - self.offset) * steps
+        return codes - self.offset, steps
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -128,6 +128,13 @@ class IntegerCodec:
 
     def decode(self, coded: CodedTable, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Rows by id."""
+        codes, steps = self.codes_and_steps(coded, ids)
+        return np.asarray(codes * steps, dtype=np.float32)
+
+    def codes_and_steps(
+        self, coded: CodedTable, ids: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Codes around zero (len(ids), dimension), and what each row of them is multiplied by."""
         arrays, size = coded.arrays, self.group_size(coded.num_rows)
         record = arrays["codes"][ids]
         if self._num_columns(coded.fields):
@@ -139,7 +146,7 @@ class IntegerCodec:
             steps = arrays["levels"][indices][:, None]
         width = packed_width(coded.dimension, self.bits)
         codes = unpack(record[:, :width].astype(np.float32), coded.dimension, self.bits, NUMPY)
-        return np.asarray((codes - np.float32(coded.settings["offset"])) * steps, dtype=np.float32)
+        return codes - np.float32(coded.settings["offset"]), steps
 
     def layer(self, coded: CodedTable, **settings: Any) -> TableLookup:
         """The lookup."""

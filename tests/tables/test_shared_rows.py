@@ -1,0 +1,102 @@
+"""Rows as sums of shared ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tfshop._keras import keras
+from tfshop.compression import EncodeTables
+from tfshop.errors import PlanError
+from tfshop.export import chain, convert
+from tfshop.export.plan import Plan
+from tfshop.runtime import Scorer
+from tfshop.tables import Float32, Grouped, Hashed, Int4, Int8, QuotientRemainder, RareRows
+from tfshop.tables.codec import Fields
+from tfshop.tables.shared_rows import FACTORS, places_of
+
+random = np.random.default_rng(11)
+FIELDS = Fields((0, 500), (1, 0, 1))
+PARTS = random.normal(size=(2, 64, 8))
+IDS = np.arange(2000)
+TABLE = (PARTS[0][IDS % 64] + PARTS[1][IDS // 64] + 3 * (IDS[:, None] < 500)).astype(np.float32)
+
+
+@pytest.mark.parametrize("buckets", [16, 1024, 2**22])
+def test_ids_are_taken_apart_without_rounding(buckets: int) -> None:
+    ids = np.unique(np.concatenate([np.arange(5000), 2**24 - 1 - np.arange(5000), random.integers(0, 2**24, 50_000)]))
+    found = places_of(ids.astype(np.float32), buckets, (*FACTORS, None), np.floor)
+    assert all(place.dtype == np.float32 for place in found)
+    for factor, place in zip(FACTORS, found[:-1], strict=True):
+        assert np.array_equal(place.astype(np.int64), (ids % buckets + factor * (ids // buckets)) % buckets)
+    assert np.array_equal(found[-1].astype(np.int64), ids // buckets)
+
+
+def test_two_ids_share_all_rows_only_far_apart() -> None:
+    for codec in (Hashed(64, hashes=2), QuotientRemainder(64)):
+        pairs = np.stack(codec._places(np.arange(64 * 64)), axis=1)
+        assert len(np.unique(pairs, axis=0)) == 64 * 64
+
+
+def test_a_table_of_sums_comes_back() -> None:
+    assert QuotientRemainder(64).encode(TABLE, fields=FIELDS).distortion(TABLE) < 1e-3
+    assert Hashed(64, hashes=1).encode(TABLE).distortion(TABLE) > 0.2
+
+
+def test_shared_rows_are_those_of_least_squared_error_by_counts() -> None:
+    table = random.normal(size=(400, 4)).astype(np.float32)
+    counts = random.integers(0, 50, 400).astype(np.float64)
+    codec = Hashed(32, hashes=2)
+    coded = codec.encode(table, counts)
+    root = np.sqrt(counts + 1)[:, None]
+    used = np.zeros((400, codec.num_shared(400) + 1))
+    used[:, -1] = 1
+    for places in codec._places(np.arange(400)):
+        used[np.arange(400), places] = 1
+    best = used @ np.linalg.lstsq(used * root, table * root, rcond=None)[0]
+    least, found = (((rows - table) ** 2 * (counts + 1)[:, None]).sum() for rows in (best, coded.decode()))
+    assert least <= found < 1.02 * least
+    mean = RareRows(Float32(), kept=1).encode(table, counts)
+    assert coded.distortion(table, counts) < 0.9 * mean.distortion(table, counts)
+
+
+@pytest.mark.parametrize("shape", [(), (6,), (3, 2)])
+@pytest.mark.parametrize("codec", [Hashed(64, Int8(), hashes=4), QuotientRemainder(64)], ids=repr)
+def test_ids_of_any_shape_find_their_rows(codec: Any, shape: tuple[int, ...]) -> None:
+    coded = codec.encode(TABLE)
+    ids = keras.Input(shape, dtype="int32", name="ids")
+    model = keras.Model(ids, coded.layer("table")(ids))
+    some = random.integers(0, 2000, (300, *shape)).astype(np.int32)
+    rows = coded.decode()[some]
+    assert np.array_equal(model(some).numpy(), rows)
+    assert np.array_equal(Scorer(convert(model, "float32", lambda: iter([])))({"ids": some}), rows)
+
+
+def test_shared_rows_survive_json() -> None:
+    tail = Grouped((Int8(), Hashed(64, Int4("table"), hashes=3)), split=(0.9,))
+    plan = chain(EncodeTables({"id_0": tail, "id_1": QuotientRemainder(16)}))
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+@pytest.mark.parametrize(
+    ("codec", "change"),
+    [
+        (Hashed, {"hashes": 5}),
+        (Hashed, {"hashes": 0}),
+        (Hashed, {"buckets": 100}),
+        (QuotientRemainder, {"buckets": 8}),
+        (QuotientRemainder, {"buckets": 2**23}),
+        (QuotientRemainder, {"codec": "Int4"}),
+    ],
+)
+def test_settings_out_of_range_are_refused(codec: Any, change: dict[str, Any]) -> None:
+    with pytest.raises(PlanError, match=r"(is \d+|as a codec).*Expected.*Fix:"):
+        codec(**change)
+
+
+def test_more_rows_than_floats_tell_apart_are_refused() -> None:
+    rows = np.broadcast_to(np.float32(0), (2**24 + 1, 1))
+    with pytest.raises(PlanError, match=r"QuotientRemainder was given 16,777,217 rows.*Fix:"):
+        QuotientRemainder().encode(rows)

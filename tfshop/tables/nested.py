@@ -1,0 +1,153 @@
+"""Codecs within codecs: tables that are stored as several others, and lookups that decode through others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfshop._keras import keras, tf
+from tfshop.errors import PlanError
+from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields
+from tfshop.tables.lookup import TableLookup
+
+A_RUN = 4096  # ids looked up at a time, in as many columns as a table has
+NOTHING = np.empty(0, dtype=np.uint8)
+
+
+def require_codec(codec: Any, *, of: str) -> None:
+    """Raise `PlanError` for what is no codec inside another one."""
+    if not isinstance(codec, Codec) or isinstance(codec, type):
+        raise PlanError(f"{of} was given {codec!r} as a codec. Expected one such as Int4(). Fix: {of}(codec=Int4()).")
+
+
+def resolved(codec: Codec, num_rows: int, dimension: int, counts: Counts = None, fields: Fields = ALONE) -> Codec:
+    """A codec with all that it makes of counts written out, so that `num_bytes` is that of this very table.
+
+    Args:
+        codec: Any.
+        num_rows: Of the table.
+        dimension: Numbers a row.
+        counts: How often each row was seen; None for all alike.
+        fields: Whose rows are whose.
+
+    Returns:
+        The codec itself where it does not depend on counts.
+
+    Example:
+        >>> from tfshop.tables import Grouped
+        >>> resolved(Grouped(), 4, 16, np.array([90.0, 6.0, 3.0, 1.0])).split
+        ((1,), (2,))
+    """
+    made = getattr(codec, "resolved", None)
+    return made(num_rows, dimension, counts, fields) if made else codec
+
+
+def joined_arrays(tables: Mapping[str, CodedTable]) -> dict[str, NDArray[Any]]:
+    """The arrays of several tables, each behind the key of its table."""
+    return {f"{key}_{name}": array for key, table in tables.items() for name, array in table.arrays.items()}
+
+
+def told_apart(tables: Mapping[str, CodedTable]) -> dict[str, CodedTable]:
+    """What `inner_table` needs besides the arrays: for `CodedTable.settings`."""
+    return {key: replace(table, arrays=dict.fromkeys(table.arrays, NOTHING)) for key, table in tables.items()}
+
+
+def inner_table(coded: CodedTable, key: str) -> CodedTable:
+    """One of the tables inside another one, with the arrays that the outer one has now."""
+    bare: CodedTable = coded.settings["inner"][key]
+    return replace(bare, arrays={name: coded.arrays[f"{key}_{name}"] for name in bare.arrays})
+
+
+def lookup_config(coded: CodedTable) -> dict[str, Any]:
+    """What `NestedLookup` makes a lookup of again: its class and the arguments of it."""
+    layer = coded.layer("inner")
+    return {"kind": keras.saving.get_registered_name(type(layer)), "config": layer.get_config()}
+
+
+def fields_config(fields: Fields) -> dict[str, Any]:
+    """Whose rows are whose as plain data."""
+    columns = None if fields.columns is None else list(fields.columns)
+    return {"starts": list(fields.starts), "columns": columns}
+
+
+class NestedLookup(TableLookup):
+    """A lookup that decodes through others, whose arrays are its own; see `TableLookup`.
+
+    Args:
+        num_rows: Rows of the table.
+        dimension: Numbers a row.
+        fields: `Fields` as plain data: "starts", and "columns", None for ids of any shape.
+        **kwargs: As `TableLookup` takes them.
+    """
+
+    def __init__(self, num_rows: int, dimension: int, *, fields: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(num_rows, dimension, **kwargs)
+        self._fields = dict(fields)
+
+    def rows(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Some rows, (len(ids), dimension), each looked up in a column of its field."""
+        if self._fields["columns"] is None:
+            return super().rows(ids)
+        fields = Fields(tuple(self._fields["starts"]), tuple(self._fields["columns"]))
+        first = fields.by_column(np.asarray(fields.starts))
+        column = fields.by_field(np.arange(len(first)))[fields.of_rows(ids)]
+        found = [np.empty((0, self.dimension), dtype=np.float32)]
+        for start in range(0, len(ids), A_RUN):
+            some, own = ids[start : start + A_RUN], column[start : start + A_RUN]
+            asked = np.tile(first, (len(some), 1))
+            asked[np.arange(len(some)), own] = some
+            found.append(super().rows(asked)[np.arange(len(some)), own])
+        return np.concatenate(found)
+
+    def inner(self) -> Mapping[str, Mapping[str, Any]]:
+        """Key to `lookup_config` of each lookup inside."""
+        raise NotImplementedError
+
+    def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
+        """Those of the lookups inside."""
+        return {f"{key}_{name}": value for key in self.inner() for name, value in self._made(key).arrays().items()}
+
+    def decoder(self, key: str) -> TableLookup:
+        """A lookup inside, with its arrays."""
+        made = self._made(key)
+        made._arrays = {name: self._arrays[f"{key}_{name}"] for name in made.arrays()}
+        return made
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "fields": dict(self._fields)}
+
+    def _made(self, key: str) -> TableLookup:
+        part = self.inner()[key]
+        made: TableLookup = keras.saving.get_registered_object(part["kind"]).from_config(dict(part["config"]))
+        return made
+
+
+def columns_of(ids: Any, columns: Sequence[int]) -> Any:
+    """Some columns of the ids."""
+    first = columns[0]
+    if list(columns) == list(range(ids.shape[-1])):
+        return ids
+    if list(columns) == list(range(first, first + len(columns))):
+        return ids[..., first : first + len(columns)]
+    return tf.gather(ids, np.asarray(columns, dtype=np.int32), axis=-1)
+
+
+def rows_of(values: Any, columns: Sequence[int]) -> Any:
+    """The rows (…, columns, dimension) of some columns of the ids."""
+    first, last = columns[0], columns[-1]
+    if list(columns) == list(range(values.shape[-2])):
+        return values
+    if list(columns) == list(range(first, last + 1)):
+        return values[..., first : last + 1, :]
+    return tf.gather(values, np.asarray(columns, dtype=np.int32), axis=-2)
+
+
+def constant_of(values: Sequence[int], like: Any) -> Any:
+    """One value for all columns, or one a column."""
+    same = len(set(values)) == 1
+    return tf.constant(values[0] if same else list(values), dtype=like.dtype)

@@ -1,0 +1,265 @@
+"""Rows as sums of a few rows that many ids share, fitted to a trained table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfshop._console import progress
+from tfshop._keras import keras, tf
+from tfshop.errors import PlanError
+from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields, require_table
+from tfshop.tables.float_table import Float32
+from tfshop.tables.lookup import TableLookup
+from tfshop.tables.nested import (
+    NestedLookup,
+    fields_config,
+    inner_table,
+    joined_arrays,
+    lookup_config,
+    require_codec,
+    told_apart,
+)
+
+SWEEPS = 12
+FEWEST_BUCKETS, MOST_BUCKETS = 2**4, 2**22
+MOST_ROWS = 2**24  # ids beyond are not exact in float32, in which they are taken apart
+
+
+@dataclass(frozen=True)
+class SharedRowsCodec:
+    """Rows as the mean of their feature and a few shared rows, which ids find by arithmetic: no byte a row is stored.
+
+    What is shared is fitted to the trained rows by least squares, rows counting by how often they were seen. Many ids
+    share a row, so this is for rare ones, as the last codec of `Grouped`. Ids are taken apart in float arithmetic by
+    powers of two, which rounds nothing.
+
+    Args:
+        buckets: Shared rows of each of the tables that are summed; a power of two.
+        codec: Of the shared rows.
+
+    Raises:
+        PlanError: For a number out of range; in `encode` for more rows than float32 tells apart.
+    """
+
+    name: ClassVar[str]
+
+    buckets: int = 1024
+    codec: Codec = field(default_factory=Float32)
+
+    def __post_init__(self) -> None:
+        require_codec(self.codec, of=self.name)
+        whole = type(self.buckets) is int and FEWEST_BUCKETS <= self.buckets <= MOST_BUCKETS
+        if not whole or self.buckets & (self.buckets - 1):
+            raise PlanError(
+                f"buckets is {self.buckets!r}. Expected a power of two from {FEWEST_BUCKETS} to {MOST_BUCKETS:,}. Fix: "
+                f"{self.name}(buckets=1024)."
+            )
+
+    def factors(self) -> tuple[int | None, ...]:
+        """One a table: what the quotient counts in the index; None for the quotient itself."""
+        raise NotImplementedError
+
+    def num_shared(self, num_rows: int) -> int:
+        """Rows of all tables that are summed."""
+        sizes = [-(-num_rows // self.buckets) if factor is None else self.buckets for factor in self.factors()]
+        return sum(sizes)
+
+    def num_bytes(self, num_rows: int, dimension: int, fields: Fields = ALONE) -> int:
+        """Those of the shared rows, and a mean a column of the ids."""
+        means = 4 * dimension * len(fields.columns or (0,))
+        return self.codec.num_bytes(self.num_shared(num_rows), dimension) + means
+
+    def encode(
+        self, rows: NDArray[np.float32], counts: Counts = None, *, seed: int = 0, fields: Fields = ALONE
+    ) -> CodedTable:
+        """Take the mean of each feature off, then fit one table after the other to what is left."""
+        require_table(self, rows, counts)
+        if len(rows) > MOST_ROWS:
+            raise PlanError(
+                f"{self.name} was given {len(rows):,} rows. Expected at most {MOST_ROWS:,}. Fix: a codec for each "
+                "feature, or RareRows."
+            )
+        weights = np.ones(len(rows)) if counts is None else counts + 1.0
+        means = np.stack([np.average(rows[part], axis=0, weights=weights[part]) for part in fields.slices(len(rows))])
+        means = means.astype(np.float32)
+        left = rows - means[fields.of_rows(np.arange(len(rows)))]
+        places = self._places(np.arange(len(rows)))
+        shared = _fitted(left, weights, places, self.num_shared(len(rows)))
+        seen = np.sum([np.bincount(own, weights, minlength=len(shared)) for own in places], axis=0)
+        inner = self.codec.encode(shared, seen, seed=seed)
+        arrays = {**joined_arrays({"shared": inner}), "means": fields.by_column(means)}
+        return CodedTable.of(self, rows, arrays, {"inner": told_apart({"shared": inner})}, fields)
+
+    def decode(self, coded: CodedTable, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Rows by id."""
+        total = coded.fields.by_field(coded.arrays["means"])[coded.fields.of_rows(ids)]
+        inner = inner_table(coded, "shared")
+        for places in self._places(ids):
+            total = total + inner.rows(places)
+        return np.asarray(total)
+
+    def layer(self, coded: CodedTable, **settings: Any) -> TableLookup:
+        """The lookup."""
+        made = SharedRowsLookup(
+            coded.num_rows,
+            coded.dimension,
+            shared=lookup_config(inner_table(coded, "shared")),
+            buckets=self.buckets,
+            factors=self.factors(),
+            num_columns=len(coded.arrays["means"]),
+            fields=fields_config(coded.fields),
+            **settings,
+        )
+        return made.filled(coded.arrays)
+
+    def _places(self, ids: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        found = places_of(ids.astype(np.float32), self.buckets, self.factors(), np.floor)
+        return [place.astype(np.int64) + number * self.buckets for number, place in enumerate(found)]
+
+
+@dataclass(frozen=True)
+class Hashed(SharedRowsCodec):
+    """Sums of rows that ids find by several hashes, see `SharedRowsCodec`.
+
+    With two hashes or more, ids collide in all of them only where as many rows as `buckets` squared lie between them.
+
+    Args:
+        hashes: How many rows are summed, 1 to 4.
+
+    Example:
+        >>> Hashed(256, hashes=2).num_bytes(100_000, 16)
+        32832
+
+    References:
+        Tito Svenstrup et al., Hash Embeddings for Efficient Word Representations, 2017.
+    """
+
+    name: ClassVar[str] = "Hashed"
+
+    hashes: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if type(self.hashes) is not int or not 1 <= self.hashes <= len(FACTORS):
+            raise PlanError(f"hashes is {self.hashes!r}. Expected 1 to {len(FACTORS)}. Fix: Hashed(hashes=2).")
+
+    def factors(self) -> tuple[int | None, ...]:
+        """Remainder, then remainder and an odd number of quotients."""
+        return FACTORS[: self.hashes]
+
+
+@dataclass(frozen=True)
+class QuotientRemainder(SharedRowsCodec):
+    """The row of an id's remainder plus that of its quotient, which no other id has both of; see `SharedRowsCodec`.
+
+    Example:
+        >>> QuotientRemainder(256).num_bytes(100_000, 16)
+        41472
+
+    References:
+        Shi et al., Compositional Embeddings Using Complementary Partitions, 2020.
+    """
+
+    name: ClassVar[str] = "QuotientRemainder"
+
+    def factors(self) -> tuple[int | None, ...]:
+        """Remainder and quotient."""
+        return (0, None)
+
+
+FACTORS = (0, 1, 3, 5)  # so small that five quotients and a remainder are exact in float32
+
+
+@keras.utils.register_keras_serializable(package="tfshop")
+class SharedRowsLookup(NestedLookup):
+    """Sums of shared rows, see `TableLookup`.
+
+    Args:
+        num_rows: Rows of the table.
+        dimension: Numbers a row.
+        shared: "kind" and "config" of the lookup of the shared rows.
+        buckets: By which ids are divided.
+        factors: As `places_of` takes them.
+        num_columns: Columns of ids with a mean each; 1 where one mean serves all.
+        **kwargs: As `TableLookup` takes them.
+    """
+
+    def __init__(
+        self,
+        num_rows: int,
+        dimension: int,
+        *,
+        shared: Mapping[str, Any],
+        buckets: int,
+        factors: Sequence[int | None],
+        num_columns: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_rows, dimension, **kwargs)
+        self._shared, self._buckets, self._factors = dict(shared), int(buckets), list(factors)
+        self._num_columns = int(num_columns)
+
+    def inner(self) -> Mapping[str, Mapping[str, Any]]:
+        """That of the shared rows."""
+        return {"shared": self._shared}
+
+    def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
+        """Those of the shared rows, and the means."""
+        return {**super().arrays(), "means": ((self._num_columns, self.dimension), "float32")}
+
+    def decoded(self, ids: Any) -> Any:
+        """One lookup a table."""
+        decoder = self.decoder("shared")
+        total = self._arrays["means"]
+        for number, place in enumerate(places_of(tf.cast(ids, tf.float32), self._buckets, self._factors, tf.floor)):
+            total = total + decoder.decoded(tf.cast(place + float(number * self._buckets), tf.int32))
+        return total
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"shared": dict(self._shared), "buckets": self._buckets, "factors": self._factors}
+        return {**super().get_config(), **own, "num_columns": self._num_columns}
+
+
+def places_of(ids: Any, buckets: int, factors: Sequence[int | None], floor: Callable[[Any], Any]) -> list[Any]:
+    """Rows that an id finds in each table, all whole numbers in float32.
+
+    Args:
+        ids: float32.
+        buckets: A power of two.
+        factors: One a table: the remainder and so many quotients, modulo buckets; None for the quotient.
+        floor: Of the library that `ids` belong to.
+    """
+    quotient = floor(ids * (1.0 / buckets))
+    remainder = ids - quotient * float(buckets)
+    found = []
+    for factor in factors:
+        if not factor:
+            found.append(quotient if factor is None else remainder)
+            continue
+        mixed = remainder + quotient * float(factor)
+        found.append(mixed - floor(mixed * (1.0 / buckets)) * float(buckets))
+    return found
+
+
+def _fitted(
+    rows: NDArray[np.float32], weights: NDArray[np.float64], places: Sequence[NDArray[np.int64]], num_shared: int
+) -> NDArray[np.float32]:
+    """Shared rows of least squared error: each is the weighted mean of what the others leave, some times over."""
+    shared = np.zeros((num_shared, rows.shape[1]), dtype=np.float32)
+    seen = [np.maximum(np.bincount(own, weights, minlength=num_shared), 1e-12) for own in places]
+    left = rows.copy()
+    with progress("fitting shared rows", SWEEPS) as advance:
+        for _ in range(SWEEPS if len(places) > 1 else 1):
+            for own, total in zip(places, seen, strict=True):
+                for column in range(rows.shape[1]):
+                    change = np.bincount(own, weights * left[:, column], minlength=num_shared) / total
+                    shared[:, column] += change.astype(np.float32)
+                    left[:, column] -= change.astype(np.float32)[own]
+            advance()
+    return shared
