@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tfshop._keras import keras, tf
 from tfshop.tables.nested import NestedLookup, columns_of, constant_of, rows_of
 
@@ -28,6 +31,11 @@ class GroupedLookup(NestedLookup):
     def inner(self) -> Mapping[str, Mapping[str, Any]]:
         """The parts."""
         return {f"part_{part['number']}": part for part in self._parts}
+
+    def parts_of(self, rows: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
+        """Of each field those between its boundaries, one field below the other."""
+        edges = {key: sorted(set(zip(part["lows"], part["highs"], strict=True))) for key, part in self.inner().items()}
+        return {key: np.concatenate([rows[low:high] for low, high in own]) for key, own in edges.items()}
 
     def decoded(self, ids: Any) -> Any:
         """A lookup a part; columns that have the same parts are chosen from together."""

@@ -13,6 +13,7 @@ from tfshop._keras import keras, tf
 from tfshop.errors import PlanError
 from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields
 from tfshop.tables.lookup import TableLookup
+from tfshop.tables.tuning import TunedFixed, TunedNested, TunedTable
 
 A_RUN = 4096  # ids looked up at a time, in as many columns as a table has
 NOTHING = np.empty(0, dtype=np.uint8)
@@ -87,6 +88,7 @@ class NestedLookup(TableLookup):
     def __init__(self, num_rows: int, dimension: int, *, fields: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(num_rows, dimension, **kwargs)
         self._fields = dict(fields)
+        self._twins: Mapping[str, TunedTable] = {}
 
     def rows(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Some rows, (len(ids), dimension), each looked up in a column of its field."""
@@ -111,8 +113,39 @@ class NestedLookup(TableLookup):
         """Those of the lookups inside."""
         return {f"{key}_{name}": value for key in self.inner() for name, value in self._made(key).arrays().items()}
 
-    def decoder(self, key: str) -> TableLookup:
-        """A lookup inside, with its arrays."""
+    def parts_of(self, rows: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
+        """The rows of the lookups inside that can learn, of all rows (num_rows, dimension)."""
+        return {}
+
+    def tuned(self, rows: NDArray[np.float32]) -> TunedTable | None:
+        """The lookups inside that can learn do; None where none can."""
+        stored = {key: self._stored(key) for key in self.inner()}
+        found = {key: stored[key].tuned(own) for key, own in self.parts_of(rows).items()}
+        twins = {key: twin for key, twin in found.items() if twin is not None}
+        if not twins:
+            return None
+        learning = type(self).from_config(self.get_config()).filled(self.stored())
+        learning._twins = {key: twins.get(key) or TunedFixed(inner.decoded) for key, inner in stored.items()}
+        return TunedNested(learning._twins, learning.decoded, name=self.name).masked_as(self.mask_zero)
+
+    def after(self, tuned: Any) -> dict[str, NDArray[Any]]:
+        """The arrays after the lookups inside have learned."""
+        arrays = self.stored()
+        for key, twin in tuned.parts.items():
+            if not isinstance(twin, TunedFixed):
+                own = self._stored(key).after(twin)
+                arrays.update({f"{key}_{name}": value for name, value in own.items()})
+        return arrays
+
+    def _stored(self, key: str) -> TableLookup:
+        """A lookup inside by itself, its arrays filled in."""
+        made, stored = self._made(key), self.stored()
+        return made.filled({name: stored[f"{key}_{name}"] for name in made.arrays()})
+
+    def decoder(self, key: str) -> Any:
+        """A lookup inside, with its arrays; what learns in its place while the table does."""
+        if key in self._twins:
+            return self._twins[key]
         made = self._made(key)
         made._arrays = {name: self._arrays[f"{key}_{name}"] for name in made.arrays()}
         return made

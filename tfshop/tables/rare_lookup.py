@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tfshop._keras import keras, tf
+from tfshop.tables.codec import Fields
 from tfshop.tables.nested import NestedLookup, constant_of
 
 BYTE = 256
@@ -49,6 +53,22 @@ class RareLookup(NestedLookup):
         own = {"remap": ((self.num_rows, self._width), "uint8")} if self._width else {}
         return {**super().arrays(), **own}
 
+    def parts_of(self, rows: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
+        """Rows that stay; of those that share one, the mean."""
+        fields = Fields(tuple(self._fields["starts"]), self._fields["columns"] and tuple(self._fields["columns"]))
+        ids = np.arange(self.num_rows)
+        if self._width:
+            digits = self.stored()["remap"].astype(np.int64)
+            ids = digits @ BYTE ** np.arange(self._width)[::-1]
+        field = fields.of_rows(np.arange(self.num_rows))
+        if self._limits is not None and not self._width:
+            ids = np.minimum(ids, _a_field(self._limits, fields)[field])
+        ids = ids + _a_field(self._shifts, fields)[field]
+        number = int(self._kept["config"]["num_rows"])
+        seen = np.maximum(np.bincount(ids, minlength=number), 1)[:, None]
+        sums = np.stack([np.bincount(ids, weights=column, minlength=number) for column in rows.T], axis=1)
+        return {"kept": (sums / seen).astype(np.float32)}
+
     def decoded(self, ids: Any) -> Any:
         """Fold, then look up."""
         if self._width:
@@ -63,6 +83,14 @@ class RareLookup(NestedLookup):
         """The constructor's arguments."""
         own = {"kept": dict(self._kept), "limits": self._limits, "shifts": self._shifts, "width": self._width}
         return {**super().get_config(), **own}
+
+
+def _a_field(values: Sequence[int], fields: Fields) -> NDArray[np.int64]:
+    """What is given once a column, or once for all, by field."""
+    given = np.asarray(values, dtype=np.int64)
+    if len(given) == 1:
+        return np.repeat(given, len(fields.starts))
+    return np.asarray(fields.by_field(given))
 
 
 def _whole(digits: Any) -> Any:

@@ -40,6 +40,10 @@ class TunedTable(keras.layers.Layer):
         """Rows of `ids`, rounded."""
         raise NotImplementedError
 
+    def decoded(self, ids: Any) -> Any:
+        """The same, as a lookup calls it."""
+        return self.looked_up(ids)
+
     def call(self, ids: Any) -> Any:
         """Look up."""
         return self.looked_up(tf.cast(ids, tf.int32) if ids.dtype != tf.int32 else ids)
@@ -141,6 +145,29 @@ class TunedIntegers(TunedTable):
     def frozen(self) -> Mapping[str, NDArray[Any]]:
         """Rows and steps, of which the lookup makes its codes."""
         return {"rows": self.rows.numpy(), "steps": self.steps().numpy()}
+
+
+class TunedNested(TunedTable):
+    """A lookup through others, of which some learn.
+
+    Args:
+        parts: What learns, or stays, in the place of each lookup inside.
+        decoded: What the outer lookup makes of ids by way of them.
+        **kwargs: As any layer.
+    """
+
+    def __init__(self, parts: Mapping[str, TunedTable], decoded: Callable[[Any], Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.parts, self._outer = dict(parts), decoded
+
+    def settle(self) -> None:
+        """Each part."""
+        for part in self.parts.values():
+            part.settle()
+
+    def looked_up(self, ids: Any) -> Any:
+        """As the outer lookup does."""
+        return self._outer(ids)
 
 
 class TunedBlocks(TunedTable):
