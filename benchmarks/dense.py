@@ -7,8 +7,9 @@ Promotion response; mlp, dcn and deepfm with towers 400-400-400 and dimension 16
 style. Each row is an exported file, audited, beside the float32 file of the network it came from: bytes of weights
 and biases outside of tables, their size after gzip, multiplications a row, AUC with its paired 95% interval on the
 test split, and latency of one call, all files of a network in turns, with what the lookups alone take, which is the
-same in all and is taken off for the speed of the dense half. Wall time and peak memory of the passes stand
-beside those of training the network once. The controls are the smaller networks trained from scratch in float32,
+same in all and is taken off for the speed of the dense half. Wall time of the passes,
+processors' time of the whole row (passes, export, scoring), and peak memory stand beside those of training the network
+once. The controls are the smaller networks trained from scratch in float32,
 with the same step size and at most as many epochs as the student has, the best on validation kept.
 """
 
@@ -41,7 +42,7 @@ from tfshop.evaluation.measured import Measured, measure_file
 from tfshop.export import Plan, convert
 from tfshop.measuring import measure_baseline
 from tfshop.pipeline import Goal, pursue
-from tfshop.runtime import Scorer, bytes_by_part, compare_latency, count_multiplies, read_graph
+from tfshop.runtime import Scorer, bytes_by_part, compare_latency, count_multiplies, lookup_tables, read_graph
 from tfshop.runtime.inventory import layer_constants
 
 DOCS = Path(__file__).parent.parent / "docs" / "compression.md"
@@ -72,9 +73,9 @@ class Row:
         return ts.chain(*self.passes, ts.Export(**settings))
 
 
-def rows_of(network: str) -> tuple[Row, ...]:
+def rows_of(network: str, data: Splits, seed: int) -> tuple[Row, ...]:
     """What is made of a network."""
-    student = _student(network, STUDENT)
+    student, small = (_student(network, hidden, data, seed) for hidden in (STUDENT, SMALL_STUDENT))
     int8, float32 = {"mode": "int8"}, {"mode": "float32"}
     careful = {**int8, "ranges": "mse", "bias_correction": True}
     units = ts.PruneUnits(0.75, multiple_of=8)
@@ -92,12 +93,18 @@ def rows_of(network: str) -> tuple[Row, ...]:
         Row("dynamic", (), {"mode": "dynamic"}),
         Row("int8", (), int8),
         Row("int8, mse ranges, bias corrected", (), careful),
+        Row("int8, percentile ranges", (), {**int8, "ranges": "percentile"}),
+        Row("int8, entropy ranges", (), {**int8, "ranges": "entropy"}),
+        Row("int8, costly layers in float", (), {**int8, "mixed": {"max_auc_drop": 1e-4}}),
+        Row("equalize, int8", (ts.Equalize(),), int8),
+        Row("int16x8", (), {"mode": "int16x8"}),
+        Row("drop features", (ts.DropFeatures(),)),
         Row("qat int8", (ts.QAT(),), int8),
         Row("control: QAT's epoch without rounding, int8", (), int8, tuned=True),
         Row("qat 4 bits", (ts.QAT(bits=4),), int8),
         Row("student 100", (student,), float32),
         Row("student 100, int8", (student,), int8),
-        Row("student 64-32, int8", (_student(network, SMALL_STUDENT),), int8),
+        Row("student 64-32, int8", (small,), int8),
         Row("student 100, prune, int8", (student, ts.Prune(0.5)), int8),
         Row("control 100 from scratch", control=STUDENT),
         Row("control 64-32 from scratch", control=SMALL_STUDENT),
@@ -151,7 +158,11 @@ def _done(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _make(network: str, found: dict[str, Any], data: Splits, options: argparse.Namespace, save: Any) -> None:
     """The rows that are not there yet; the network they start from is trained anew, with its seed, where any is."""
-    wanted = [row for row in rows_of(network) if not options.rows or any(word in row.name for word in options.rows)]
+    wanted = [
+        row
+        for row in rows_of(network, data, options.seed)
+        if not options.rows or any(word in row.name for word in options.rows)
+    ]
     missing = [row for row in wanted if row.name not in found["rows"]]
     if not missing:
         return
@@ -188,6 +199,7 @@ def _row(
     FILES.mkdir(parents=True, exist_ok=True)
     (FILES / f"{network}-{row.name}.tflite").write_bytes(measured.content)
     difference = measured.evaluation.auc_difference_test
+    _require_float_tables(measured.content, row)
     return {
         **spent,
         "dense_bytes": bytes_by_part(measured.content)["dense"],
@@ -215,15 +227,21 @@ def _tuned(model: Any, data: Splits, seed: int) -> Any:
     return tuned
 
 
-def _student(network: str, hidden: tuple[int, ...]) -> Any:
-    if network in ts.MODELS:
-        return ts.Distill(settings_of(network, hidden), epochs=STUDENT_EPOCHS, learning_rate=STUDENT_RATE)
-    share = hidden[0] / WIDE[0]
-    return ts.Distill(shrink={"width": share}, epochs=STUDENT_EPOCHS, learning_rate=STUDENT_RATE)
+def _student(network: str, hidden: tuple[int, ...], data: Splits, seed: int) -> Any:
+    """The same smaller network that the control is, as hyperparameters or as a network."""
+    ours = settings_of(network, hidden) if network in ts.MODELS else NETWORKS[network](data.schema, hidden, seed)
+    return ts.Distill(ours, epochs=STUDENT_EPOCHS, learning_rate=STUDENT_RATE)
 
 
 def _tables(model: Any) -> list[Any]:
     return [layer for layer in model.layers if type(layer).__name__ == "Embedding"]
+
+
+def _require_float_tables(content: bytes, row: Row) -> None:
+    """Only the dense half may have changed, or sizes and latencies say something else."""
+    found = {table.tensor.dtype for table in lookup_tables(read_graph(content))}
+    if row.export.get("mode") in {"float32", "int8"} and found != {"float32"}:
+        raise SystemExit(f"{row.name}: tables are {', '.join(sorted(found))}. Expected float32.")
 
 
 def _dense_gzip(content: bytes) -> int:
@@ -288,6 +306,7 @@ def _cells(name: str, row: Mapping[str, Any], found: Mapping[str, Any]) -> list[
         f"{whole / own:.1f}x",
         f"{(whole - tables) / (own - tables):.1f}x",
         f"{row['pass_seconds'] / training['seconds']:.2f}" if "pass_seconds" in row else "",
+        f"{row['cpu_seconds'] / training['cpu_seconds']:.2f}" if "cpu_seconds" in row else "",
         f"{row['peak_bytes'] / training['peak_bytes']:.2f}",
     ]
 
@@ -302,6 +321,7 @@ HEADINGS = (
     "faster @ 128",
     "dense half",
     "time / training",
+    "CPU / training",
     "memory / training",
 )
 
