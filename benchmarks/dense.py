@@ -7,10 +7,10 @@ Promotion response; mlp, dcn and deepfm with towers 400-400-400 and dimension 16
 style. Each row is an exported file, audited, beside the float32 file of the network it came from: bytes of weights
 and biases outside of tables, their size after gzip, multiplications a row, AUC with its paired 95% interval on the
 test split, and latency of one call, all files of a network in turns, with what the lookups alone take, which is the
-same in all and is taken off for the speed of the dense half. Wall time of the passes,
-processors' time of the whole row (passes, export, scoring), and peak memory stand beside those of training the network
-once. The controls are the smaller networks trained from scratch in float32,
-with the same step size and at most as many epochs as the student has, the best on validation kept.
+same in all and is taken off for the speed of the dense half. Wall time of the passes, processors' time of the whole row
+(passes, export, scoring), and peak memory stand beside those of training the network once. The controls are the smaller
+networks trained from scratch in float32, with the same step size and at most as many epochs as the student has, the
+best on validation kept.
 """
 
 from __future__ import annotations
