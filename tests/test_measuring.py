@@ -30,9 +30,10 @@ def test_both_files_are_timed(result: Result) -> None:
 
 def test_the_better_of_qat_and_ptq_is_kept_and_said(trained_mlp: Any, clicks: Splits, baseline: Measured) -> None:
     result = pursue(trained_mlp, clicks, ts.chain(ts.QAT()), Goal(baseline=baseline, timed=False))
-    trained, plain = told_aucs(result)
-    assert result.evaluation.validation.auc == pytest.approx(max(trained, plain), abs=6e-6)
-    assert (result.candidate.model is not trained_mlp) == (trained >= plain)
+    aucs = told_aucs(result)
+    assert result.evaluation.validation.auc == pytest.approx(max(aucs.values()), abs=6e-6)
+    assert (result.candidate.model is trained_mlp) == (max(aucs, key=lambda kind: aucs[kind]) == PLAIN)
+    assert has_ranges(result.candidate.model) == (aucs["QAT"] == max(aucs.values()))
 
 
 def test_fewer_bits_are_kept_whatever_eight_would_reach(trained_mlp: Any, brief: Splits, baseline: Measured) -> None:
@@ -40,7 +41,7 @@ def test_fewer_bits_are_kept_whatever_eight_would_reach(trained_mlp: Any, brief:
     plan = ts.chain(ts.QAT(bits=2, learning_rate=0.02))
     result = pursue(trained_mlp, brief, plan, Goal(baseline=baseline, timed=False))
     (note,) = [text for text in result.evaluation.notes if "for its 2 bits" in text]
-    trained, plain = (float(word) for word in note.replace(",", "").split() if word.startswith("0."))
+    trained, _, plain = (float(word) for word in note.replace(",", "").split() if word.startswith("0."))
     assert note.startswith("QAT is kept") and note.endswith("which has 8")
     assert trained < plain and result.evaluation.validation.auc == pytest.approx(trained, abs=6e-6)
 
@@ -58,10 +59,13 @@ def test_a_network_whose_weights_are_not_finite_is_refused(trained_mlp: Any, cli
 def test_a_qat_that_ruins_the_network_is_dropped_for_ptq(trained_mlp: Any, brief: Splits, baseline: Measured) -> None:
     """At a rate that throws the weights about."""
     result = pursue(trained_mlp, brief, ts.chain(ts.QAT(learning_rate=3.0)), Goal(baseline=baseline, timed=False))
-    trained, plain = told_aucs(result)
-    assert trained < plain == pytest.approx(result.evaluation.validation.auc, abs=6e-6)
+    aucs = told_aucs(result)
+    assert max(aucs["QAT"], aucs[MEASURED]) < aucs[PLAIN] == pytest.approx(result.evaluation.validation.auc, abs=6e-6)
     assert result.candidate.model is trained_mlp
     assert [record.name for record in result.candidate.history] == ["QAT"]
+
+
+PLAIN, MEASURED = "post-training quantization", "QAT's weights with measured ranges"
 
 
 def refusing(monkeypatch: pytest.MonkeyPatch, refuses: Callable[[Any], bool]) -> None:
@@ -85,7 +89,7 @@ def test_where_the_audit_refuses_the_qat_file_post_training_quantization_is_kept
     refusing(monkeypatch, has_ranges)
     start = {"learning_rate": 1e-6}  # so small that either of the two may be the better one
     result = pursue(trained_mlp, brief, ts.chain(ts.QAT(**start)), Goal(baseline=baseline, timed=False))
-    assert result.candidate.model is trained_mlp
+    assert not has_ranges(result.candidate.model)
     assert any("the file of QAT was refused: planted" in note for note in result.evaluation.notes)
     assert any("audit passed" in note for note in result.evaluation.notes)
 
@@ -96,7 +100,7 @@ def test_where_the_audit_refuses_the_better_file_without_qat_the_trained_one_is_
     refusing(monkeypatch, lambda model: model is trained_mlp)
     worse = ts.chain(ts.QAT(learning_rate=0.05))
     result = pursue(trained_mlp, brief, worse, Goal(baseline=baseline, timed=False))
-    assert has_ranges(result.candidate.model)
+    assert result.candidate.model is not trained_mlp
     assert any("post-training quantization was refused: planted" in note for note in result.evaluation.notes)
 
 
@@ -108,12 +112,13 @@ def test_where_the_audit_refuses_both_files_the_plan_is_refused(
         pursue(trained_mlp, brief, ts.chain(ts.QAT()), Goal(baseline=baseline, timed=False))
 
 
-def told_aucs(result: Result) -> tuple[float, float]:
-    """With QAT and without it, as the note tells them."""
-    (note,) = [text for text in result.evaluation.notes if "is the better one" in text]
-    trained, plain = (float(word) for word in note.replace(",", "").split() if word.startswith("0."))
-    assert note.startswith("QAT" if trained >= plain else "post-training quantization")
-    return trained, plain
+def told_aucs(result: Result) -> dict[str, float]:
+    """With QAT, with its weights alone, and without it, as the note tells them."""
+    (note,) = [text for text in result.evaluation.notes if "is the best and is kept" in text]
+    kept, _, told = note.partition(" is the best and is kept: validation AUC ")
+    aucs = {kind: float(auc) for auc, kind in (part.split(" with ", 1) for part in told.split(", "))}
+    assert set(aucs) == {"QAT", MEASURED, PLAIN} and aucs[kept] == max(aucs.values())
+    return aucs
 
 
 def test_a_keras_model_an_artifact_a_path_and_bytes_are_evaluated_alike(

@@ -17,6 +17,7 @@ from tfshop.evaluation import Evaluation
 from tfshop.evaluation.audit import audit_file
 from tfshop.evaluation.measured import Measured, measure_file
 from tfshop.export import Export
+from tfshop.export.trained import without_ranges
 from tfshop.result import BASELINE
 from tfshop.runtime import Scorer, compare_latency, count_zeros
 from tfshop.training.adoption import adopted
@@ -85,13 +86,16 @@ def measure_baseline(model: Any, data: Splits, *, note: str | None = None) -> Me
 def measure_candidate(
     candidate: Candidate, data: Splits, exporter: Export, name: str, baseline: Measured
 ) -> tuple[Candidate, Measured]:
-    """The audited file; after QAT, the better on validation of the trained one and that of the weights before QAT.
+    """The audited file; after QAT, the best on validation of three.
 
-    With fewer than 8 bits asked for, the trained one. Where the audit refuses the first choice, it is the other, and
-    that is said.
+    The trained one, that of the trained weights with ranges measured after training, and that of the weights before
+    QAT. With fewer than 8 bits asked for, the trained one. Where the audit refuses the first choice, it is the next,
+    and that is said.
     """
     rivals = {"QAT": candidate}
     if candidate.unquantized is not None:
+        measured_ranges = without_ranges(candidate.model)
+        rivals["QAT's weights with measured ranges"] = replace(candidate, model=measured_ranges, unquantized=None)
         rivals["post-training quantization"] = replace(candidate, model=candidate.unquantized, unquantized=None)
     files: dict[str, Measured] = {}
     refused: dict[str, Exception] = {}
@@ -126,16 +130,15 @@ def _few_bits(candidate: Candidate) -> int | None:
 def _comparison(
     kept: str, files: Mapping[str, Measured], refused: Mapping[str, Exception], few_bits: int | None
 ) -> tuple[str, ...]:
-    """Why one of two files is kept; nothing where there is one only."""
+    """Why one of several files is kept; nothing where there is one only."""
     if refused:
-        return tuple(f"{kept} alone is kept: the file of {kind} was refused: {why}" for kind, why in refused.items())
+        return tuple(f"{kept} is kept: the file of {kind} was refused: {why}" for kind, why in refused.items())
     if len(files) == 1:
         return ()
-    trained, plain = (measured.evaluation.mean_validation_auc for measured in files.values())
-    found = f"validation AUC {trained:.5f} with QAT, {plain:.5f} with post-training quantization alone"
+    aucs = ", ".join(f"{measured.evaluation.mean_validation_auc:.5f} with {kind}" for kind, measured in files.items())
     if few_bits:
-        return (f"{kept} is kept for its {few_bits} bits: {found}, which has 8",)
-    return (f"{kept} is the better one and is kept: {found}",)
+        return (f"{kept} is kept for its {few_bits} bits: validation AUC {aucs}, which has 8",)
+    return (f"{kept} is the best and is kept: validation AUC {aucs}",)
 
 
 def _pass_notes(candidate: Candidate, content: bytes) -> tuple[str, ...]:
