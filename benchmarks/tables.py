@@ -30,7 +30,18 @@ from tfshop.evaluation.measured import Measured
 from tfshop.measuring import measure_baseline
 from tfshop.pipeline import Goal, pursue
 from tfshop.runtime import bytes_by_part
-from tfshop.tables import Float16, Int1, Int2, Int3, Int4, Int8
+from tfshop.tables import (
+    Float16,
+    Int1,
+    Int2,
+    Int3,
+    Int4,
+    Int8,
+    LowRankTable,
+    ProductQuantization,
+    RareRows,
+    ResidualQuantization,
+)
 
 DOCS = Path(__file__).parent.parent / "docs" / "tables.md"
 HIDDEN, DIMENSION = (400, 400, 400), 16
@@ -72,7 +83,7 @@ def whole(name: str, *passes: Callable[[tuple[Any, ...]], Any], mode: str = "int
     return Row("whole file", name, lambda more: ts.chain(*(make(more) for make in passes), ts.Export(mode)))
 
 
-def student(dimension: int, hidden: tuple[int, ...], *, epochs: int = 3) -> Callable[[tuple[Any, ...]], Any]:
+def student(dimension: int, hidden: tuple[int, ...], *, epochs: int = 6) -> Callable[[tuple[Any, ...]], Any]:
     """A student of all teachers."""
     return lambda more: ts.Distill({"dimension": dimension, "hidden": hidden}, epochs=epochs, teachers=more)
 
@@ -83,6 +94,24 @@ def tune(codec: Any, **settings: Any) -> Callable[[tuple[Any, ...]], Any]:
 
 
 TWO_BITS, ONE_BIT = Int2("field", grid="mid-rise"), Int1("field")
+LARGE = ("product_id", "manufacturer_id", "product_type", "package_size")
+FIELDS = [
+    "household_id",
+    "department",
+    "brand",
+    "product_category",
+    "store_id",
+    "display_location",
+    "mailer_location",
+    "age",
+    "income",
+    "household_size",
+    "kids_count",
+]
+UNEVEN = {**dict.fromkeys(LARGE, ONE_BIT), **dict.fromkeys(FIELDS, TWO_BITS)}
+PRODUCTS = {**UNEVEN, **dict.fromkeys(LARGE[1:], TWO_BITS)}
+FAST = {"epochs": 3, "learning_rate": 2e-3}
+wide, narrow, short = student(8, (100, 100, 100)), student(8, (64, 32)), student(4, (64, 32))
 ROWS = (
     after_training("Float16", Float16()),
     after_training("Int8, a row", Int8()),
@@ -91,22 +120,28 @@ ROWS = (
     after_training("Int3, a row", Int3()),
     after_training("Int2, a row", Int2()),
     after_training("Int2, a field", Int2("field")),
-    after_training("Int1, a row", Int1()),
-    tuned("Int2, a row", Int2()),
+    after_training("product quantization, 8 codes", ProductQuantization(8)),
+    after_training("product quantization, 4 codes", ProductQuantization(4)),
+    after_training("product quantization, 2 codes", ProductQuantization(2)),
+    after_training("residual quantization, 4 codes", ResidualQuantization(4)),
+    after_training("residual quantization, 2 codes", ResidualQuantization(2)),
+    after_training("Int4, rows seen under 5 times folded", RareRows(Int4(), min_count=5)),
+    after_training("rank 8 of 16, Int8", LowRankTable(8)),
     tuned("Int2, a field", TWO_BITS),
-    tuned("Int1, a field", ONE_BIT),
-    tuned("Int1, a field, labels alone", ONE_BIT, weight=0.0),
-    whole("int8, tables in float", mode="int8"),
+    tuned("Int1, a field", ONE_BIT, **FAST),
+    tuned("Int1, a field, labels alone", ONE_BIT, weight=0.0, **FAST),
+    tuned("product quantization, 2 codes", ProductQuantization(2)),
+    whole("int8, tables in one int8 scale"),
     whole("Int2 tuned, int8", tune(TWO_BITS)),
-    whole("student 100 / 8", student(8, (100, 100, 100)), mode="float32"),
-    whole("student 100 / 8, int8", student(8, (100, 100, 100))),
-    whole(
-        "student 100 / 8, Int2 after training, int8", student(8, (100, 100, 100)), lambda _: ts.EncodeTables(TWO_BITS)
-    ),
-    whole("student 100 / 8, Int2 tuned, int8", student(8, (100, 100, 100)), tune(TWO_BITS)),
-    whole("student 100 / 8, Int1 tuned, int8", student(8, (100, 100, 100)), tune(ONE_BIT)),
-    whole("student 64-32 / 8, Int2 tuned, int8", student(8, (64, 32)), tune(TWO_BITS)),
-    whole("student 64-32 / 4, Int2 tuned, int8", student(4, (64, 32)), tune(TWO_BITS)),
+    whole("student 64-32 / 8", narrow, mode="float32"),
+    whole("student 64-32 / 8, int8", narrow),
+    whole("student 64-32 / 8, Int2 coded, int8", narrow, lambda _: ts.EncodeTables(TWO_BITS)),
+    whole("student 64-32 / 8, Int2 tuned, int8", narrow, tune(TWO_BITS)),
+    whole("student 64-32 / 8, products in 1 bit, tuned, int8", narrow, tune(PRODUCTS, **FAST)),
+    whole("student 64-32 / 8, large tables in 1 bit, tuned, int8", narrow, tune(UNEVEN, **FAST)),
+    whole("student 64-32 / 8, Int1 tuned, int8", narrow, tune(ONE_BIT, **FAST)),
+    whole("student 64-32 / 4, Int2 tuned, int8", short, tune(TWO_BITS, **FAST)),
+    whole("student 100 / 8, Int2 tuned, int8", wide, tune(TWO_BITS)),
 )
 
 
