@@ -40,7 +40,7 @@ def prune_int8(sparsity: float = 0.8) -> Plan:
 
 
 def distill_int8(hidden: tuple[int, ...] = (100, 100, 100), dimension: int = 16) -> Plan:
-    """A smaller student of the trained network, then int8: the fastest of the five."""
+    """A student of the same family with other hyperparameters, then int8."""
     return chain(Distill({"dimension": dimension, "hidden": hidden}), Export("int8"))
 
 

@@ -15,6 +15,7 @@ from networks import keras_outputs, needs, spread
 
 from tfshop._keras import keras
 from tfshop.compression import Candidate, LowRank, Prune, PruneUnits
+from tfshop.compression.rebuild import copy_model
 from tfshop.compression.units.groups import groups
 from tfshop.compression.units.trace import follow
 from tfshop.data import RandomSplit, Splits, prepare
@@ -136,6 +137,31 @@ def test_a_budget_of_multiplications_is_kept(trained_mlp: Any, clicks: Splits) -
         assert 0.3 * before < after <= 0.4 * before
     with pytest.raises(PlanError, match=r"cannot bring 'mlp' to 1%.*minimum=4.*Fix: multiplies="):
         PruneUnits(multiplies=0.01).check(trained_mlp, clicks.schema)
+
+
+def test_one_ranking_for_all_layers_takes_from_the_layer_that_matters_less(trained_mlp: Any, clicks: Splits) -> None:
+    """A share of each layer, or of all together: half the units of one layer were made next to nothing."""
+    model = copy_model(trained_mlp)
+    layer = model.get_layer("dense_1")
+    layer.set_weights([np.where(np.arange(32) < 16, 1e-4, 1) * weight for weight in layer.get_weights()])
+    widths = {}
+    for scope in ("local", "global"):
+        step = PruneUnits(0.3, scope=scope, epochs=0)
+        after = step.apply(Candidate(model, clicks.schema), clicks, 0).model
+        widths[scope] = [after.get_layer(name).units for name in ("dense_0", "dense_1")]
+    assert widths["local"] == [45, 22]
+    assert widths["global"][0] > 45 and widths["global"][1] <= 16
+
+
+def test_maps_of_an_interaction_network_go(kinds: dict[str, Splits]) -> None:
+    data = kinds[needs("xdeepfm").kinds[-1]]
+    model = build_model("xdeepfm", data.schema, **needs("xdeepfm").settings)
+    spread(model)
+    after = STRUCTURE.apply(Candidate(model, data.schema), data, seed=0)
+    smaller = {
+        n for group in after.history[0].notes["groups"] if group["after"] < group["before"] for n in group["layers"]
+    }
+    assert {"cross_0_kernel", "cross_1_kernel"} <= smaller
 
 
 def test_widths_can_be_multiples_and_layers_kept(trained_mlp: Any, clicks: Splits) -> None:

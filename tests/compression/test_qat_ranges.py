@@ -24,7 +24,7 @@ from tfshop.runtime import Scorer, read_graph
 from tfshop.runtime.graph import Graph
 
 layers = keras.layers
-NETWORKS = ("nfm", "gdcn", "dcn_mix")  # crosses, sums of products, gates, experts behind a softmax
+NETWORKS = ("deepfm", "gdcn", "dcn_mix")  # sums of products, crosses, gates, experts behind a softmax
 
 
 def trained_with_rounding(model: Any, data: Splits, step: QAT | None = None) -> tuple[Candidate, Graph, bytes]:

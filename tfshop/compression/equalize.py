@@ -46,7 +46,8 @@ class Equalize:
         layers: Whether pairs of layers are equalized.
         inputs: Whether numbers that are joined to tables are.
         by: "activations": as above. "weights": s_j from the two kernels alone, as Nagel et al. have it for weights of
-            one scale a layer; it needs no data, but numbers at the input are always measured.
+            one scale a layer; what stands before a normalization, a sum or a PReLU, and numbers at the input, are
+            measured all the same.
 
     Raises:
         PlanError: At construction for an unknown `by` or nothing to do; in `check` where nothing can be scaled.

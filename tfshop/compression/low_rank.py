@@ -50,7 +50,8 @@ class LowRank:
         energy: Share of the mean square of each layer's outputs to keep, in (0, 1].
         rank: For every layer: a whole number, or a share of the full rank as a float in (0, 1]; or a mapping of layer
             name to either, which leaves the layers alone that it does not name.
-        max_bytes: Of all kernels together in float32: a whole number, or as a float the share of what they take now.
+        max_bytes: Of all kernels of `roles` together in float32: a whole number, or as a float the share of what they
+            take now.
             Each direction goes to the kernel that loses most without it, for its bytes.
         max_multiplies: Likewise in multiplications a row.
         whiten: Whether the error of the outputs on training rows is kept small; else that of the kernel's numbers.

@@ -38,8 +38,8 @@ class QAT:
     TF-MOT has a rule for Dense layers only, with one scale for all output channels; here each channel has its own,
     as the exporter writes them, and every tensor that is int8 in the file has a range: what products, sums, crosses,
     factorization machines, gates and normalizations give. Layers of several operators are laid open for that, so that
-    the trained model is one for the exporter. Tables and whatever stays in float in the file (the head, raw numbers,
-    masks, the inside of normalizations) train in float. Int ids never meet a fake-quant. Zeros stay zeros, and
+    the trained model is one for the exporter; inside a lone BatchNormalization they are measured. Tables
+    and whatever stays in float in the file (the head, raw numbers, masks, the inside of normalizations) train in float. Int ids never meet a fake-quant. Zeros stay zeros, and
     weights that share few values go on to share as many.
 
     Args:
@@ -47,8 +47,8 @@ class QAT:
             the slopes of PReLU, do so as well, as far as they are int8 in the file.
         epochs: Epochs of training.
         learning_rate: Small: the weights are nearly right already.
-        bits: Of the kernels: 8, or 4 or 2 with learned steps. In the file they are int8 numbers of which only 15 or 3
-            are used: the download shrinks, the file and its latency do not.
+        bits: Of the kernels of Dense layers: 8, or 4 or 2 with learned steps; others have 8. In the file they are int8
+            numbers of which only 15 or 3 are used: the download shrinks, the file and its latency do not.
         percentile: Of the outputs, in percent, that a range leaves inside at each end, in (50, 100]. At 100 ranges
             begin with the lowest and highest output and follow the batches; below that they stay.
         freeze_batch_norm_after: Share of the steps after which every BatchNormalization keeps its statistics, in
