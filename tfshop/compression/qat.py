@@ -38,9 +38,9 @@ class QAT:
     TF-MOT has a rule for Dense layers only, with one scale for all output channels; here each channel has its own,
     as the exporter writes them, and every tensor that is int8 in the file has a range: what products, sums, crosses,
     factorization machines, gates and normalizations give. Layers of several operators are laid open for that, so that
-    the trained model is one for the exporter; inside a lone BatchNormalization they are measured. Tables
-    and whatever stays in float in the file (the head, raw numbers, masks, the inside of normalizations) train in float. Int ids never meet a fake-quant. Zeros stay zeros, and
-    weights that share few values go on to share as many.
+    the trained model is one for the exporter; inside a lone BatchNormalization they are measured. Tables and whatever
+    stays in float in the file (the head, raw numbers, masks, the inside of normalizations) train in float. Int ids
+    never meet a fake-quant. Zeros stay zeros, and weights that share few values go on to share as many.
 
     Args:
         roles: Which Dense layers train with rounding: "dense", "cross". Kernels of EinsumDense and of experts, and

@@ -12,6 +12,7 @@ CHOICES = ("max", "least squares", "weighted")
 CHUNK = 65_536
 MOST_LEVELS = 256
 FEWEST_LEVELS = 16
+MANY_BITS = 8
 ROWS_A_LEVEL = 8  # so that levels cost at most half a byte a row
 SMALLEST = 2.0**-20  # of the largest step: what is smaller is zero beside it
 COARSE = np.geomspace(0.03, 1.15, 28)
@@ -139,7 +140,9 @@ def steps_of(groups: Groups, grid: Grid, choice: str) -> Floats:
 def _searched(groups: Groups, grid: Grid, largest: Floats) -> Floats:
     """The best share of the largest step: first roughly, then finely."""
     best = largest
-    for factors in (COARSE_OF_ROWS if groups.size == 1 else COARSE, FINE):
+    rough = COARSE_OF_ROWS if groups.size == 1 else COARSE
+    # Where levels abound and few numbers share a step, the largest of them sets it.
+    for factors in (FINE,) if grid.bits == MANY_BITS and groups.size == 1 else (rough, FINE):
         start, least = best, groups.errors(grid, best)
         for factor in factors:
             error = groups.errors(grid, start * factor)
