@@ -70,7 +70,7 @@ def test_what_cannot_work_on_what_a_step_leaves_is_refused_before_anything_is_tr
     ids=str,
 )
 def test_what_may_work_is_let_through(plan: Plan, trained_mlp: Any, brief: Splits) -> None:
-    plan.check(trained_mlp, brief.schema)
+    assert plan.check(trained_mlp, brief.schema) is None
 
 
 @pytest.mark.parametrize(

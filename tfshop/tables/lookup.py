@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,13 +37,13 @@ class TableLookup(keras.layers.Layer):
         self.supports_masking = self.mask_zero
         self._arrays: dict[str, Any] = {}
 
+    @abstractmethod
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
         """Name to shape and dtype of what is stored."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decoded(self, ids: Any) -> Any:
         """Rows of `ids` (int32), float32."""
-        raise NotImplementedError
 
     def build(self, input_shape: Any) -> None:
         """Make the arrays, none of them trainable."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -105,9 +106,9 @@ class NestedLookup(TableLookup):
             found.append(super().rows(asked)[np.arange(len(some)), own])
         return np.concatenate(found)
 
+    @abstractmethod
     def inner(self) -> Mapping[str, Mapping[str, Any]]:
         """Key to `lookup_config` of each lookup inside."""
-        raise NotImplementedError
 
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
         """Those of the lookups inside."""

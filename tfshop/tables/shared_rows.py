@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -60,9 +61,9 @@ class SharedRowsCodec:
                 f"{self.name}(buckets=1024)."
             )
 
+    @abstractmethod
     def factors(self) -> tuple[int | None, ...]:
         """One a table: what the quotient counts in the index; None for the quotient itself."""
-        raise NotImplementedError
 
     def num_shared(self, num_rows: int) -> int:
         """Rows of all tables that are summed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,13 +33,13 @@ class TunedTable(keras.layers.Layer):
     def settle(self) -> None:
         """Choose anew what is chosen by more than rounding; called every few hundred steps."""
 
+    @abstractmethod
     def frozen(self) -> Mapping[str, NDArray[Any]]:
         """The arrays of the lookup, as the training left them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def looked_up(self, ids: Any) -> Any:
         """Rows of `ids`, rounded."""
-        raise NotImplementedError
 
     def decoded(self, ids: Any) -> Any:
         """The same, as a lookup calls it."""
