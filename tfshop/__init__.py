@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfshop.compression import (
         PASSES,
         QAT,
+        AllocateTables,
         Cluster,
         Distill,
         DropFeatures,
@@ -59,6 +60,7 @@ _HOMES = {
     "tfshop.compression": (
         "PASSES",
         "QAT",
+        "AllocateTables",
         "Cluster",
         "Distill",
         "DropFeatures",
@@ -100,6 +102,7 @@ __all__ = [
     "MODELS",
     "PASSES",
     "QAT",
+    "AllocateTables",
     "Artifact",
     "Cluster",
     "Distill",

@@ -92,6 +92,7 @@ SHOWN: Mapping[str, Shown] = {
     "DropFeatures": fewer_rows,
     "Distill": narrow_tables,
     "EncodeTables": rows_in_codes,
+    "AllocateTables": rows_in_codes,
     "TuneTables": rows_in_codes,
     "QAT": trained_numbers,
 }

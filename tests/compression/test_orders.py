@@ -12,6 +12,7 @@ from helpers import first_rows, keras_scores
 from tfshop.compression import (
     PASSES,
     QAT,
+    AllocateTables,
     Candidate,
     Cluster,
     Distill,
@@ -33,12 +34,17 @@ features = DropFeatures(("id_2",), epochs=0)
 units = PruneUnits(0.5, epochs=0)
 ranks = LowRank(rank=3, epochs=0)
 zeros = Prune(0.5, schedule="one_shot", epochs=0)
+uneven = AllocateTables(max_bytes=1_200, rows=500, measured=1)
 student = Distill({"dimension": 4, "hidden": (48, 16)})
 
 # What is built anew comes before what cuts, that before zeros and shared numbers, and ranges come last.
 ORDERS = {
     "a student with zeros": ("mlp", (student, features, Prune(0.5), QAT()), Export("int8", 256)),
-    "narrow, few numbers": ("deepfm", (units, features, zeros, Equalize(), Cluster(8), QAT()), Export("int8", 256)),
+    "narrow, few numbers": (
+        "deepfm",
+        (units, features, zeros, uneven, Equalize(), Cluster(8), QAT()),
+        Export("int8", 256),
+    ),
     "narrow factors, codes": (
         "dcn",
         (features, units, ranks, zeros, EncodeTables("Int8"), TuneTables(epochs=1), Equalize()),

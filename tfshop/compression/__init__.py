@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from tfshop.compression.allocate_tables import AllocateTables
 from tfshop.compression.candidate import Candidate, Pass, StepRecord, step_to_dict
 from tfshop.compression.cluster import Cluster
 from tfshop.compression.distill import Distill
@@ -31,6 +32,7 @@ PASSES: Mapping[str, Any] = MappingProxyType(
         "Cluster": Cluster,
         "LowRank": LowRank,
         "EncodeTables": EncodeTables,
+        "AllocateTables": AllocateTables,
         "TuneTables": TuneTables,
         "QAT": QAT,
         "Distill": Distill,
@@ -40,6 +42,7 @@ PASSES: Mapping[str, Any] = MappingProxyType(
 __all__ = [
     "PASSES",
     "QAT",
+    "AllocateTables",
     "Candidate",
     "Cluster",
     "Distill",

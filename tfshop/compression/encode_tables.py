@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -61,35 +61,86 @@ class EncodeTables:
     def foreseen(self, model: Any, schema: Schema) -> Any:
         """The network with lookups in the place of the tables it will code, their rows not known yet."""
         model = inlined(model)
-        coded = table_codecs(model, schema, self.codec).codecs
-
-        def replace(layer: Any) -> Any:
-            if layer.name not in coded:
-                return fresh(layer)
-            return FloatLookup(layer.input_dim, layer.output_dim, mask_zero=bool(layer.mask_zero), name=layer.name)
-
-        return copy_model(model, replace, unfilled=tuple(coded))
+        return with_unknown_rows(model, tuple(table_codecs(model, schema, self.codec).codecs))
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Count how often rows are seen, code them, and put lookups in the place of the tables."""
         model = inlined(candidate.model)
         asked = table_codecs(model, data.schema, self.codec)
         counts = row_counts(model, tuple(asked.codecs), data.train)
-        lookups: dict[str, TableLookup] = {}
-        told = []
         with progress("coding tables", len(asked.codecs)) as advance:
-            for name in asked.codecs:
-                lookups[name], row = _coded(model.get_layer(name), asked, counts[name], seed)
-                told.append(row)
-                advance(note=name)
-        made = copy_model(model, lambda layer: lookups.get(layer.name) or fresh(layer), unfilled=tuple(lookups))
-        notes = {
-            "tables": told,
-            "bytes": [sum(row[when] for row in told) for when in ("bytes_before", "bytes_after")],
-            "left_alone": left_alone(model, lookups, by=self.name, reason=lambda x, _: _reason(x, asked)),
-        }
-        rows = {name: model.get_layer(name).get_weights()[0] for name in lookups}
-        return candidate.advance(self, made, rows={**candidate.rows, **rows}, notes=notes)
+            found = encode(model, asked, counts, seed, done=advance)
+        return encoded(self, candidate, model, found)
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Lookups for the tables of a network.
+
+    Attributes:
+        asked: The codecs.
+        lookups: By the names of the `Embedding` layers.
+        told: A row a layer: shape, bytes and distortion.
+    """
+
+    asked: TableCodecs
+    lookups: Mapping[str, TableLookup]
+    told: Sequence[Mapping[str, Any]]
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all lookups."""
+        return sum(row["bytes_after"] for row in self.told)
+
+
+def encode(
+    model: Any,
+    asked: TableCodecs,
+    counts: Mapping[str, NDArray[np.float64]],
+    seed: int,
+    *,
+    done: Callable[..., None] = lambda **_: None,
+) -> Encoded:
+    """Code the tables of a model without submodels, whose rows were seen so often; `done(note=layer)` after each."""
+    lookups, told = {}, []
+    for name in asked.codecs:
+        lookups[name], row = _coded(model.get_layer(name), asked, counts[name], seed)
+        told.append(row)
+        done(note=name)
+    return Encoded(asked, lookups, told)
+
+
+def encoded(step: Any, candidate: Candidate, model: Any, found: Encoded, **notes: Any) -> Candidate:
+    """The candidate with lookups in the place of its tables; more notes may be added.
+
+    Args:
+        step: The pass.
+        candidate: With `model` as it was.
+        model: That of the candidate, without submodels.
+        found: What takes the place of the tables.
+        **notes: Of the pass itself.
+    """
+    lookups = found.lookups
+    made = copy_model(model, lambda layer: lookups.get(layer.name) or fresh(layer), unfilled=tuple(lookups))
+    notes = {
+        "tables": list(found.told),
+        "bytes": [sum(row["bytes_before"] for row in found.told), found.num_bytes],
+        "left_alone": left_alone(model, lookups, by=step.name, reason=lambda x, _: _reason(x, found.asked)),
+        **notes,
+    }
+    rows = {name: model.get_layer(name).get_weights()[0] for name in lookups}
+    return candidate.advance(step, made, rows={**candidate.rows, **rows}, notes=notes)
+
+
+def with_unknown_rows(model: Any, names: Collection[str]) -> Any:
+    """A model without submodels with lookups in the place of these tables, their rows not known yet."""
+
+    def replace(layer: Any) -> Any:
+        if layer.name not in names:
+            return fresh(layer)
+        return FloatLookup(layer.input_dim, layer.output_dim, mask_zero=bool(layer.mask_zero), name=layer.name)
+
+    return copy_model(model, replace, unfilled=tuple(names))
 
 
 def _coded(

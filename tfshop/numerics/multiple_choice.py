@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -40,7 +41,7 @@ def best_choices(
         shared: Bytes that several choices share.
 
     Returns:
-        The number of the choice for each item, None where nothing fits. Of equal losses the one of fewer bytes.
+        The number of the choice for each item, None where nothing fits. Of equal losses rather the one of fewer bytes.
 
     Example:
         >>> best_choices([[0.0, 1.0, 5.0], [0.0, 4.0, 9.0]], [[8, 4, 1], [8, 4, 1]], most=12)
@@ -91,7 +92,7 @@ def _solved(
     )
     if answer.x is None:
         return None
-    return tuple(int(np.argmax(answer.x[a:b])) for a, b in zip(starts[:-1], starts[1:], strict=True))
+    return tuple(int(np.argmax(answer.x[a:b])) for a, b in pairwise(starts))
 
 
 def _repeated(starts: np.ndarray) -> np.ndarray:

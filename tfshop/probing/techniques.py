@@ -26,6 +26,7 @@ WITHOUT: Mapping[str, str] = MappingProxyType(
         "Distill": "trains another network",
         "DropFeatures": "takes out features, whose effect feature_effects(model, data) measures",
         "EncodeTables": "stores tables, which `distortion` measures before anything is built",
+        "AllocateTables": "chooses codecs for fields, whose losses it tells in its notes",
         "TuneTables": "trains tables",
         "Equalize": "leaves what the network computes as it is",
     }

@@ -1,0 +1,153 @@
+"""What gets a codec of its own, and the bytes of a choice for all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfshop._keras import keras
+from tfshop.compression._table_codecs import TableCodecs
+from tfshop.compression.roles import output_tensors, source_tensors
+from tfshop.compression.table_rows import MergedTable, merged_table, tables_behind
+from tfshop.data.features import IdFeature, SequenceFeature
+from tfshop.data.schema import Schema
+from tfshop.numerics.multiple_choice import Shared
+from tfshop.tables import Codec, Float32
+from tfshop.tables.codec import ALONE, Fields
+
+Counts = Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A field: the rows of one feature in a merged table, or those of an `Embedding` of its own.
+
+    Attributes:
+        layer: Name of the `Embedding`.
+        table: Of the schema; None for a layer that is a field by itself.
+        features: What the field is called: names of features, as far as they are known.
+        start: First row.
+        num_rows: Rows.
+        dimension: Numbers a row.
+        columns: Columns of the ids that look the field up; None for all of them.
+    """
+
+    layer: str
+    table: str | None
+    features: tuple[str, ...]
+    start: int
+    num_rows: int
+    dimension: int
+    columns: tuple[int, ...] | None = None
+
+    @property
+    def rows(self) -> slice:
+        """Of the layer's table."""
+        return slice(self.start, self.start + self.num_rows)
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return ", ".join(self.features) or self.layer
+
+    @property
+    def fields(self) -> Fields:
+        """The field as a table by itself."""
+        return ALONE if self.columns is None else Fields((0,), (0,) * len(self.columns))
+
+    def bytes_by(self, codec: Codec) -> int:
+        """Of its rows alone."""
+        return codec.num_bytes(self.num_rows, self.dimension, self.fields)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All fields of a network.
+
+    Attributes:
+        each: In the order of layers and rows.
+        merged: Layers that hold several, to their blocks.
+    """
+
+    each: tuple[Part, ...]
+    merged: Mapping[str, MergedTable]
+
+    def asked(self, codecs: Sequence[Codec]) -> TableCodecs:
+        """One codec a field as `EncodeTables` takes them."""
+        found = TableCodecs(merged=dict(self.merged))
+        for layer in dict.fromkeys(part.layer for part in self.each):
+            own = {part.table: c for part, c in zip(self.each, codecs, strict=True) if part.layer == layer}
+            alike = len(set(own.values())) == 1
+            found.codecs[layer] = next(iter(own.values())) if alike else {str(t): c for t, c in own.items()}
+        return found
+
+    def num_bytes(self, codecs: Sequence[Codec]) -> int:
+        """Bytes in a file for one codec a field: those with the same codec share a lookup."""
+        return sum(
+            self._block_bytes([self.each[i] for i in own], codec)
+            for (_, codec), own in _together(self.each, codecs).items()
+        )
+
+    def shared(self, menu: Sequence[Codec]) -> list[Shared]:
+        """What fields of one layer save by having the same codec: levels or codebooks are there once."""
+        found = []
+        for number, codec in enumerate(menu):
+            for own in _together(self.each, [codec] * len(self.each)).values():
+                parts = [self.each[i] for i in own]
+                saved = sum(part.bytes_by(codec) for part in parts) - self._block_bytes(parts, codec)
+                if saved > 0:
+                    found.append(Shared(saved // (len(own) - 1), tuple((i, number) for i in own)))
+        return found
+
+    def _block_bytes(self, parts: Sequence[Part], codec: Codec) -> int:
+        num_rows, dimension = sum(part.num_rows for part in parts), parts[0].dimension
+        merged = self.merged.get(parts[0].layer)
+        fields = merged.fields([str(part.table) for part in parts]) if merged else ALONE
+        return codec.num_bytes(num_rows, dimension, fields)
+
+
+def parts_of(model: Any, schema: Schema) -> Parts:
+    """Fields of the `Embedding` layers of a model without submodels; one that is none of ours is a field."""
+    found: list[Part] = []
+    blocks: dict[str, MergedTable] = {}
+    for layer in model.layers:
+        if type(layer) is not keras.layers.Embedding or not _looked_up_by_row(layer, model):
+            continue
+        merged, dimension = merged_table(layer, model, schema), int(layer.output_dim)
+        if merged is None:
+            names = _features(tables_behind(layer, model, schema), schema)
+            found.append(Part(layer.name, None, names, 0, int(layer.input_dim), dimension))
+            continue
+        blocks[layer.name] = merged
+        for table, start in sorted(merged.starts.items(), key=lambda pair: pair[1]):
+            names, columns = _features((table,), schema), merged.columns(table)
+            found.append(Part(layer.name, table, names, start, merged.sizes[table], dimension, columns))
+    return Parts(tuple(found), blocks)
+
+
+def menu_of(codecs: Sequence[Codec]) -> tuple[Codec, ...]:
+    """The choices, rows as they are last."""
+    return (*(codec for codec in dict.fromkeys(codecs) if not isinstance(codec, Float32)), Float32())
+
+
+def _looked_up_by_row(layer: Any, model: Any) -> bool:
+    """Whether every call reads ids of the batch: positions, which all rows share, have no loss of their own."""
+    sources = source_tensors(layer, model)
+    return len(sources) == len(output_tensors(layer, model)) and all(ids.shape[:1] == [None] for ids in sources)
+
+
+def _features(tables: Sequence[str], schema: Schema) -> tuple[str, ...]:
+    every: list[IdFeature | SequenceFeature] = [*schema.id_features, *schema.sequence_features]
+    return tuple(feature.name for feature in every if feature.table_name in tables)
+
+
+def _together(parts: Sequence[Part], codecs: Sequence[Codec]) -> dict[tuple[str, Codec], list[int]]:
+    """Fields of one lookup: those of a layer that have the same codec."""
+    found: dict[tuple[str, Codec], list[int]] = {}
+    for number, (part, codec) in enumerate(zip(parts, codecs, strict=True)):
+        found.setdefault((part.layer, codec), []).append(number)
+    return found

@@ -1,0 +1,199 @@
+"""Uneven bits: which codec for which field, so that a budget of bytes or of AUC is met with the least loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tfshop.compression._table_allocation import Allocation, Choice, Point
+from tfshop.compression._table_codecs import codec_of
+from tfshop.compression._table_measures import Measures
+from tfshop.compression._table_parts import Parts, menu_of, parts_of
+from tfshop.compression._table_slopes import Sample, loss_of
+from tfshop.compression.candidate import OF_THE_NETWORK, Candidate, require_positive
+from tfshop.compression.encode_tables import encoded, with_unknown_rows
+from tfshop.data.schema import Schema
+from tfshop.data.split import Splits
+from tfshop.errors import PlanError
+from tfshop.models.rebuild import inlined
+from tfshop.tables import Codec, Int1, Int2, Int3, Int4, Int8
+from tfshop.training.adoption import require_copyable
+
+STEPS = 48  # budgets on the frontier
+HALVINGS = 4  # between two of them
+NOTHING = 1e-5  # of AUC
+MENU = tuple(codec("field") for codec in (Int8, Int4, Int3, Int2, Int1))
+
+
+@dataclass(frozen=True)
+class AllocateTables:
+    r"""Code each field by the codec that the budget is best spent on; what is not worth coding stays in float32.
+
+    What a codec costs is estimated to second order: by how far it moves the scores of validation rows, from one
+    backward pass over a sample. Codecs that are close to the budget's edge are then tried, one field at a time, and the
+    allocation is solved exactly. A field is a feature of a merged table, or an `Embedding` of its own. Nothing is
+    trained; `TuneTables` may come next.
+
+    Args:
+        max_bytes: Most bytes of the tables in the file. Either this or `max_auc_drop`.
+        max_auc_drop: Most validation AUC to lose before any tuning; the cheapest allocation of the frontier that keeps
+            it is taken.
+        codecs: To choose from; names of `CODECS` may stand for codecs.
+        rows: Most validation rows to estimate and try on.
+        measured: How many allocations of the frontier are coded and measured on validation, to be shown beside what is
+            expected of them.
+
+    Raises:
+        PlanError: At construction unless there is one budget; in `check` for a network without tables, and for fewer
+            bytes than any allocation has.
+
+    Example:
+        >>> AllocateTables(max_bytes=60_000, codecs=("Int8", Int4("field"), Int2("field"))).codecs[1]
+        Int4(scale='field', choice='weighted', grid=None)
+
+    References:
+        LeCun et al., Optimal Brain Damage, 1990 (losses to second order). Dong et al., HAWQ-V2, NeurIPS 2020 (bits by
+        second-order losses).
+    """
+
+    name: ClassVar[str] = "AllocateTables"
+    makes: ClassVar[tuple[str, ...]] = ("codes",)
+    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "clusters", "factors", *OF_THE_NETWORK)
+
+    max_bytes: int | None = None
+    max_auc_drop: float | None = None
+    codecs: tuple[Any, ...] = MENU
+    rows: int = 20_000
+    measured: int = 5
+
+    def __post_init__(self) -> None:
+        if (self.max_bytes is None) == (self.max_auc_drop is None):
+            found = f"max_bytes is {self.max_bytes!r} and max_auc_drop is {self.max_auc_drop!r}"
+            raise PlanError(f"{found}. Expected one of the two. Fix: AllocateTables(max_auc_drop=0.0005).")
+        codecs = self.codecs if isinstance(self.codecs, tuple | list) else (self.codecs,)
+        object.__setattr__(self, "codecs", tuple(map(codec_of, codecs)))
+        if not self.codecs or not all(isinstance(codec, Codec) for codec in self.codecs):
+            raise PlanError(
+                f"codecs is {self.codecs!r}. Expected codecs to choose from, for every field the same. Fix: "
+                "codecs=('Int8', 'Int4', 'Int2')."
+            )
+        for name in ("max_bytes", "rows"):
+            if getattr(self, name) is not None:
+                require_positive(name, getattr(self, name))
+        for name in ("max_auc_drop", "measured"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
+                raise PlanError(f"{name} is {value!r}. Expected a number of at least 0. Fix: leave it out.")
+
+    def check(self, model: Any, schema: Schema) -> None:
+        """Refuse a network without tables that can be coded, and a budget that no allocation keeps."""
+        require_copyable(model, schema)
+        self._parts(inlined(model), schema)
+
+    def foreseen(self, model: Any, schema: Schema) -> Any:
+        """The network with lookups in the place of the tables it will code, their rows not known yet."""
+        model = inlined(model)
+        return with_unknown_rows(model, {part.layer for part in self._parts(model, schema).each})
+
+    def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
+        """Estimate, try, solve, and put lookups in the place of the tables."""
+        model = inlined(candidate.model)
+        measures = Measures(model, self._parts(model, data.schema), menu_of(self.codecs), data, self.rows, seed)
+        expected = measures.expected()
+        budget = self.max_bytes or _likely(expected, measures.sample, self.max_auc_drop or 0.0)
+        tried = measures.losses(expected.finalists(budget))
+        allocation = expected.corrected(tried)
+        ladder = allocation.ladder(STEPS)
+        best = self._best(allocation, ladder, measures)
+        coded = measures.auc_of(best)
+        measures.measure(_shown(ladder, allocation, measures.sample, self.measured))
+        notes = {
+            "allocation": _allocation_rows(allocation, best, expected, tried),
+            "frontier": _frontier_rows(ladder, best, allocation, measures),
+            "validation_auc": {"float": measures.auc, "coded": coded},
+        }
+        return encoded(self, candidate, model, measures.encoded(best), **notes)
+
+    def _best(self, allocation: Allocation, ladder: list[Point], measures: Measures) -> Point:
+        """The allocation that is asked for."""
+        if self.max_bytes is None:
+            return measures.cheapest(allocation, ladder, self.max_auc_drop or 0.0, HALVINGS)
+        return allocation.within(self.max_bytes) or allocation.smallest()
+
+    def _parts(self, model: Any, schema: Schema) -> Parts:
+        """The fields, once it is clear that they can be coded within the budget."""
+        parts = parts_of(model, schema)
+        allocation = Allocation(parts, menu_of(self.codecs), {})
+        if not parts.each:
+            raise PlanError(
+                f"AllocateTables finds no table in {model.name!r} to code. Expected an Embedding layer that is not "
+                "coded yet. Fix: leave AllocateTables out."
+            )
+        if not any(allocation.saving()):
+            raise PlanError(
+                f"AllocateTables can make no table of {model.name!r} smaller with the codecs {self.codecs}. Expected "
+                "one that needs fewer than 4 bytes a number. Fix: leave codecs out."
+            )
+        fewest = allocation.smallest().num_bytes
+        if self.max_bytes is not None and self.max_bytes < fewest:
+            raise PlanError(
+                f"max_bytes is {self.max_bytes:,}, and the tables of {model.name!r} need {fewest:,} bytes with the "
+                f"cheapest of the codecs for each field. Expected at least those. Fix: max_bytes={fewest}, codecs of "
+                "fewer bits, or Distill to a smaller dimension first."
+            )
+        return parts
+
+
+def _likely(expected: Allocation, sample: Sample, max_auc_drop: float) -> int:
+    """Bytes with which about as much AUC is lost as may be."""
+    ladder = expected.ladder(STEPS)
+    fine = (point.num_bytes for point in ladder if expected.auc_drop(point, sample) <= max_auc_drop)
+    return next(fine, ladder[-1].num_bytes)
+
+
+def _shown(ladder: Sequence[Point], allocation: Allocation, sample: Sample, count: int) -> list[Point]:
+    """Allocations to measure, from the smallest to where nothing is expected to be lost."""
+    drops = [allocation.auc_drop(point, sample) for point in ladder]
+    last = next((place for place, drop in enumerate(drops) if drop <= NOTHING), len(ladder) - 1)
+    return [ladder[place] for place in np.unique(np.linspace(0, last, count).round().astype(int))]
+
+
+def _allocation_rows(
+    allocation: Allocation, best: Point, expected: Allocation, tried: Mapping[Choice, float]
+) -> list[dict[str, Any]]:
+    """What each field got, and what that costs: as it was estimated, tried, and taken to be in the end."""
+    rows = []
+    for (i, c), part in zip(enumerate(best.chosen), allocation.parts.each, strict=True):
+        rows.append(
+            {
+                "layer": part.layer,
+                "features": list(part.features),
+                "codec": repr(allocation.menu[c]),
+                "rows": part.num_rows,
+                "bytes": part.bytes_by(allocation.menu[c]),
+                "estimated_loss": loss_of(expected.changes[i, c]) if (i, c) in expected.changes else 0.0,
+                "tried_loss": tried.get((i, c)),
+                "expected_loss": loss_of(allocation.changes[i, c]) if (i, c) in allocation.changes else 0.0,
+            }
+        )
+    return rows
+
+
+def _frontier_rows(
+    ladder: Sequence[Point], best: Point, allocation: Allocation, measures: Measures
+) -> list[dict[str, Any]]:
+    """Bytes, what is expected of them, and the AUC that was measured, None where it was not."""
+    points = sorted({*ladder, best}, key=lambda point: (point.num_bytes, -point.loss))
+    return [
+        {
+            "bytes": point.num_bytes,
+            "expected_loss": point.loss,
+            "expected_auc": measures.auc - allocation.auc_drop(point, measures.sample),
+            "measured_auc": measures.aucs.get(point),
+            "chosen": point == best,
+        }
+        for point in points
+    ]
