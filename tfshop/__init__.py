@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from tfshop.models import MODELS, build_model, load_model, weights_from_keras3
     from tfshop.pipeline import compress
     from tfshop.probing import Sensitivity, sensitivity
+    from tfshop.report import table_frontier
     from tfshop.retrieval import Towers, evaluate_retrieval, export_towers
     from tfshop.runtime import Scorer, benchmark
     from tfshop.training import InBatchSoftmax, train, train_two_tower
@@ -92,6 +93,7 @@ _HOMES = {
     "tfshop.models": ("MODELS", "build_model", "load_model", "weights_from_keras3"),
     "tfshop.pipeline": ("compress",),
     "tfshop.probing": ("Sensitivity", "sensitivity"),
+    "tfshop.report": ("table_frontier",),
     "tfshop.retrieval": ("Towers", "evaluate_retrieval", "export_towers"),
     "tfshop.runtime": ("Scorer", "benchmark"),
     "tfshop.training": ("InBatchSoftmax", "train", "train_two_tower"),
@@ -142,6 +144,7 @@ __all__ = [
     "recipes",
     "sensitivity",
     "shrink",
+    "table_frontier",
     "train",
     "train_two_tower",
     "weights_from_keras3",

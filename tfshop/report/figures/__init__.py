@@ -9,6 +9,7 @@ from tfshop.report.figures.calibration import draw_calibration
 from tfshop.report.figures.latency_by_batch import draw_latency_by_batch
 from tfshop.report.figures.roc_precision_recall import draw_roc_precision_recall
 from tfshop.report.figures.sensitivity import draw_sensitivity
+from tfshop.report.figures.table_frontier import draw_table_frontier
 from tfshop.report.figures.training_curves import draw_training_curves
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "draw_latency_by_batch",
     "draw_roc_precision_recall",
     "draw_sensitivity",
+    "draw_table_frontier",
     "draw_training_curves",
 ]
