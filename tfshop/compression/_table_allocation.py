@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfshop.compression._table_parts import Parts
 from tfshop.compression._table_slopes import Sample, loss_of
-from tfshop.numerics.multiple_choice import best_choices
+from tfshop.numerics.multiple_choice import Shared, best_choices
 from tfshop.tables import Codec
 
 Choice = tuple[int, int]  # number of a field and of a codec of the menu
@@ -55,9 +56,8 @@ class Allocation:
 
     def saving(self) -> Iterator[Choice]:
         """Choices of fewer bytes than rows as they are, not all of which the same codec in one lookup would save."""
-        for i, part in enumerate(self.parts.each):
-            floats = part.bytes_by(self.menu[-1])
-            yield from ((i, c) for c in range(self.kept) if part.bytes_by(self.menu[c]) < floats)
+        for i, sizes in enumerate(self._sizes):
+            yield from ((i, c) for c in range(self.kept) if sizes[c] < sizes[-1])
 
     def codecs(self, chosen: Sequence[int]) -> list[Codec]:
         """One a field."""
@@ -70,7 +70,7 @@ class Allocation:
 
     def smallest(self) -> Point:
         """Fewest bytes."""
-        sizes = self._sizes()
+        sizes = self._sizes
         single = tuple(int(np.argmin(own)) for own in sizes)
         allowed = set(self.saving())
         alike = [tuple(c if (i, c) in allowed else self.kept for i in range(len(sizes))) for c in range(len(self.menu))]
@@ -78,9 +78,8 @@ class Allocation:
 
     def within(self, most: int) -> Point | None:
         """The least expected loss in so many bytes; None where nothing fits."""
-        shared = self.parts.shared(self.menu)
+        shared, alone = self._shared, self._sizes
         paid = {member: one.size for one in shared for member in one.members}
-        alone = self._sizes()
         own = [[size - paid.get((i, c), 0) for c, size in enumerate(sizes)] for i, sizes in enumerate(alone)]
         left = most
         while (chosen := best_choices(self._losses, own, left, shared)) is not None:
@@ -126,10 +125,16 @@ class Allocation:
         changes = [self.changes[pair] for pair in enumerate(point.chosen) if pair in self.changes]
         return sample.auc_drop(np.sum(changes, axis=0)) if changes else 0.0
 
+    @cached_property
     def _sizes(self) -> list[list[int]]:
-        return [[part.bytes_by(codec) for codec in self.menu] for part in self.parts.each]
+        """Bytes of each field by each codec, alone."""
+        return [[self.parts.bytes_alone(part, codec) for codec in self.menu] for part in self.parts.each]
 
-    @property
+    @cached_property
+    def _shared(self) -> list[Shared]:
+        return self.parts.shared(self.menu)
+
+    @cached_property
     def _losses(self) -> list[list[float]]:
         fields, kept = range(len(self.parts.each)), self.kept
         losses = {pair: loss_of(changes) for pair, changes in self.changes.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -30,9 +31,10 @@ class Measures:
     """
 
     def __init__(self, model: Any, parts: Parts, menu: tuple[Codec, ...], data: Splits, rows: int, seed: int) -> None:
-        self._model, self._parts, self._menu, self._seed = model, parts, menu, seed
+        self._model, self._menu, self._seed = model, menu, seed
         layers = tuple(dict.fromkeys(part.layer for part in parts.each))
         self._counts = row_counts(model, layers, data.train)
+        self._parts = replace(parts, counts=self._counts)
         self._tables = {name: model.get_layer(name).get_weights()[0] for name in layers}
         self._trials = Trials(model, data.validation.take(rows, seed=seed), data.validation)
         self.sample: Sample = sampled(model, parts.each, data.validation, rows=rows, seed=seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from tfshop.data.schema import Schema
 from tfshop.numerics.multiple_choice import Shared
 from tfshop.tables import Codec, Float32
 from tfshop.tables.codec import ALONE, Fields
+from tfshop.tables.nested import resolved
 
 Counts = Mapping[str, NDArray[np.float64]]
 
@@ -59,22 +60,21 @@ class Part:
         """The field as a table by itself."""
         return ALONE if self.columns is None else Fields((0,), (0,) * len(self.columns))
 
-    def bytes_by(self, codec: Codec) -> int:
-        """Of its rows alone."""
-        return codec.num_bytes(self.num_rows, self.dimension, self.fields)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Parts:
     """All fields of a network.
 
     Attributes:
         each: In the order of layers and rows.
         merged: Layers that hold several, to their blocks.
+        counts: How often rows were seen, by layer: bytes of codecs that tell frequent rows apart depend on it. Empty
+            where that is not known yet, and then all count alike.
     """
 
     each: tuple[Part, ...]
     merged: Mapping[str, MergedTable]
+    counts: Counts = field(default_factory=dict)
 
     def asked(self, codecs: Sequence[Codec]) -> TableCodecs:
         """One codec a field as `EncodeTables` takes them."""
@@ -98,16 +98,21 @@ class Parts:
         for number, codec in enumerate(menu):
             for own in _together(self.each, [codec] * len(self.each)).values():
                 parts = [self.each[i] for i in own]
-                saved = sum(part.bytes_by(codec) for part in parts) - self._block_bytes(parts, codec)
+                saved = sum(self.bytes_alone(part, codec) for part in parts) - self._block_bytes(parts, codec)
                 if saved > 0:
                     found.append(Shared(saved // (len(own) - 1), tuple((i, number) for i in own)))
         return found
 
+    def bytes_alone(self, part: Part, codec: Codec) -> int:
+        """Of a field that shares its lookup with no other."""
+        return self._block_bytes([part], codec)
+
     def _block_bytes(self, parts: Sequence[Part], codec: Codec) -> int:
         num_rows, dimension = sum(part.num_rows for part in parts), parts[0].dimension
-        merged = self.merged.get(parts[0].layer)
+        merged, layer = self.merged.get(parts[0].layer), parts[0].layer
         fields = merged.fields([str(part.table) for part in parts]) if merged else ALONE
-        return codec.num_bytes(num_rows, dimension, fields)
+        counts = np.concatenate([self.counts[layer][part.rows] for part in parts]) if layer in self.counts else None
+        return resolved(codec, num_rows, dimension, counts, fields).num_bytes(num_rows, dimension, fields)
 
 
 def parts_of(model: Any, schema: Schema) -> Parts:

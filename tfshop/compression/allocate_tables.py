@@ -121,7 +121,12 @@ class AllocateTables:
         """The allocation that is asked for."""
         if self.max_bytes is None:
             return measures.cheapest(allocation, ladder, self.max_auc_drop or 0.0, HALVINGS)
-        return allocation.within(self.max_bytes) or allocation.smallest()
+        best = allocation.within(self.max_bytes)
+        if (
+            best is None
+        ):  # codecs that split rows by frequency take more bytes than could be told before rows were counted
+            raise self._too_few_bytes(allocation)
+        return best
 
     def _parts(self, model: Any, schema: Schema) -> Parts:
         """The fields, once it is clear that they can be coded within the budget."""
@@ -137,14 +142,17 @@ class AllocateTables:
                 f"AllocateTables can make no table of {model.name!r} smaller with the codecs {self.codecs}. Expected "
                 "one that needs fewer than 4 bytes a number. Fix: leave codecs out."
             )
-        fewest = allocation.smallest().num_bytes
-        if self.max_bytes is not None and self.max_bytes < fewest:
-            raise PlanError(
-                f"max_bytes is {self.max_bytes:,}, and the tables of {model.name!r} need {fewest:,} bytes with the "
-                f"cheapest of the codecs for each field. Expected at least those. Fix: max_bytes={fewest}, codecs of "
-                "fewer bits, or Distill to a smaller dimension first."
-            )
+        if self.max_bytes is not None and self.max_bytes < allocation.smallest().num_bytes:
+            raise self._too_few_bytes(allocation)
         return parts
+
+    def _too_few_bytes(self, allocation: Allocation) -> PlanError:
+        fewest = allocation.smallest().num_bytes
+        return PlanError(
+            f"max_bytes is {self.max_bytes:,}, and the tables need {fewest:,} bytes with the cheapest codec for each "
+            f"field. Expected at least those. Fix: max_bytes={fewest}, codecs of fewer bits, or Distill to a smaller "
+            "dimension first."
+        )
 
 
 def _likely(expected: Allocation, sample: Sample, max_auc_drop: float) -> int:
@@ -173,7 +181,7 @@ def _allocation_rows(
                 "features": list(part.features),
                 "codec": repr(allocation.menu[c]),
                 "rows": part.num_rows,
-                "bytes": part.bytes_by(allocation.menu[c]),
+                "bytes": allocation.parts.bytes_alone(part, allocation.menu[c]),
                 "estimated_loss": loss_of(expected.changes[i, c]) if (i, c) in expected.changes else 0.0,
                 "tried_loss": tried.get((i, c)),
                 "expected_loss": loss_of(allocation.changes[i, c]) if (i, c) in allocation.changes else 0.0,
