@@ -6,6 +6,9 @@ import gc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ SIZES = {"num_id_features": 3, "rows_per_feature": 100, "num_numeric": 2, "histo
 SMALL = {"dimension": 8, "hidden": (64, 32)}
 BY_DAY = TimeSplit("day", validation=8, test=9)
 VECTOR_WIDTH = 6
+CONVERSIONS_A_COLLECTION = 16
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,6 +36,19 @@ def rare_garbage_collection() -> Iterator[None]:
     yield
     gc.unfreeze()
     gc.set_threshold(*usual)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def rare_collections_of_the_converter() -> Iterator[None]:
+    """TensorFlow's converter looks through all objects after each file, which takes longer than the file."""
+    converted = count(1)
+
+    def collect() -> int:
+        return 0 if next(converted) % CONVERSIONS_A_COLLECTION else gc.collect()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(import_module("tensorflow.lite.python.lite"), "gc", SimpleNamespace(collect=collect))
+        yield
 
 
 @pytest.fixture(scope="session")
