@@ -29,31 +29,28 @@ CONVERSIONS_A_COLLECTION = 16
 
 @pytest.fixture(scope="session", autouse=True)
 def rare_garbage_collection() -> Iterator[None]:
-    """Tracing makes objects by the million; looking through all of them each time is a fifth of the suite's time."""
-    usual = gc.get_threshold()
+    """Tracing makes objects by the million; looking through all of them each time is a fifth of the suite's time.
+
+    TensorFlow's converter does so after each file, which takes longer than the file.
+    """
+    converter = import_module("tensorflow.lite.python.lite")
+    usual, converted = gc.get_threshold(), count(1)
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
-    yield
-    gc.unfreeze()
-    gc.set_threshold(*usual)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def rare_collections_of_the_converter() -> Iterator[None]:
-    """TensorFlow's converter looks through all objects after each file, which takes longer than the file."""
-    converted = count(1)
 
     def collect() -> int:
         return 0 if next(converted) % CONVERSIONS_A_COLLECTION else gc.collect()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(import_module("tensorflow.lite.python.lite"), "gc", SimpleNamespace(collect=collect))
+        patch.setattr(converter, "gc", SimpleNamespace(collect=collect))
         yield
+    gc.unfreeze()
+    gc.set_threshold(*usual)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def brief_timing() -> Iterator[None]:
-    """`compress` measures latency for a moment only: in most tests it has to be there, not to be exact."""
+    """`compress` measures latency for a moment only: in tests it has to be there, not to be exact."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tfshop.measuring.SECONDS_A_BATCH_SIZE", 0.02)
         yield

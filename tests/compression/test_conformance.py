@@ -92,7 +92,7 @@ def file_of(applied: Callable[[str, str], Applied], brief: Splits) -> Callable[[
 
 
 each_pass = pytest.mark.parametrize("name", PASSES)
-each_network = pytest.mark.parametrize("network", ("mlp", "dcn"))  # factorization machines: test_orders.py
+each_network = pytest.mark.parametrize("network", ["mlp", "dcn"])  # factorization machines: test_orders.py
 
 
 def test_every_pass_is_tested_here() -> None:
