@@ -65,11 +65,11 @@ def test_a_teacher_scores_once_over_passes_and_retries(trained_mlp, fresh, score
     assert scored == ["mlp"]
     again = Distill(TINY, epochs=1, temperature=2.0).apply(candidate, fresh, seed=0)
     assert scored == ["mlp"] and not same_weights(first.model, again.model)
-    step.apply(candidate, replace(fresh, train=fresh.train.take(500)), seed=0)
+    soft_targets([trained_mlp], fresh.train.take(500))
     assert scored == ["mlp", "mlp"], "other rows are scored"
     changed = rebuild(trained_mlp)
     changed.get_layer("logit").set_weights([weight + 0.1 for weight in changed.get_layer("logit").get_weights()])
-    step.apply(Candidate(changed, fresh.schema), fresh, seed=0)
+    soft_targets([changed], fresh.train)
     assert len(scored) == 3, "other weights score anew"
 
 

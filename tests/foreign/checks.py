@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,35 +12,48 @@ from tfshop.compression import QAT, Candidate, Prune
 from tfshop.compression.roles import roles, unwrapped
 from tfshop.data import Splits
 from tfshop.evaluation.audit import audit_file
-from tfshop.export import Export
+from tfshop.export import Export, convert
 from tfshop.layers import OutputRange
 from tfshop.models.rebuild import inlined
 from tfshop.runtime import count_zeros, read_graph
 
 MODES = ("float32", "float16", "dynamic", "int8")
 FLOAT_PARITY = 1e-5
+RISING = Prune(0.5)
 
 
-def check_exports(model: Any, log: Splits) -> None:
+@cache
+def float_file(model: Any) -> bytes:
+    """Of a network that both checks begin with."""
+    return convert(model, "float32")
+
+
+def check_exports(model: Any, log: Splits, modes: tuple[str, ...] = MODES) -> None:
     """Every mode gives a file that passes the audit; the float one agrees with Keras."""
-    baseline = Export("float32").to_bytes(model, log)
+    baseline = float_file(model)
     gap = audit_file(baseline, model, log, mode="float32").parity_gap_max
     assert gap <= FLOAT_PARITY
-    for mode in MODES[1:]:
+    for mode in modes[1:]:
         content = Export(mode, calibration_rows=512).to_bytes(model, log)
         audit_file(content, model, log, mode=mode, baseline=baseline)
         assert set(read_graph(content).inputs) == {tensor.name for tensor in model.inputs}
 
 
-def check_passes(model: Any, log: Splits, treated: tuple[str, ...], rounded_too: tuple[str, ...] = ()) -> Any:
+def check_passes(
+    model: Any,
+    log: Splits,
+    treated: tuple[str, ...],
+    rounded_too: tuple[str, ...] = (),
+    prune: Prune = RISING,
+) -> Any:
     """Prune and QAT in turn on what they can treat; the file has the zeros and the ranges. Returns the candidate.
 
     Prune treats kernels that QAT has no rule for too, such as those of attention: their zeros have to outlive QAT.
     `rounded_too` are vectors that QAT alone has a rule for: slopes with one scale.
     """
     before, start = model.get_weights(), inlined(model)
-    Prune(0.5).check(model, log.schema)
-    pruned = Prune(0.5).apply(Candidate(model, log.schema), log, seed=0)
+    prune.check(model, log.schema)
+    pruned = prune.apply(Candidate(model, log.schema), log, seed=0)
     assert same_weights(model, before), "the model that came in was changed"
     reached = tuple(pruned.history[-1].notes["layers"])
     others = tuple(name for name in reached if roles(start)[name] == "other")
@@ -62,7 +76,7 @@ def check_passes(model: Any, log: Splits, treated: tuple[str, ...], rounded_too:
         assert not kernels[1][kernels[0] == 0].any(), name
     check_the_rest_is_as_it_was(start, quantized, (*treated, *rounded_too))
     content = Export("int8", calibration_rows=512).to_bytes(quantized.model, log)
-    audit_file(content, quantized.model, log, mode="int8", baseline=Export("float32").to_bytes(model, log))
+    audit_file(content, quantized.model, log, mode="int8", baseline=float_file(model))
     dense = sum(unwrapped(quantized.model.get_layer(name)).kernel.shape.num_elements() for name in treated)
     assert count_zeros(content)[0] >= 0.45 * dense, "zeros are not in the bytes"
     return quantized

@@ -72,7 +72,7 @@ def test_stock_layers_and_operators_need_no_names(style, kind, network, log, tmp
 def test_a_network_from_a_saved_model_goes_through_passes_and_exporters(saved, log):
     model = ts.load_model(saved / KINDS["saved model"], OBJECTS)
     check_passes(model, log, ("first", "second"))
-    check_exports(model, log)
+    check_exports(model, log, ("float32", "dynamic"))
 
 
 def test_a_saved_model_without_its_classes_is_exported_or_refused_before_training(saved, log):

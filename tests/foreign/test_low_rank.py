@@ -46,4 +46,4 @@ def test_full_rank_leaves_the_scores_of_every_style(style, network, log):
 @pytest.mark.parametrize("style", ["shared_tower", "normalized"])
 def test_files_of_factored_networks_agree(style, network, log):
     after = LowRank(rank=4).apply(Candidate(network(style), log.schema), log, seed=0)
-    check_exports(after.model, log)
+    check_exports(after.model, log, ("float32", "int8"))

@@ -28,6 +28,13 @@ def loaded_elsewhere(built: Built, kinds: dict[str, Splits], tmp_path_factory: p
     return folder
 
 
+# A saved model loads by the classes of its layers: these networks have all that there are.
+OF_EVERY_LAYER = (
+    *("din", "bst", "fibinet", "finalmlp", "dien", "fm", "afm", "pnn", "dcn_mix", "xdeepfm", "ffm", "nfm", "autoint"),
+    *("edcn", "two_tower", "mmoe"),
+)
+
+
 LOAD = """
 import sys
 from pathlib import Path
@@ -53,7 +60,12 @@ def test_a_keras_file_loads_in_a_fresh_process(
         np.testing.assert_allclose(scores[output].reshape(-1), expected, atol=1e-6)
 
 
-@each_network
+def test_the_saved_models_have_every_layer(built: Built) -> None:
+    found = {name: {type(layer) for layer in built(name, needs(name).kinds[0])._flatten_layers()} for name in MODELS}
+    assert set().union(*found.values()) == set().union(*(found[name] for name in OF_EVERY_LAYER))
+
+
+@pytest.mark.parametrize("name", OF_EVERY_LAYER)
 def test_a_saved_model_loads_without_custom_objects(
     name: str, built: Built, kinds: dict[str, Splits], tmp_path: Path
 ) -> None:
