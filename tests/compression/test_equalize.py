@@ -74,8 +74,9 @@ def heavy() -> Splits:
     return prepare(table, Schema(features, target="clicked"), split=RandomSplit(seed=0), batch_size=128)
 
 
-@pytest.mark.parametrize("style", TREATED)
-@pytest.mark.parametrize("by", ["activations", "weights"])
+@pytest.mark.parametrize(
+    ("style", "by"), [*((style, "activations") for style in TREATED), ("normalized", "weights"), ("nested", "weights")]
+)
 def test_networks_of_others_score_as_before(style: str, by: str, log: Splits) -> None:
     keras.utils.set_random_seed(0)
     model = uneven(STYLES[style](log.schema))

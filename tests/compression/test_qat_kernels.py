@@ -44,11 +44,17 @@ def few_bits(trained_mlp: Any, clicks: Splits) -> dict[int, Candidate]:
     return {bits: QAT(bits=bits, learning_rate=1e-3).apply(start, clicks, seed=0) for bits in (8, 4, 2)}
 
 
+@pytest.fixture(scope="module")
+def files(few_bits: dict[int, Candidate], clicks: Splits) -> dict[int, bytes]:
+    """Of 8, 4 and 2 bits."""
+    return {bits: exported(candidate, clicks) for bits, candidate in few_bits.items()}
+
+
 @pytest.mark.parametrize("bits", LEVELS)
 def test_the_file_uses_as_many_levels_as_the_bits_allow(
-    bits: int, few_bits: dict[int, Candidate], clicks: Splits
+    bits: int, few_bits: dict[int, Candidate], files: dict[int, bytes]
 ) -> None:
-    numbers = kernels_in_bytes(exported(few_bits[bits], clicks))
+    numbers = kernels_in_bytes(files[bits])
     assert len(numbers) == len(few_bits[bits].history[-1].notes["layers"])
     top = LEVELS[bits] // 2
     allowed = {round(127 * level / top) for level in range(-top, top + 1)}
@@ -58,17 +64,17 @@ def test_the_file_uses_as_many_levels_as_the_bits_allow(
     assert min(few_bits[8].history[-1].notes["levels"].values()) > 16
 
 
-def test_fewer_bits_make_a_smaller_download(few_bits: dict[int, Candidate], clicks: Splits) -> None:
-    sizes = {bits: sum(len(gzip.compress(k.tobytes())) for k in kernels_in_bytes(exported(c, clicks)).values())
-             for bits, c in few_bits.items()}  # fmt: skip
+def test_fewer_bits_make_a_smaller_download(files: dict[int, bytes]) -> None:
+    sizes = {bits: sum(len(gzip.compress(k.tobytes())) for k in kernels_in_bytes(file).values())
+             for bits, file in files.items()}  # fmt: skip
     assert sizes[4] < 0.75 * sizes[8] and sizes[2] < 0.45 * sizes[8]
 
 
 @pytest.mark.parametrize("bits", [8, 4, 2])
 def test_kernels_in_the_bytes_are_those_that_were_trained(
-    bits: int, few_bits: dict[int, Candidate], clicks: Splits
+    bits: int, few_bits: dict[int, Candidate], files: dict[int, bytes]
 ) -> None:
-    graph = read_graph(exported(few_bits[bits], clicks))
+    graph = read_graph(files[bits])
     model = few_bits[bits].model
     kernels = [unwrapped(model.get_layer(n)).kernel.numpy().T for n in layers_with(model, ("dense",))]
     stored = [
@@ -254,7 +260,9 @@ def test_settings_out_of_range_are_refused_at_construction(change: dict[str, Any
         QAT(**change)
 
 
-def test_kernels_that_cluster_made_of_few_values_go_on_to_have_as_few(trained_mlp: Any, clicks: Splits) -> None:
+def test_kernels_that_cluster_made_of_few_values_go_on_to_have_as_few(
+    trained_mlp: Any, clicks: Splits, files: dict[int, bytes]
+) -> None:
     """Prune, Cluster, QAT: zeros and shared values are in the bytes."""
     short = replace(clicks, train=clicks.train.take(1024))
     current = Candidate(trained_mlp, clicks.schema)
@@ -262,7 +270,7 @@ def test_kernels_that_cluster_made_of_few_values_go_on_to_have_as_few(trained_ml
         current = step.apply(current, short, seed=0)
     after = QAT().apply(current, short, seed=0)
     stored = kernels_in_bytes(exported(after, clicks))
-    plain = kernels_in_bytes(exported(QAT().apply(Candidate(trained_mlp, clicks.schema), short, seed=0), clicks))
+    plain = kernels_in_bytes(files[8])
     for name in layers_with(trained_mlp, ("dense",)):
         before, kernel = (unwrapped(m.get_layer(name)).kernel.numpy() for m in (current.model, after.model))
         assert len(np.unique(kernel)) <= len(np.unique(before)) <= 8 and not np.array_equal(before, kernel)
