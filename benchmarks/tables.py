@@ -25,6 +25,7 @@ from routes import ROUTES, Start
 
 import tfshop as ts
 from tfshop._console import say
+from tfshop.compression import Candidate
 from tfshop.data.split import Splits
 from tfshop.evaluation.measured import Measured
 from tfshop.measuring import measure_baseline
@@ -66,6 +67,7 @@ class Row:
     part: str
     name: str
     plan: Callable[[tuple[Any, ...]], Any]
+    student: tuple[int, tuple[int, ...]] | None = None
 
 
 def after_training(name: str, codec: Any) -> Row:
@@ -78,14 +80,14 @@ def tuned(name: str, codec: Any, **settings: Any) -> Row:
     return Row("tuned", name, lambda _: ts.chain(ts.TuneTables(codec, **settings), ts.Export("float32")))
 
 
-def whole(name: str, *passes: Callable[[tuple[Any, ...]], Any], mode: str = "int8") -> Row:
-    """Everything: tables and dense half."""
-    return Row("whole file", name, lambda more: ts.chain(*(make(more) for make in passes), ts.Export(mode)))
-
-
-def student(dimension: int, hidden: tuple[int, ...], *, epochs: int = 6) -> Callable[[tuple[Any, ...]], Any]:
-    """A student of all teachers."""
-    return lambda more: ts.Distill({"dimension": dimension, "hidden": hidden}, epochs=epochs, teachers=more)
+def whole(
+    name: str,
+    *passes: Callable[[tuple[Any, ...]], Any],
+    student: tuple[int, tuple[int, ...]] | None = None,
+    mode: str = "int8",
+) -> Row:
+    """Everything: tables and dense half, of a student of all teachers (dimension, hidden) where one is asked for."""
+    return Row("whole file", name, lambda more: ts.chain(*(make(more) for make in passes), ts.Export(mode)), student)
 
 
 def tune(codec: Any, **settings: Any) -> Callable[[tuple[Any, ...]], Any]:
@@ -110,8 +112,8 @@ FIELDS = [
 ]
 UNEVEN = {**dict.fromkeys(LARGE, ONE_BIT), **dict.fromkeys(FIELDS, TWO_BITS)}
 PRODUCTS = {**UNEVEN, **dict.fromkeys(LARGE[1:], TWO_BITS)}
-FAST = {"epochs": 3, "learning_rate": 2e-3}
-wide, narrow, short = student(8, (100, 100, 100)), student(8, (64, 32)), student(4, (64, 32))
+THREE = {"epochs": 3, "learning_rate": 2e-3}
+wide, narrow, short = (8, (100, 100, 100)), (8, (64, 32)), (4, (64, 32))
 ROWS = (
     after_training("Float16", Float16()),
     after_training("Int8, a row", Int8()),
@@ -128,20 +130,26 @@ ROWS = (
     after_training("Int4, rows seen under 5 times folded", RareRows(Int4(), min_count=5)),
     after_training("rank 8 of 16, Int8", LowRankTable(8)),
     tuned("Int2, a field", TWO_BITS),
-    tuned("Int1, a field", ONE_BIT, **FAST),
-    tuned("Int1, a field, labels alone", ONE_BIT, weight=0.0, **FAST),
+    tuned("Int1, a field", ONE_BIT, **THREE),
+    tuned("Int1, a field, labels alone", ONE_BIT, weight=0.0, **THREE),
     tuned("product quantization, 2 codes", ProductQuantization(2)),
     whole("int8, tables in one int8 scale"),
     whole("Int2 tuned, int8", tune(TWO_BITS)),
-    whole("student 64-32 / 8", narrow, mode="float32"),
-    whole("student 64-32 / 8, int8", narrow),
-    whole("student 64-32 / 8, Int2 coded, int8", narrow, lambda _: ts.EncodeTables(TWO_BITS)),
-    whole("student 64-32 / 8, Int2 tuned, int8", narrow, tune(TWO_BITS)),
-    whole("student 64-32 / 8, products in 1 bit, tuned, int8", narrow, tune(PRODUCTS, **FAST)),
-    whole("student 64-32 / 8, large tables in 1 bit, tuned, int8", narrow, tune(UNEVEN, **FAST)),
-    whole("student 64-32 / 8, Int1 tuned, int8", narrow, tune(ONE_BIT, **FAST)),
-    whole("student 64-32 / 4, Int2 tuned, int8", short, tune(TWO_BITS, **FAST)),
-    whole("student 100 / 8, Int2 tuned, int8", wide, tune(TWO_BITS)),
+    whole("student 64-32 / 8", student=narrow, mode="float32"),
+    whole("student 64-32 / 8, int8", student=narrow),
+    whole("student 64-32 / 8, Int2 coded, int8", lambda _: ts.EncodeTables(TWO_BITS), student=narrow),
+    whole("student 64-32 / 8, Int2 tuned, int8", tune(TWO_BITS), student=narrow),
+    whole("student 64-32 / 8, products in 1 bit, tuned, int8", tune(PRODUCTS, **THREE), student=narrow),
+    whole("student 64-32 / 8, large tables in 1 bit, tuned, int8", tune(UNEVEN, **THREE), student=narrow),
+    whole(
+        "student 64-32 / 8, 50 kB allocated, tuned, int8",
+        lambda _: ts.AllocateTables(max_bytes=50_000),
+        tune(None, **THREE),
+        student=narrow,
+    ),
+    whole("student 64-32 / 8, Int1 tuned, int8", tune(ONE_BIT, **THREE), student=narrow),
+    whole("student 64-32 / 4, Int2 tuned, int8", tune(TWO_BITS, **THREE), student=short),
+    whole("student 100 / 8, Int2 tuned, int8", tune(TWO_BITS), student=wide),
 )
 
 
@@ -194,14 +202,17 @@ def _make(found: dict[str, Any], data: Splits, seed: int, options: argparse.Name
     baseline = measure_baseline(model, data)
     found["baseline"] = _told(baseline, "whole file", 0.0)
     teachers: tuple[Any, ...] = ()
+    students: dict[Any, Any] = {None: model}
     for row in missing:
         if row.part == "whole file" and not teachers:
             teachers = tuple(_trained(data, seed + other) for other in MORE_TEACHERS)
         say(f"seed {seed}: {row.part}: {row.name}")
         started = time.perf_counter()
+        if row.student not in students:
+            students[row.student] = _student(row.student, model, data, teachers, seed)
         goal = Goal(row.name, seed=seed, baseline=baseline, timed=False)
         try:
-            measured = pursue(model, data, row.plan(teachers), goal).measured
+            measured = pursue(students[row.student], data, row.plan(teachers), goal).measured
             found[f"{row.part}: {row.name}"] = _told(measured, row.part, time.perf_counter() - started)
         except ts.TfshopError as error:
             found[f"{row.part}: {row.name}"] = {"part": row.part, "refused": str(error)}
@@ -231,6 +242,13 @@ def _trained(data: Splits, seed: int) -> Any:
     model = ts.build_model("mlp", data.schema, dimension=DIMENSION, hidden=HIDDEN, seed=seed)
     ts.train(model, data, epochs=EPOCHS, learning_rate=LEARNING_RATE, seed=seed)
     return model
+
+
+def _student(shape: Any, model: Any, data: Splits, teachers: tuple[Any, ...], seed: int) -> Any:
+    """Six epochs on the scores of all teachers; files of one shape start from the same student."""
+    dimension, hidden = shape
+    step = ts.Distill({"dimension": dimension, "hidden": hidden}, teachers=teachers)
+    return step.apply(Candidate(model, data.schema), data, seed).model
 
 
 def _told(measured: Measured, part: str, seconds: float) -> dict[str, Any]:
