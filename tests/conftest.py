@@ -49,16 +49,6 @@ def rare_garbage_collection() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def short_traces() -> Iterator[None]:
-    """Graphs here run for a few steps: to rewrite them first takes longer. The converter rewrites its own anyway."""
-    from tfshop._keras import tf
-
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    yield
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
-
-
-@pytest.fixture(scope="session", autouse=True)
 def brief_timing() -> Iterator[None]:
     """`compress` measures latency for a moment only: in tests it has to be there, not to be exact."""
     with pytest.MonkeyPatch.context() as patch:
