@@ -3,8 +3,8 @@
 Run: `python benchmarks/table_speed.py` (about a quarter of an hour and 12 GiB on two cores; `--rows 20000` takes a
 minute). 26 fields of 1,000,000 rows and dimension 16 in one merged table, a 100-100-100 tower in int8; weights are
 random, for speed does not read them, and codes are those of a small table over and over. Every file is timed in turns
-with the float32 file, one thread, batch 1 and 128, ids drawn evenly or as a shop's traffic is (`--traffic zipf`), on the
-same 2,000 rows again and again. Beside it how long the export of each file takes.
+with the float32 file, one thread, batch 1 and 128, on the same 2,000 rows again and again, their ids drawn evenly or as
+a shop's traffic is (`--traffic zipf`). Beside it how long the export of each file takes.
 """
 
 from __future__ import annotations
