@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tfshop import recipes
-from tfshop.compression import PASSES, QAT, Distill, DropFeatures, Equalize, LowRank, Prune, PruneUnits
+from tfshop.compression import PASSES, QAT, AllocateTables, Distill, DropFeatures, Equalize, LowRank, Prune, PruneUnits
 from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.export import Export, Plan, chain
@@ -44,6 +44,11 @@ def test_a_recipe_is_a_plan_that_survives_json(name: str, trained_mlp: Any, clic
 def test_a_plan_reads_as_one_would_type_it() -> None:
     plan = PLANS[2]
     assert eval(str(plan), {"chain": chain, "Prune": Prune, "QAT": QAT, "Export": Export}) == plan  # noqa: S307
+
+
+def test_a_pass_that_cannot_do_without_a_setting_reads_likewise() -> None:
+    plan = chain(AllocateTables(max_bytes=50_000), Export("int8"))
+    assert str(plan) == "chain(AllocateTables(50000), Export('int8'))"
 
 
 def test_without_an_exporter_the_file_is_int8() -> None:

@@ -141,15 +141,24 @@ def _require_preserved(maker: Pass, step: Pass, number: int) -> None:
 
 def _short(step: Any) -> str:
     """A step as one would type it: without the settings that are the default, the first of them without its name."""
-    default = type(step)()
+    defaults = _defaults(step)
     changed = {item.name: getattr(step, item.name) for item in fields(step)}
     first = next(iter(changed))
     shown = [
         _shown(value) if name == first else f"{name}={_shown(value)}"
         for name, value in changed.items()
-        if value != getattr(default, name) or (name == first and isinstance(step, Export))
+        if value != defaults[name] or (name == first and isinstance(step, Export))
     ]
     return f"{type(step).__name__}({', '.join(shown)})"
+
+
+def _defaults(step: Any) -> dict[str, Any]:
+    """What its settings are where nobody says otherwise; of a step that cannot do without any, as they are declared."""
+    try:
+        default = type(step)()
+    except PlanError:
+        return {item.name: item.default for item in fields(step)}
+    return {item.name: getattr(default, item.name) for item in fields(step)}
 
 
 def _shown(value: Any) -> str:
