@@ -26,6 +26,7 @@ from routes import ROUTES, Start
 import tfshop as ts
 from tfshop._console import say
 from tfshop.compression import Candidate
+from tfshop.data.datasets.complete_journey import ID_COLUMNS
 from tfshop.data.split import Splits
 from tfshop.evaluation.measured import Measured
 from tfshop.measuring import measure_baseline
@@ -97,20 +98,7 @@ def tune(codec: Any, **settings: Any) -> Callable[[tuple[Any, ...]], Any]:
 
 TWO_BITS, ONE_BIT = Int2("field", grid="mid-rise"), Int1("field")
 LARGE = ("product_id", "manufacturer_id", "product_type", "package_size")
-FIELDS = [
-    "household_id",
-    "department",
-    "brand",
-    "product_category",
-    "store_id",
-    "display_location",
-    "mailer_location",
-    "age",
-    "income",
-    "household_size",
-    "kids_count",
-]
-UNEVEN = {**dict.fromkeys(LARGE, ONE_BIT), **dict.fromkeys(FIELDS, TWO_BITS)}
+UNEVEN = {name: ONE_BIT if name in LARGE else TWO_BITS for name in ID_COLUMNS}
 PRODUCTS = {**UNEVEN, **dict.fromkeys(LARGE[1:], TWO_BITS)}
 THREE = {"epochs": 3, "learning_rate": 2e-3}
 wide, narrow, short = (8, (100, 100, 100)), (8, (64, 32)), (4, (64, 32))
