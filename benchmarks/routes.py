@@ -161,11 +161,11 @@ def quantizer_recipe(name: str) -> Callable[[Start], bytes]:
     return make
 
 
-def our_recipe(name: str) -> Route:
+def our_recipe(name: str, **settings: Any) -> Route:
     """A recipe of tfshop."""
 
     def follow(start: Start, row: str) -> Measured:
-        plan = ts.recipes.RECIPES[name]()
+        plan = ts.recipes.RECIPES[name](**settings)
         result = ts.compress(start.model, start.data, plan, name=row, seed=start.seed)
         return result.measured
 
@@ -184,4 +184,7 @@ ROUTES: Mapping[str, Route] = {
     "TF-MOT prune Dense 80%": _measured(prune_dense),
     **{f"ai-edge {name}": _measured(quantizer_recipe(name)) for name in QUANTIZER_RECIPES},
     **{f"tfshop {name}": our_recipe(name) for name in ("int8", "qat_int8", "prune_int8", "distill_int8")},
+    "tfshop fast": our_recipe("fast"),
+    "tfshop fast, dimension 8": our_recipe("fast", dimension=8),
+    "tfshop tiny": our_recipe("tiny"),
 }

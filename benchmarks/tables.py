@@ -1,13 +1,14 @@
 """What codecs and tuning do to embedding tables, on exported files.
 
-Run: `python benchmarks/tables.py` (about an hour a seed on two cores; `--quick` takes some minutes). A run that was cut
-short goes on where it stopped; `--fresh` starts over.
+Run: `python benchmarks/tables.py` (about twenty minutes a seed on two cores; `--quick` takes some minutes). A run that
+was cut short goes on where it stopped; `--fresh` starts over. `--log repurchase` and `--log planted` are other data.
 
-Promotion response, mlp 400-400-400 with dimension 16. Every row is an exported file, audited, beside the float32 file
-of the stock converter: bytes a row of the tables, bytes of tables, of the dense half and of the file, AUC with the
-paired 95% interval of the difference on the test split. First each codec after training alone, the dense half in
-float32; then with `TuneTables`; then whole files, as small as they get, with every step of `recipes.tiny` by itself;
-beside them what the stock converter and ai-edge-quantizer make of the same network.
+Every row is an exported file, audited, beside the float32 file of the stock converter: bytes a row of the tables, bytes
+of tables, of the dense half and of the file, AUC with the paired 95% interval of the difference on the test split.
+First each codec after training alone, the dense half in float32; then with `TuneTables`; then whole files, as small as
+they get, with every step of `recipes.tiny` by itself; beside them what the stock converter and ai-edge-quantizer make
+of the same network (`--stock`). Promotion response has mlp 400-400-400 with dimension 16; on the planted log the error
+of the file's logits against the true ones stands beside the AUC.
 """
 
 from __future__ import annotations
@@ -16,22 +17,28 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
+import numpy as np
 import results
 from routes import ROUTES, Start
+from scipy.special import logit
+from table_data import LOGS, Log
 
 import tfshop as ts
 from tfshop._console import say
-from tfshop.compression import Candidate
+from tfshop.compression import Candidate, Distill
 from tfshop.data.datasets.complete_journey import ID_COLUMNS
-from tfshop.data.split import Splits
 from tfshop.evaluation.measured import Measured
+from tfshop.export import Plan
 from tfshop.measuring import measure_baseline
 from tfshop.pipeline import Goal, pursue
-from tfshop.runtime import bytes_by_part
+from tfshop.recipes import TWO_BITS
+from tfshop.result import Result
+from tfshop.runtime import Scorer, bytes_by_part
 from tfshop.tables import (
     Float16,
     Int1,
@@ -45,10 +52,10 @@ from tfshop.tables import (
     ResidualQuantization,
 )
 
-DOCS = Path(__file__).parent.parent / "docs" / "tables.md"
-HIDDEN, DIMENSION = (400, 400, 400), 16
-EPOCHS, LEARNING_RATE = 2, 3e-3
-MORE_TEACHERS = (101, 102)  # seeds of the second and third teacher
+DOCS = Path(__file__).parent.parent / "docs"
+PROMOTION = "promotion"
+MORE_TEACHERS = (101, 102)  # seeds of the second and third teacher, beside that of the network
+NEAREST = 1e-6  # to 0 and 1 that a probability is taken to be
 STOCK = (
     "TFLiteConverter dynamic",
     "TFLiteConverter float16",
@@ -59,16 +66,17 @@ STOCK = (
     "ai-edge dynamic_wi4_afp32",
     "ai-edge weight_only_wi4_afp32",
 )
+Teachers = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One file: what is done to the network, by its teachers' help where it asks for it."""
+    """One file: a plan for the network, with the help of more teachers; `logs` are those it is made of."""
 
     part: str
     name: str
-    plan: Callable[[tuple[Any, ...]], Any]
-    student: tuple[int, tuple[int, ...]] | None = None
+    plan: Callable[[Teachers], Plan]
+    logs: tuple[str, ...] = tuple(LOGS)
 
 
 def after_training(name: str, codec: Any) -> Row:
@@ -76,32 +84,35 @@ def after_training(name: str, codec: Any) -> Row:
     return Row("codes after training", name, lambda _: ts.chain(ts.EncodeTables(codec), ts.Export("float32")))
 
 
+def allocated(name: str, **budget: Any) -> Row:
+    """Uneven bits alone."""
+    return Row("codes after training", name, lambda _: ts.chain(ts.AllocateTables(**budget), ts.Export("float32")))
+
+
 def tuned(name: str, codec: Any, **settings: Any) -> Row:
     """A codec, then an epoch or more through its rounding."""
     return Row("tuned", name, lambda _: ts.chain(ts.TuneTables(codec, **settings), ts.Export("float32")))
 
 
-def whole(
-    name: str,
-    *passes: Callable[[tuple[Any, ...]], Any],
-    student: tuple[int, tuple[int, ...]] | None = None,
-    mode: str = "int8",
-) -> Row:
-    """Everything: tables and dense half, of a student of all teachers (dimension, hidden) where one is asked for."""
-    return Row("whole file", name, lambda more: ts.chain(*(make(more) for make in passes), ts.Export(mode)), student)
+def whole(name: str, plan: Callable[[Teachers], Plan], *logs: str) -> Row:
+    """Everything: tables and dense half."""
+    return Row("whole file", name, plan, logs or tuple(LOGS))
 
 
-def tune(codec: Any, **settings: Any) -> Callable[[tuple[Any, ...]], Any]:
-    """Codes that learn from all teachers."""
-    return lambda more: ts.TuneTables(codec, teachers=more, **settings)
+def steps(teachers: Teachers, *passes: Any, mode: str = "int8") -> Plan:
+    """The student of `recipes.tiny`, and other passes after it."""
+    return ts.chain(ts.recipes.tiny(teachers=teachers).passes[0], *passes, ts.Export(mode))
 
 
-TWO_BITS, ONE_BIT = Int2("field", grid="mid-rise"), Int1("field")
+def tiny(**settings: Any) -> Callable[[Teachers], Plan]:
+    """`recipes.tiny` with other settings."""
+    return lambda teachers: ts.recipes.tiny(teachers=teachers, **settings)
+
+
+ONE_BIT = Int1("field")
 LARGE = ("product_id", "manufacturer_id", "product_type", "package_size")
-UNEVEN = {name: ONE_BIT if name in LARGE else TWO_BITS for name in ID_COLUMNS}
-PRODUCTS = {**UNEVEN, **dict.fromkeys(LARGE[1:], TWO_BITS)}
+BY_HAND = {name: ONE_BIT if name in LARGE else TWO_BITS for name in ID_COLUMNS}
 THREE = {"epochs": 3, "learning_rate": 2e-3}
-wide, narrow, short = (8, (100, 100, 100)), (8, (64, 32)), (4, (64, 32))
 ROWS = (
     after_training("Float16", Float16()),
     after_training("Int8, a row", Int8()),
@@ -117,56 +128,57 @@ ROWS = (
     after_training("residual quantization, 2 codes", ResidualQuantization(2)),
     after_training("Int4, rows seen under 5 times folded", RareRows(Int4(), min_count=5)),
     after_training("rank 8 of 16, Int8", LowRankTable(8)),
+    allocated("allocated, an eighth of the bytes", max_bytes=0.125),
+    allocated("allocated, a sixteenth", max_bytes=0.0625),
+    allocated("allocated, 0.0005 of validation AUC", max_auc_drop=0.0005),
     tuned("Int2, a field", TWO_BITS),
     tuned("Int1, a field", ONE_BIT, **THREE),
     tuned("Int1, a field, labels alone", ONE_BIT, weight=0.0, **THREE),
     tuned("product quantization, 2 codes", ProductQuantization(2)),
-    whole("int8, tables in one int8 scale"),
-    whole("Int2 tuned, int8", tune(TWO_BITS)),
-    whole("student 64-32 / 8", student=narrow, mode="float32"),
-    whole("student 64-32 / 8, int8", student=narrow),
-    whole("student 64-32 / 8, Int2 coded, int8", lambda _: ts.EncodeTables(TWO_BITS), student=narrow),
-    whole("student 64-32 / 8, Int2 tuned, int8", tune(TWO_BITS), student=narrow),
-    whole("student 64-32 / 8, products in 1 bit, tuned, int8", tune(PRODUCTS, **THREE), student=narrow),
-    whole("student 64-32 / 8, large tables in 1 bit, tuned, int8", tune(UNEVEN, **THREE), student=narrow),
-    whole(
-        "student 64-32 / 8, 50 kB allocated, tuned, int8",
-        lambda _: ts.AllocateTables(max_bytes=50_000),
-        tune(None, **THREE),
-        student=narrow,
-    ),
-    whole("student 64-32 / 8, Int1 tuned, int8", tune(ONE_BIT, **THREE), student=narrow),
-    whole("student 64-32 / 4, Int2 tuned, int8", tune(TWO_BITS, **THREE), student=short),
-    whole("student 100 / 8, Int2 tuned, int8", tune(TWO_BITS), student=wide),
+    whole("int8, tables in one int8 scale", lambda _: ts.recipes.int8()),
+    whole("Int2 tuned, int8", lambda more: ts.chain(ts.TuneTables(TWO_BITS, teachers=more), ts.Export("int8"))),
+    whole("student", lambda more: steps(more, mode="float32")),
+    whole("student, int8", lambda more: steps(more)),
+    whole("student, Int2 coded, int8", lambda more: steps(more, ts.EncodeTables(TWO_BITS))),
+    whole("student, Int2 tuned, int8", tiny(codec=TWO_BITS)),
+    whole("student, allocated, int8", lambda more: steps(more, *ts.recipes.tiny().passes[1:2])),
+    whole("student, allocated, tuned, int8: recipes.tiny", tiny()),
+    whole("student, large tables in 1 bit, others in 2, tuned, int8", tiny(codec=BY_HAND), PROMOTION),
+    whole("student, Int1 tuned, int8", tiny(codec=ONE_BIT)),
+    whole("student of dimension 4, Int2 tuned, int8", tiny(codec=TWO_BITS, dimension=4)),
+    whole("student of 100-100-100, Int2 tuned, int8", tiny(codec=TWO_BITS, width=100, depth=3), PROMOTION),
 )
 
 
 def main() -> None:
-    """Make every row of every seed, print the tables, write the JSON and the page."""
+    """Make every row of every seed, print the tables, write the JSON, the page and its picture."""
     options = _options()
-    name = "tables_quick" if options.quick else "tables"
+    name = f"tables{'' if options.log == PROMOTION else f'_{options.log}'}{'_quick' if options.quick else ''}"
     settings = {"fraction": options.fraction}
     done: dict[str, Any] = {} if options.fresh else _done(name, settings)
-    data = ts.datasets.complete_journey(fraction=options.fraction)
+    log = LOGS[options.log](options.fraction)
     for seed in range(options.seeds):
         found = done.setdefault(str(seed), {})
-        _make(found, data, seed, options, lambda: results.save(name, {"settings": settings, "seeds": done}))
-    for part in dict.fromkeys(row["part"] for found in done.values() for row in found.values()):
-        results.show(part, HEADINGS, _table(done, part))
+        _make(found, log, seed, options, lambda: results.save(name, {"settings": settings, "seeds": done}))
+    parts = ("codes after training", "tuned", "whole file")
+    for part in parts:
+        results.show(part, *_table(done, part))
     if not options.quick:
-        parts = ("codes after training", "tuned", "whole file")
-        text = "\n\n".join(f"{part}\n\n{results.markdown(HEADINGS, _table(done, part))}" for part in parts)
-        results.write_between(DOCS, "tables", text)
+        text = "\n\n".join(f"{part}\n\n{results.markdown(*_table(done, part))}" for part in parts)
+        results.write_between(DOCS / "tables.md", f"tables {options.log}", text)
+        if options.log == PROMOTION:
+            _draw(done["0"], DOCS / "pictures" / "tables.png")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fraction", type=float, default=1.0, help="of the households, in (0, 1]")
+    parser.add_argument("--log", choices=tuple(LOGS), default=PROMOTION, help="what is learned from")
+    parser.add_argument("--fraction", type=float, default=1.0, help="of the rows or households, in (0, 1]")
     parser.add_argument("--seeds", type=int, default=3, help="how many networks are trained")
     parser.add_argument("--rows", nargs="*", default=(), help="only rows whose part or name has one of these words")
     parser.add_argument("--stock", action="store_true", help="the stock routes as well")
     parser.add_argument("--fresh", action="store_true", help="start over")
-    parser.add_argument("--quick", action="store_true", help="a twentieth of the households: to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="a twentieth of the rows: to see that it runs")
     options = parser.parse_args()
     if options.quick:
         options.fraction, options.seeds = min(options.fraction, 0.05), 1
@@ -179,44 +191,54 @@ def _done(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return found["seeds"] if found.get("settings") == settings else {}
 
 
-def _make(found: dict[str, Any], data: Splits, seed: int, options: argparse.Namespace, save: Any) -> None:
+def _make(found: dict[str, Any], log: Log, seed: int, options: argparse.Namespace, save: Any) -> None:
     """The rows that are not there yet."""
-    wanted = [row for row in ROWS if _is_asked(f"{row.part} {row.name}", options.rows)]
-    missing = [row for row in wanted if f"{row.part}: {row.name}" not in found]
+    rows = [row for row in ROWS if options.log in row.logs and _is_asked(f"{row.part}: {row.name}", options.rows)]
+    missing = [row for row in rows if f"{row.part}: {row.name}" not in found]
     stock = [name for name in STOCK if options.stock and f"stock: {name}" not in found]
     if not missing and not stock:
         return
-    model = _trained(data, seed)
-    baseline = measure_baseline(model, data)
-    found["baseline"] = _told(baseline, "whole file", 0.0)
-    teachers: tuple[Any, ...] = ()
-    students: dict[Any, Any] = {None: model}
+    model = _trained(log, seed)
+    baseline = measure_baseline(model, log.data)
+    found["baseline"] = _told(baseline, "baseline", 0.0, log)
+    teachers: Teachers = ()
+    if any(row.part == "whole file" for row in missing):
+        teachers = tuple(_trained(log, seed + other) for other in MORE_TEACHERS)
+    students: dict[str, Any] = {}
     for row in missing:
-        if row.part == "whole file" and not teachers:
-            teachers = tuple(_trained(data, seed + other) for other in MORE_TEACHERS)
         say(f"seed {seed}: {row.part}: {row.name}")
         started = time.perf_counter()
-        if row.student not in students:
-            students[row.student] = _student(row.student, model, data, teachers, seed)
-        goal = Goal(row.name, seed=seed, baseline=baseline, timed=False)
         try:
-            measured = pursue(students[row.student], data, row.plan(teachers), goal).measured
-            found[f"{row.part}: {row.name}"] = _told(measured, row.part, time.perf_counter() - started)
+            result = _followed(row.plan(teachers), model, log, Goal(row.name, seed=seed, baseline=baseline), students)
+            found[f"{row.part}: {row.name}"] = _told(
+                result.measured, row.part, time.perf_counter() - started, log, _frontier(result)
+            )
         except ts.TfshopError as error:
             found[f"{row.part}: {row.name}"] = {"part": row.part, "refused": str(error)}
         save()
-    _make_stock(found, stock, model, data, baseline, seed, save)
+    _make_stock(found, stock, model, log, baseline, seed, save)
+
+
+def _followed(plan: Plan, model: Any, log: Log, goal: Goal, students: dict[str, Any]) -> Result:
+    """The file of a plan; plans that begin alike begin with the same student."""
+    first, *rest = plan.passes or (None,)
+    if not isinstance(first, Distill):
+        return pursue(model, log.data, plan, replace(goal, timed=False))
+    key = json.dumps([dict(first.shrink or {}), first.epochs])
+    if key not in students:
+        students[key] = first.apply(Candidate(model, log.data.schema), log.data, goal.seed).model
+    return pursue(students[key], log.data, ts.chain(*rest, plan.exporter), replace(goal, timed=False))
 
 
 def _make_stock(
-    found: dict[str, Any], names: list[str], model: Any, data: Splits, baseline: Measured, seed: int, save: Any
+    found: dict[str, Any], names: list[str], model: Any, log: Log, baseline: Measured, seed: int, save: Any
 ) -> None:
     for name in names:
         say(f"seed {seed}: {name}")
         started = time.perf_counter()
         try:
-            measured = ROUTES[name](Start(model, data, baseline, seed), name)
-            found[f"stock: {name}"] = _told(measured, "whole file", time.perf_counter() - started)
+            measured = ROUTES[name](Start(model, log.data, baseline, seed), name)
+            found[f"stock: {name}"] = _told(measured, "whole file", time.perf_counter() - started, log)
         except Exception as error:  # whatever a tool raises is its row
             found[f"stock: {name}"] = {"part": "whole file", "refused": f"{type(error).__name__}: {error}"[:300]}
         save()
@@ -226,23 +248,16 @@ def _is_asked(name: str, words: tuple[str, ...]) -> bool:
     return not words or any(word in name for word in words)
 
 
-def _trained(data: Splits, seed: int) -> Any:
-    model = ts.build_model("mlp", data.schema, dimension=DIMENSION, hidden=HIDDEN, seed=seed)
-    ts.train(model, data, epochs=EPOCHS, learning_rate=LEARNING_RATE, seed=seed)
+def _trained(log: Log, seed: int) -> Any:
+    model = ts.build_model("mlp", log.data.schema, seed=seed, **log.network)
+    ts.train(model, log.data, epochs=log.epochs, learning_rate=log.learning_rate, seed=seed)
     return model
 
 
-def _student(shape: Any, model: Any, data: Splits, teachers: tuple[Any, ...], seed: int) -> Any:
-    """Six epochs on the scores of all teachers; files of one shape start from the same student."""
-    dimension, hidden = shape
-    step = ts.Distill({"dimension": dimension, "hidden": hidden}, teachers=teachers)
-    return step.apply(Candidate(model, data.schema), data, seed).model
-
-
-def _told(measured: Measured, part: str, seconds: float) -> dict[str, Any]:
+def _told(measured: Measured, part: str, seconds: float, log: Log, frontier: Any = None) -> dict[str, Any]:
     evaluation, parts = measured.evaluation, bytes_by_part(measured.content)
     difference = evaluation.auc_difference_test
-    return {
+    told = {
         "part": part,
         "seconds": seconds,
         "bytes": len(measured.content),
@@ -251,37 +266,94 @@ def _told(measured: Measured, part: str, seconds: float) -> dict[str, Any]:
         "validation_auc": evaluation.validation.auc,
         "test_auc": evaluation.test.auc,
         "difference": None if difference is None else [difference.difference, difference.low, difference.high],
+        "dimension": log.network["dimension"],
     }
+    if log.true_logit is not None:
+        told["logit_error"] = _logit_error(measured.content, log)
+    return told | ({"frontier": frontier} if frontier else {})
 
 
-HEADINGS = ("file", "bytes a row", "tables", "dense half", "file size", "AUC difference, 95%", "over seeds")
+def _logit_error(content: bytes, log: Log) -> float:
+    """Root of the mean squared difference to the true logits."""
+    scores = np.asarray(Scorer(content)(log.data.test.inputs), dtype=np.float64).reshape(-1)
+    return float(np.sqrt(np.mean((logit(np.clip(scores, NEAREST, 1 - NEAREST)) - log.true_logit) ** 2)))
 
 
-def _table(done: Mapping[str, Any], part: str) -> list[list[str]]:
-    """One line a row: sizes of the first seed, its paired interval, and the differences of all seeds."""
+def _frontier(result: Result) -> Any:
+    """What `AllocateTables` expected of other budgets, and measured."""
+    if not any("frontier" in record.notes for record in result.candidate.history):
+        return None
+    found = ts.table_frontier(result)
+    return {"rows": found.rows, "float": found.float_auc}
+
+
+def _table(done: Mapping[str, Any], part: str) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Headings and lines, one a row: sizes of the first seed, its paired interval, the differences of all seeds."""
     first = next(iter(done.values()))
     base = first["baseline"]
-    num_rows = base["tables"] / (4 * DIMENSION)
-    lines = []
-    for name, row in first.items():
-        if row["part"] != part or name == "baseline":
+    planted = "logit_error" in base
+    headings = ("file", "bytes a row", "tables", "dense half", "file size", "AUC difference, 95%", "each seed")
+    lines = [_line(name, row, base, done) for name, row in first.items() if row["part"] == part]
+    if planted:
+        own = [row.get("logit_error") for row in first.values() if row["part"] == part]
+        lines = [[*line, "" if error is None else f"{error:.3f}"] for line, error in zip(lines, own, strict=True)]
+        headings = (*headings, f"logit error (float32: {base['logit_error']:.3f})")
+    return headings, lines
+
+
+def _line(name: str, row: Mapping[str, Any], base: Mapping[str, Any], done: Mapping[str, Any]) -> list[str]:
+    title = name.removeprefix(f"{row['part']}: ").removeprefix("stock: ")
+    if "refused" in row:
+        return [title, *["refused"] * 6]
+    over = [found[name]["difference"][0] for found in done.values() if found.get(name, {}).get("difference")]
+    bytes_a_row = row["tables"] / base["tables"] * 4 * base["dimension"]
+    return [
+        title,
+        f"{bytes_a_row:.1f}",
+        f"{row['tables'] / 1e3:,.0f} kB ({base['tables'] / row['tables']:.1f}x)",
+        f"{row['dense'] / 1e3:,.0f} kB ({base['dense'] / row['dense']:.1f}x)",
+        f"{row['bytes'] / 1e3:,.0f} kB ({base['bytes'] / row['bytes']:.1f}x)",
+        "{:+.4f} [{:+.4f}, {:+.4f}]".format(*row["difference"]),
+        ", ".join(f"{value:+.4f}" for value in over),
+    ]
+
+
+COLOURS = {"codes after training": "tab:gray", "tuned": "tab:blue", "whole file": "tab:green"}
+
+
+def _draw(found: Mapping[str, Any], path: Path) -> None:
+    """Size of whole files against AUC, and what uneven bits are expected to cost beside what they cost."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.6), layout="constrained")
+    base = found["baseline"]
+    for name, row in found.items():
+        if "refused" in row or not row["difference"]:
             continue
-        if "refused" in row:
-            lines.append([name.split(": ", 1)[1], *["refused"] * (len(HEADINGS) - 1)])
-            continue
-        over = [found[name]["difference"][0] for found in done.values() if "difference" in found.get(name, {})]
-        lines.append(
-            [
-                name.split(": ", 1)[1],
-                f"{row['tables'] / num_rows:.1f}",
-                f"{row['tables'] / 1e3:,.0f} kB ({base['tables'] / row['tables']:.1f}x)",
-                f"{row['dense'] / 1e3:,.0f} kB ({base['dense'] / row['dense']:.1f}x)",
-                f"{row['bytes'] / 1e3:,.0f} kB ({base['bytes'] / row['bytes']:.1f}x)",
-                "{:+.4f} [{:+.4f}, {:+.4f}]".format(*row["difference"]),
-                ", ".join(f"{value:+.4f}" for value in over),
-            ]
-        )
-    return lines
+        times, (middle, low, high) = base["bytes"] / row["bytes"], row["difference"]
+        stock = name.startswith("stock: ")
+        colour = "tab:red" if stock else COLOURS[row["part"]]
+        left.errorbar(times, middle, [[middle - low], [high - middle]], fmt="x" if stock else "o", ms=4, color=colour)
+    for part, colour in {**COLOURS, "stock tools": "tab:red"}.items():
+        left.plot([], [], "x" if part == "stock tools" else "o", ms=4, color=colour, label=part)
+    left.axhline(0, color="black", lw=0.6)
+    left.set(xscale="log", xlabel="times smaller than the float32 file", ylabel="AUC difference on test, 95%")
+    left.set_xticks([1, 2, 4, 8, 16, 32, 64], [f"{ticks}x" for ticks in (1, 2, 4, 8, 16, 32, 64)])
+    left.set_title("whole files")
+    left.legend(frameon=False)
+    frontier = next((row["frontier"] for row in found.values() if "frontier" in row), None)
+    if frontier:
+        points = sorted(frontier["rows"], key=lambda point: point["bytes"])
+        sizes = [point["bytes"] / 1e3 for point in points]
+        right.plot(sizes, [p["expected_auc"] - frontier["float"] for p in points], color="tab:gray", label="expected")
+        seen = [point for point in points if point["measured_auc"] is not None]
+        measured = [point["measured_auc"] - frontier["float"] for point in seen]
+        right.plot([p["bytes"] / 1e3 for p in seen], measured, "o", color="tab:blue", label="measured")
+    right.axhline(0, color="black", lw=0.6)
+    right.set(xscale="log", xlabel="kB of the tables, before any tuning", ylabel="AUC difference on validation")
+    right.set_title("uneven bits: AllocateTables")
+    right.legend(frameon=False)
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from tfshop.compression import QAT, Cluster, Distill, Prune, TuneTables
+from tfshop.compression import QAT, AllocateTables, Cluster, Distill, Prune, TuneTables
 from tfshop.export import Export, Plan, chain
 from tfshop.tables import Int2
 
 TWO_BITS = Int2("field", grid="mid-rise")
+TINY_EPOCHS = 6  # of the student
+TINY_RATE = 2e-3  # of the tuning
 
 
 def float16() -> Plan:
@@ -44,22 +46,41 @@ def distill_int8(hidden: tuple[int, ...] = (100, 100, 100), dimension: int = 16)
     return chain(Distill({"dimension": dimension, "hidden": hidden}), Export("int8"))
 
 
-def fast(width: int = 64) -> Plan:
-    """A student of the same make with at most `width` units a layer, then int8; of any network, tables as they are."""
-    return chain(Distill(shrink={"width": width}), Export("int8"))
-
-
-def tiny(width: int = 64, dimension: int = 8, codec: Any = TWO_BITS, teachers: tuple[Any, ...] = ()) -> Plan:
-    """The smallest file: a student of at most `width` units a layer, tables in two bits a number that learn, int8.
+def fast(width: int = 64, depth: int = 2, dimension: int | None = None) -> Plan:
+    """A student of the same make, then int8; of any network.
 
     Args:
         width: Most units of a hidden layer.
+        depth: Most hidden layers of a tower.
+        dimension: Width of the widest table; None leaves tables as they are.
+    """
+    shrink = {"width": width, "depth": depth} | ({} if dimension is None else {"dimension": dimension})
+    return chain(Distill(shrink=shrink), Export("int8"))
+
+
+def tiny(
+    width: int = 64,
+    depth: int = 2,
+    dimension: int = 8,
+    codec: Any = None,
+    max_bytes: float | int = 0.034,
+    teachers: tuple[Any, ...] = (),
+) -> Plan:
+    """The smallest file: a student, tables of about a bit a number where bits are worth least, tuned, then int8.
+
+    Args:
+        width: Most units of a hidden layer.
+        depth: Most hidden layers of a tower.
         dimension: Width of the widest table.
-        codec: Of the tables; or by feature, such as one bit a number for the one that has most rows.
+        codec: Of the tables, the same for all or by feature: `TWO_BITS` costs less AUC than the default, and is half as
+            small. None spreads `max_bytes` over the fields by what they are worth.
+        max_bytes: Of the student's tables, as `AllocateTables` has it; not read where there is a codec.
         teachers: More networks beside the one that comes in; three rank better than one.
     """
-    student = Distill(shrink={"width": width, "dimension": dimension}, teachers=teachers)
-    return chain(student, TuneTables(codec, teachers=teachers), Export("int8"))
+    shrink = {"width": width, "depth": depth, "dimension": dimension}
+    bits = () if codec is not None else (AllocateTables(max_bytes=max_bytes),)
+    tuned = TuneTables(codec, learning_rate=TINY_RATE, teachers=teachers)
+    return chain(Distill(shrink=shrink, epochs=TINY_EPOCHS, teachers=teachers), *bits, tuned, Export("int8"))
 
 
 def small_download(sparsity: float = 0.8, clusters: int = 16) -> Plan:
@@ -81,7 +102,7 @@ def classic(sparsity: float = 0.8) -> Plan:
     return prune_int8(sparsity)
 
 
-RECIPES: Mapping[str, Callable[[], Plan]] = MappingProxyType(
+RECIPES: Mapping[str, Callable[..., Plan]] = MappingProxyType(
     {
         "float16": float16,
         "int8": int8,

@@ -216,6 +216,7 @@ def test_tuning_goes_on_from_the_rows_of_before(uneven: Candidate, planted: tupl
         ({}, "max_bytes is None and max_auc_drop is None"),
         ({"max_bytes": 10, "max_auc_drop": 0.1}, "max_bytes is 10 and max_auc_drop is 0.1"),
         ({"max_bytes": 0}, "max_bytes is 0"),
+        ({"max_bytes": 1.5}, "max_bytes is 1.5"),
         ({"max_auc_drop": -0.1}, "max_auc_drop is -0.1"),
         ({"max_bytes": 10, "codecs": ()}, r"codecs is \(\)"),
         ({"max_bytes": 10, "codecs": ({"item": "Int8"},)}, "codecs is"),
@@ -227,6 +228,29 @@ def test_tuning_goes_on_from_the_rows_of_before(uneven: Candidate, planted: tupl
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(PlanError, match=f"{message}.*Fix:"):
         AllocateTables(**settings)
+
+
+def test_a_share_is_one_of_what_the_tables_take(trained_mlp: Any, clicks: Splits) -> None:
+    now = 4 * trained_mlp.get_layer("table").count_params()
+    assert notes(allocated(trained_mlp, clicks, max_bytes=0.1))["bytes"][1] <= 0.1 * now
+    assert notes(allocated(trained_mlp, clicks, max_bytes=0.001))["bytes"][1] == 335, "the fewest there are"
+
+
+def test_codecs_that_hardly_matter_are_left_out(trained_mlp: Any, clicks: Splits) -> None:
+    """Each is a lookup more."""
+    parts = parts_of(inlined(trained_mlp), clicks.schema)
+    bare = Allocation(parts, menu_of((Int8("field"), Int4("field"), Int2("field"))), {})
+    matters = {0: 1.0, 1: 1e-3, 2: 1e-4}  # what two bits of a field change; each bit more halves it
+    changes = {
+        (i, c): np.full((1, 10), matters[i] * 2.0 ** -BITS[bare.menu[c].name], np.float32) for i, c in bare.saving()
+    }
+    allocation = Allocation(parts, bare.menu, changes)
+    most = allocation.parts.num_bytes(allocation.codecs((0, 1, 2))) + 5
+    best = allocation.within(most)
+    assert best is not None and len(set(best.chosen)) == 3
+    lean = allocation.lean(best, most)
+    assert len(set(lean.chosen)) == 2
+    assert best.loss <= lean.loss <= 1.1 * best.loss and lean.num_bytes <= most
 
 
 def test_budgets_that_no_allocation_keeps_are_refused_at_once(trained_mlp: Any, clicks: Splits) -> None:

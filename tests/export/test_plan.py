@@ -208,6 +208,6 @@ def test_steps_after_low_rank_may_name_its_factors(ranks: LowRank, trained_mlp: 
 
 def test_fast_says_in_words_that_a_network_is_narrow_already(trained_mlp: Any, clicks: Splits) -> None:
     with pytest.raises(PlanError) as caught:
-        recipes.fast(64).check(trained_mlp, clicks.schema)
-    assert "'mlp' has no hidden layer wider than 64 units" in str(caught.value)
+        recipes.fast(64, depth=9).check(trained_mlp, clicks.schema)
+    assert "'mlp' has no hidden layer wider than 64 units and no tower deeper than 9" in str(caught.value)
     assert "Fix: Distill(shrink={'width': 32})." in str(caught.value) and "Shrinkage" not in str(caught.value)

@@ -19,13 +19,17 @@ from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
 from tfshop.models.rebuild import inlined
-from tfshop.tables import Codec, Int1, Int2, Int3, Int4, Int8
+from tfshop.tables import Codec, Float32, Grouped, Int1, Int2, Int3, Int4, Int8
 from tfshop.training.adoption import require_copyable
 
 STEPS = 48  # budgets on the frontier
 HALVINGS = 4  # between two of them
 NOTHING = 1e-5  # of AUC
-MENU = tuple(codec("field") for codec in (Int8, Int4, Int3, Int2, Int1))
+GROUPS = ((Int4, Int2, 0.5), (Int3, Int1, 0.5), (Int2, Int1, 0.5), (Int2, Int1, 0.8))  # bits, by share of lookups
+MENU = (
+    *(codec("field") for codec in (Int8, Int4, Int3, Int2, Int1)),
+    *(Grouped((often("field"), seldom("field")), (share,)) for often, seldom, share in GROUPS),
+)
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,17 @@ class AllocateTables:
 
     What a codec costs is estimated to second order: by how far it moves the scores of validation rows, from one
     backward pass over a sample. Codecs that are close to the budget's edge are then tried, one field at a time, and the
-    allocation is solved exactly. A field is a feature of a merged table, or an `Embedding` of its own. Nothing is
-    trained; `TuneTables` may come next.
+    allocation is solved exactly. Codecs that hardly matter to it are left out again, for each is a lookup more. A field
+    is a feature of a merged table, or an `Embedding` of its own; `Grouped` codecs give its frequent rows more bits than
+    its rare ones. Nothing is trained; `TuneTables` may come next.
 
     Args:
-        max_bytes: Most bytes of the tables in the file. Either this or `max_auc_drop`.
+        max_bytes: Most bytes of the tables in the file: a whole number, or as a float in (0, 1] the share of what they
+            take now in float32, or as few as they can where that is more. Either this or `max_auc_drop`.
         max_auc_drop: Most validation AUC to lose before any tuning; the cheapest allocation of the frontier that keeps
             it is taken.
-        codecs: To choose from; names of `CODECS` may stand for codecs.
+        codecs: To choose from; names of `CODECS` may stand for codecs. By default one to eight bits, and four ways to
+            give frequent rows more of them.
         rows: Most validation rows to estimate and try on.
         measured: How many allocations of the frontier are coded and measured on validation, to be shown beside what is
             expected of them.
@@ -63,7 +70,7 @@ class AllocateTables:
     makes: ClassVar[tuple[str, ...]] = ("codes",)
     preserves: ClassVar[tuple[str, ...]] = ("sparsity", "clusters", "factors", *OF_THE_NETWORK)
 
-    max_bytes: int | None = None
+    max_bytes: float | int | None = None
     max_auc_drop: float | None = None
     codecs: tuple[Any, ...] = MENU
     rows: int = 20_000
@@ -83,6 +90,11 @@ class AllocateTables:
         for name in ("max_bytes", "rows"):
             if getattr(self, name) is not None:
                 require_positive(name, getattr(self, name))
+        if isinstance(self.max_bytes, float) and self.max_bytes > 1:
+            raise PlanError(
+                f"max_bytes is {self.max_bytes}. Expected whole bytes, or a share as a float in (0, 1]. Fix: "
+                f"max_bytes={round(self.max_bytes)}, or max_bytes=0.05."
+            )
         for name in ("max_auc_drop", "measured"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
@@ -101,13 +113,15 @@ class AllocateTables:
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Estimate, try, solve, and put lookups in the place of the tables."""
         model = inlined(candidate.model)
-        measures = Measures(model, self._parts(model, data.schema), menu_of(self.codecs), data, self.rows, seed)
+        parts = self._parts(model, data.schema)
+        most = self._most_bytes(parts)
+        measures = Measures(model, parts, menu_of(self.codecs), data, self.rows, seed)
         expected = measures.expected()
-        budget = self.max_bytes or _likely(expected, measures.sample, self.max_auc_drop or 0.0)
+        budget = most or _likely(expected, measures.sample, self.max_auc_drop or 0.0)
         tried = measures.losses(expected.finalists(budget))
         allocation = expected.corrected(tried)
         ladder = allocation.ladder(STEPS)
-        best = self._best(allocation, ladder, measures)
+        best = self._best(allocation, ladder, measures, most)
         coded = measures.auc_of(best)
         measures.measure(_shown(ladder, allocation, measures.sample, self.measured))
         notes = {
@@ -117,16 +131,24 @@ class AllocateTables:
         }
         return encoded(self, candidate, model, measures.encoded(best), **notes)
 
-    def _best(self, allocation: Allocation, ladder: list[Point], measures: Measures) -> Point:
+    def _best(self, allocation: Allocation, ladder: list[Point], measures: Measures, most: int | None) -> Point:
         """The allocation that is asked for."""
-        if self.max_bytes is None:
-            return measures.cheapest(allocation, ladder, self.max_auc_drop or 0.0, HALVINGS)
-        best = allocation.within(self.max_bytes)
-        if (
-            best is None
-        ):  # codecs that split rows by frequency take more bytes than could be told before rows were counted
-            raise self._too_few_bytes(allocation)
-        return best
+        if most is None:
+            drop = self.max_auc_drop or 0.0
+            best = measures.cheapest(allocation, ladder, drop, HALVINGS)
+            lean = allocation.lean(best, best.num_bytes)
+            return lean if measures.auc_of(lean) >= measures.auc - drop else best
+        found = allocation.within(most)
+        if found is None:  # codecs that split rows by frequency take more bytes than could be told without counts
+            raise _too_few_bytes(allocation, most)
+        return allocation.lean(found, most)
+
+    def _most_bytes(self, parts: Parts) -> int | None:
+        """The budget in bytes; None where AUC is the budget."""
+        if not isinstance(self.max_bytes, float):
+            return self.max_bytes
+        now = sum(parts.bytes_alone(part, Float32()) for part in parts.each)
+        return max(round(self.max_bytes * now), Allocation(parts, menu_of(self.codecs), {}).smallest().num_bytes)
 
     def _parts(self, model: Any, schema: Schema) -> Parts:
         """The fields, once it is clear that they can be coded within the budget."""
@@ -142,17 +164,18 @@ class AllocateTables:
                 f"AllocateTables can make no table of {model.name!r} smaller with the codecs {self.codecs}. Expected "
                 "one that needs fewer than 4 bytes a number. Fix: leave codecs out."
             )
-        if self.max_bytes is not None and self.max_bytes < allocation.smallest().num_bytes:
-            raise self._too_few_bytes(allocation)
+        most = self._most_bytes(parts)
+        if most is not None and most < allocation.smallest().num_bytes:
+            raise _too_few_bytes(allocation, most)
         return parts
 
-    def _too_few_bytes(self, allocation: Allocation) -> PlanError:
-        fewest = allocation.smallest().num_bytes
-        return PlanError(
-            f"max_bytes is {self.max_bytes:,}, and the tables need {fewest:,} bytes with the cheapest codec for each "
-            f"field. Expected at least those. Fix: max_bytes={fewest}, codecs of fewer bits, or Distill to a smaller "
-            "dimension first."
-        )
+
+def _too_few_bytes(allocation: Allocation, most: int) -> PlanError:
+    fewest = allocation.smallest().num_bytes
+    return PlanError(
+        f"max_bytes is {most:,}, and the tables need {fewest:,} bytes with the cheapest codec for each field. Expected "
+        f"at least those. Fix: max_bytes={fewest}, codecs of fewer bits, or Distill to a smaller dimension first."
+    )
 
 
 def _likely(expected: Allocation, sample: Sample, max_auc_drop: float) -> int:

@@ -70,7 +70,7 @@ class Distill:
     family: str | None = None
     weight: float = 0.9
     temperature: float = 1.0
-    epochs: int = 6
+    epochs: int = 4
     learning_rate: float = 2e-3
     shrink: Mapping[str, Any] | None = None
     teachers: tuple[Any, ...] = ()

@@ -11,7 +11,7 @@ POOLINGS = ("mean", "sum", "sqrt")
 
 def present_positions(ids: Any, dtype: Any = "float32") -> Any:
     """1 where an id is not padding, 0 where it is; shape of the ids."""
-    return tf.cast(tf.minimum(ids, 1), dtype)  # an integer MINIMUM: no comparison for the converter
+    return tf.minimum(tf.cast(ids, dtype), 1.0)  # LiteRT has no fast MINIMUM of integers, and no comparison at all
 
 
 @keras.utils.register_keras_serializable(package="tfshop")
@@ -37,11 +37,13 @@ class MaskedMean(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Average embeddings where ids are not 0."""
         embeddings, ids = inputs
-        share = present_positions(ids, embeddings.dtype)
-        if self.pooling != "sum":
-            count = tf.maximum(tf.reduce_sum(share, axis=1, keepdims=True), 1.0)
-            share = share / (count if self.pooling == "mean" else tf.sqrt(count))
-        return tf.matmul(tf.expand_dims(share, axis=1), embeddings)
+        present = tf.expand_dims(present_positions(ids, embeddings.dtype), axis=2)
+        # A sum of products: LiteRT takes twice as long for a product of matrices, one a row of the batch.
+        total = tf.reduce_sum(embeddings * present, axis=1, keepdims=True)
+        if self.pooling == "sum":
+            return total
+        count = tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1.0)
+        return total / (count if self.pooling == "mean" else tf.sqrt(count))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
