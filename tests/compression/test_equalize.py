@@ -157,6 +157,45 @@ def test_what_an_activation_cuts_off_counts_where_the_file_has_a_tensor_for_it(d
     )
 
 
+def with_two_sources(together: Any) -> Any:
+    """Two linear layers of uneven columns, put together and read by two kernels of one column, one a multiple."""
+    ids = keras.Input((3,), dtype="int32", name="ids")
+    fields = layers.Flatten()(layers.Embedding(110, 4, name="table")(ids))
+    sources = [layers.Dense(4, name=name)(fields) for name in ("one", "other")]
+    read = together(sources)
+    given = layers.Add()([layers.Dense(1, name=name)(read) for name in ("left", "right")])
+    model = keras.Model(ids, layers.Activation("sigmoid", name="click")(given))
+    spread(model)
+    uneven(model)
+    kernel, bias = model.get_layer("left").get_weights()
+    model.get_layer("right").set_weights([-3 * kernel, bias])
+    return model
+
+
+def test_a_second_path_to_the_same_kernels_finds_them_equalized_already(dense_clicks: Splits) -> None:
+    """Of a product both factors can take the scale: after the first, sizes and shares are alike."""
+    rows = equalized(with_two_sources(layers.Multiply()), dense_clicks).history[-1].notes["equalized"]
+    assert [row["taken_by"] for row in rows] == [["left", "right"]] * 2
+    first, second = (row["largest"] / row["smallest"] for row in rows)
+    assert first > 2 and abs(second - 1) < 1e-3, rows
+
+
+def test_a_second_path_is_measured_against_the_sizes_that_the_first_left(dense_clicks: Splits) -> None:
+    """Side by side, the columns of one are what those of the other are brought to."""
+    model = with_two_sources(layers.Concatenate(name="joined"))
+    read = keras.Model(model.inputs, model.get_layer("joined").output)
+    rows = {"ids": dense_clicks.train.inputs["ids"]}
+    sizes = np.abs(read(rows).numpy()).max(axis=0)
+    kernel = np.abs(model.get_layer("left").get_weights()[0][:, 0])
+    after = equalized(model, dense_clicks)
+    for own, beside in ((slice(0, 4), slice(4, 8)), (slice(4, 8), slice(0, 4))):
+        relative = sizes[own] / sizes[beside].max(), kernel[own] / kernel[beside].max()
+        scale = np.sqrt(relative[0] / relative[1])
+        sizes[own], kernel[own] = sizes[own] / scale, kernel[own] * scale
+    equal = keras.Model(after.model.inputs, after.model.get_layer("joined").output)
+    np.testing.assert_allclose(np.abs(equal(rows).numpy()).max(axis=0), sizes, rtol=1e-4)
+
+
 def test_numbers_of_the_right_size_are_not_multiplied(dense_clicks: Splits) -> None:
     """A constant near one would cost an operator and change little."""
 
