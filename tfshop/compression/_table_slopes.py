@@ -14,12 +14,12 @@ from tfshop._console import progress
 from tfshop._keras import keras, tf
 from tfshop.compression._table_parts import Part
 from tfshop.compression.roles import output_tensors, source_tensors
+from tfshop.compression.score_slopes import NEAREST, scores_and_slopes
 from tfshop.data.split import Split
 from tfshop.training.inputs import model_specs
 from tfshop.training.outputs import arrange_outputs
 
 BATCH = 1024
-NEAREST = 1e-6  # to 0 and 1 that a probability is taken to be
 MOST_NUMBERS = 2**26  # of slopes in memory
 
 
@@ -98,7 +98,7 @@ def sampled(model: Any, parts: Sequence[Part], split: Split, *, rows: int, seed:
     arranged = arrange_outputs(model, split.schema)
     probe = keras.Model(model.inputs, {"scores": arranged.outputs, "ids": ids, "seen": seen})
     tables = [model.get_layer(name).embeddings for name in names]
-    gathered = tf.function(lambda inputs: _scores_and_slopes(probe, tables, inputs), reduce_retracing=True)
+    gathered = tf.function(lambda inputs: scores_and_slopes(probe, tables, inputs), reduce_retracing=True)
     sample = split.take(most, seed=seed).with_batch_size(BATCH)
     scores: list[Any] = []
     looked: dict[str, list[list[Any]]] = {name: [] for name in names}
@@ -112,23 +112,6 @@ def sampled(model: Any, parts: Sequence[Part], split: Split, *, rows: int, seed:
             advance()
     joined = np.concatenate(scores, axis=1).astype(np.float64)
     return Sample(joined, tuple(_slopes(part, looked[part.layer], joined.shape[1]) for part in parts))
-
-
-def _scores_and_slopes(probe: Any, tables: Sequence[Any], inputs: Any) -> dict[str, Any]:
-    """Scores (targets, rows), ids of each call, and slopes (targets, rows, …, dimension) of each call."""
-    with tf.GradientTape(persistent=True) as tape:
-        for table in tables:
-            tape.watch(table)
-        found = probe(inputs, training=False)
-        scores = [tf.clip_by_value(tf.reshape(score, (-1,)), NEAREST, 1 - NEAREST) for score in found["scores"]]
-        angles = [2.0 * tf.asin(tf.sqrt(score)) for score in scores]
-    zero = tf.UnconnectedGradients.ZERO
-    by_target = [tape.gradient(angle, found["seen"], unconnected_gradients=zero) for angle in angles]
-    slopes = {
-        name: [tf.stack([tf.convert_to_tensor(own[name][call]) for own in by_target]) for call in range(len(calls))]
-        for name, calls in found["seen"].items()
-    }
-    return {"scores": tf.stack(scores), "ids": found["ids"], "slopes": slopes}
 
 
 def _slopes(part: Part, batches: Sequence[Sequence[tuple[Any, Any]]], num_rows: int) -> Slopes:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tfshop import _console
 from tfshop.compression.candidate import OF_THE_NETWORK, Candidate, curve_of
-from tfshop.compression.factoring import Spectrum, output_error, spectrum
+from tfshop.compression.factoring import Matrix, Spectrum, output_error, spectrum
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.moments import Moments, input_moments
 from tfshop.compression.ranks import (
@@ -25,8 +27,9 @@ from tfshop.compression.ranks import (
 )
 from tfshop.compression.rebuild import with_factors
 from tfshop.compression.roles import layers_with, output_tensors, require_known_roles, require_roles, unwrapped
+from tfshop.compression.score_slopes import output_slopes
 from tfshop.compression.teaching import fine_tuned
-from tfshop.compression.unread import refuse_unread_without_training
+from tfshop.compression.unread import refuse_unread, refuse_unread_without_training
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
@@ -36,6 +39,7 @@ from tfshop.training.adoption import require_copyable
 
 FACTORABLE = ("dense", "cross")
 ENERGY = 0.99
+UNKNOWN: Mapping[str, Any] = MappingProxyType({})
 COSTS: Mapping[str, Cost] = {"max_bytes": Factorable.bytes, "max_multiplies": Factorable.multiplies}
 
 
@@ -51,10 +55,13 @@ class LowRank:
         rank: For every layer: a whole number, or a share of the full rank as a float in (0, 1]; or a mapping of layer
             name to either, which leaves the layers alone that it does not name.
         max_bytes: Of all kernels of `roles` together in float32: a whole number, or as a float the share of what they
-            take now.
-            Each direction goes to the kernel that loses most without it, for its bytes.
+            take now. Each direction goes to the kernel that loses most without it, for its bytes.
         max_multiplies: Likewise in multiplications a row.
         whiten: Whether the error of the outputs on training rows is kept small; else that of the kernel's numbers.
+        weigh: Whether an error of the outputs counts by what it moves the scores, to second order from one backward
+            pass over a sample: of each kernel those directions stay without which most cross-entropy is expected to be
+            lost, and a budget goes where the network loses most. Else all outputs count alike, and layers by shares of
+            their energy; so they do with `energy`.
         roles: Which layers, by role: "dense", "cross".
         epochs: Fine-tuning epochs; 0 for none.
         learning_rate: Of the fine-tuning.
@@ -71,7 +78,8 @@ class LowRank:
 
     References:
         Denton et al., Exploiting linear structure within convolutional networks for efficient evaluation, NeurIPS
-        2014. Wang et al., SVD-LLM, ICLR 2025.
+        2014. Wang et al., SVD-LLM, ICLR 2025. Hsu et al., Language model compression with weighted low-rank
+        factorization, ICLR 2022.
     """
 
     name: ClassVar[str] = "LowRank"
@@ -83,6 +91,7 @@ class LowRank:
     max_bytes: int | float | None = None
     max_multiplies: int | float | None = None
     whiten: bool = True
+    weigh: bool = True
     roles: tuple[str, ...] = FACTORABLE
     epochs: int = 1
     learning_rate: float = 5e-4
@@ -100,6 +109,8 @@ class LowRank:
         for name, value in ways.items():
             for number in value.values() if isinstance(value, Mapping) else (value,):
                 _require_amount(name, number, whole=name != "energy", shares_to_one=name not in COSTS)
+        if self._keeps_energy:
+            refuse_unread(self, ("weigh",), "energy is that of outputs which count alike", fix="max_multiplies=0.5")
         refuse_unread_without_training(self)
         if self.epochs != 0:
             FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
@@ -148,15 +159,19 @@ class LowRank:
         model = inlined(candidate.model)
         names = layers_with(model, self.roles)
         moments = input_moments(model, names, data.train, seed=seed)
-        spectra = _spectra(model, names, moments if self.whiten else {})
-        kernels = factorable(model, names, spectra)
+        slopes = output_slopes(model, names, data.train, seed=seed) if self.weigh and not self._keeps_energy else {}
+        spectra = _spectra(model, names, moments if self.whiten else {}, slopes)
+        harm = {name: spectra[name].expected_losses(moments[name].second, slopes[name]) for name in slopes}
+        kernels = factorable(model, names, spectra, harm)
         ranks = self._ranks(kernels)
         reasons = {k.name: reason for k in kernels if (reason := left_whole(k, ranks))}
         kept = {k.name: rank for k in kernels if k.name not in reasons and (rank := ranks[k.name])}
         factored = with_factors(model, {name: spectra[name].factors(rank) for name, rank in kept.items()})
         notes = {
             "layers": list(kept),
-            "factored": [_told(k, kept[k.name], spectra[k.name], moments[k.name]) for k in kernels if k.name in kept],
+            "factored": [
+                _told(k, kept[k.name], spectra[k.name], moments[k.name], harm) for k in kernels if k.name in kept
+            ],
             "kernel_weights": sum(k.weights(kept.get(k.name)) for k in kernels),
             "kernel_weights_before": sum(k.weights(None) for k in kernels),
             "multiplies": sum(k.multiplies(kept.get(k.name)) for k in kernels),
@@ -169,6 +184,10 @@ class LowRank:
             return candidate.advance(self, factored, notes=notes)
         history = fine_tuned(factored, candidate.model, data, self, seed=seed, description="fine-tuning the factors")
         return candidate.advance(self, factored, notes={**notes, "fit": history.to_dict()}, curve=curve_of(history))
+
+    @property
+    def _keeps_energy(self) -> bool:
+        return self.rank is None and all(getattr(self, name) is None for name in COSTS)
 
     def _ranks(self, kernels: Sequence[Factorable]) -> Mapping[str, int | None]:
         for name, cost in COSTS.items():
@@ -209,33 +228,43 @@ class LowRank:
         return f"LowRank knows the kernels of Dense, not what {type(layer).__name__} does with its weights"
 
 
-def _spectra(model: Any, names: Sequence[str], moments: Mapping[str, Moments]) -> dict[str, Spectrum]:
+def _spectra(
+    model: Any, names: Sequence[str], moments: Mapping[str, Moments], slopes: Mapping[str, Matrix]
+) -> dict[str, Spectrum]:
     found = {}
     with _console.progress("decomposing kernels", len(names)) as advance:
         for name in names:
             seen = moments[name].second if name in moments else None
-            found[name] = spectrum(model.get_layer(name).kernel.numpy(), seen)
+            found[name] = spectrum(model.get_layer(name).kernel.numpy(), seen, slopes.get(name))
             advance()
     return found
 
 
-def factorable(model: Any, names: Sequence[str], spectra: Mapping[str, Spectrum]) -> list[Factorable]:
-    """The kernels of Dense layers, with their losses where their spectrum is known."""
+def factorable(
+    model: Any,
+    names: Sequence[str],
+    spectra: Mapping[str, Spectrum],
+    harm: Mapping[str, NDArray[np.float64]] = UNKNOWN,
+) -> list[Factorable]:
+    """The kernels of Dense layers, with what their ranks lose and harm where that is known."""
     found = []
     for name in names:
         layer = model.get_layer(name)
         positions = sum(int(np.prod([n or 1 for n in t.shape[1:-1]])) for t in output_tensors(layer, model))
         losses = spectra[name].losses if name in spectra else np.zeros(0)
         inputs, outputs = (int(size) for size in unwrapped(layer).kernel.shape)
-        found.append(Factorable(name, inputs, outputs, positions, losses))
+        found.append(Factorable(name, inputs, outputs, positions, losses, harm.get(name, losses)))
     return found
 
 
-def _told(kernel: Factorable, rank: int, found: Spectrum, moments: Moments) -> dict[str, Any]:
+def _told(
+    kernel: Factorable, rank: int, found: Spectrum, moments: Moments, harm: Mapping[str, NDArray[np.float64]]
+) -> dict[str, Any]:
     """What becomes of one kernel, as plain data; the error is that of its outputs on training rows."""
     first, second = found.factors(rank)
     error = output_error(found.kernel, first.astype(np.float64) @ second, moments.second)
-    return {"layer": kernel.name, "rank": rank, "full_rank": kernel.full_rank, "output_error": error}
+    told = {"layer": kernel.name, "rank": rank, "full_rank": kernel.full_rank, "output_error": error}
+    return {**told, "expected_loss": float(kernel.harm[rank])} if kernel.name in harm else told
 
 
 def _require_amount(name: str, value: object, *, whole: bool, shares_to_one: bool) -> None:

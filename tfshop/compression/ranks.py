@@ -22,6 +22,8 @@ class Factorable:
         outputs: Columns.
         positions: How often a row of data meets it: more than once in shared layers and in layers over fields.
         losses: Share of the energy lost by rank, from rank 0 to the full one; empty where it is not known yet.
+        harm: What a budget weighs: the cross-entropy expected to be lost by rank, or the losses where no score is
+            asked.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Factorable:
     outputs: int
     positions: int
     losses: NDArray[np.float64]
+    harm: NDArray[np.float64]
 
     @property
     def full_rank(self) -> int:
@@ -77,7 +80,7 @@ def ranks_within(kernels: Sequence[Factorable], budget: float, cost: Cost) -> di
     Every kernel begins with rank 1, or whole where that costs less. Behind its last rank that pays it is taken whole.
 
     Args:
-        kernels: With their losses.
+        kernels: With what each rank would harm.
         budget: Of all kernels together.
         cost: Of a kernel at a rank; at None, whole.
 
@@ -131,5 +134,5 @@ def _step(kernel: Factorable, rank: int, cost: Cost) -> tuple[float, str, int | 
     """The next direction of a kernel, by what a unit of cost saves (negative: the heap gives the smallest first)."""
     following = rank + 1 if kernel.pays(rank + 1) else None
     price = cost(kernel, following) - cost(kernel, rank)
-    saved = kernel.losses[rank] - (0.0 if following is None else kernel.losses[following])
+    saved = kernel.harm[rank] - (0.0 if following is None else kernel.harm[following])
     return -saved / price, kernel.name, following, price
