@@ -154,6 +154,47 @@ def test_nothing_changes_where_a_feature_is_always_the_same(meeting: str, clicks
     assert np.abs(zeros.model(rows).numpy() - model(rows).numpy()).max() > 1e-3
 
 
+def unbiased(schema: Schema, kind: str) -> Any:
+    """Layers without bias or normalization read a feature among others, or alone before a sum."""
+    keras.utils.set_random_seed(0)
+    inputs = {f.name: keras.Input((1,), dtype="int32", name=f.name) for f in schema.id_features}
+    fields = [
+        layers.Flatten()(layers.Embedding(schema.tables[n], WIDTH, name=f"embed_{n}")(x)) for n, x in inputs.items()
+    ]
+    if kind == "among others":
+        x = layers.Dense(16, use_bias=False, activation="relu", name="first")(layers.Concatenate()(fields))
+    else:
+        named = [layers.Dense(16, use_bias=False, name=f"of_{n}") for n in inputs]
+        x = layers.ReLU()(layers.Add()([layer(field) for layer, field in zip(named, fields, strict=True)]))
+    model = keras.Model(inputs, layers.Dense(1, activation="sigmoid", name="probability")(x))
+    spread(model)
+    return model
+
+
+@pytest.mark.parametrize(("kind", "biased"), [("among others", ["first"]), ("in a sum", ["of_id_0"])])
+def test_the_mean_stays_where_a_layer_has_no_bias(kind: str, biased: list[str], clicks: Splits) -> None:
+    """Scores are then those of a network that reads the feature's mean row whatever its id."""
+    model = unbiased(clicks.schema, kind)
+    after = dropped(model, clicks, "id_1")
+    assert after.history[0].notes["how"] == {"id_1": "removed"}
+    assert after.history[0].notes["compensated"] == biased
+    assert [x.name for x in after.model.layers if isinstance(x, layers.Dense) and x.use_bias] == [
+        *biased,
+        "probability",
+    ]
+    assert after.model.count_params() < model.count_params()
+    sample = rows_of(model, clicks.train.take(4096, seed=0), 4096)
+    ids, rows = sample["id_1"].ravel(), model.get_layer("embed_id_1").get_weights()[0]
+    told = DropFeatures(("id_1",), epochs=0).foreseen(model, clicks.schema)
+    assert [w.shape for w in told.get_weights()] == [w.shape for w in after.model.get_weights()]
+    model.get_layer("embed_id_1").set_weights([np.broadcast_to(rows[ids].mean(axis=0), rows.shape)])
+    few = rows_of(model, clicks.validation)
+    np.testing.assert_allclose(after.model(few).numpy(), model(few).numpy(), atol=1e-5)
+    zeros = DropFeatures(("id_1",), epochs=0, compensate=False)
+    bare = zeros.apply(Candidate(model, clicks.schema), clicks, seed=0).model
+    assert np.abs(bare(few).numpy() - model(few).numpy()).max() > 1e-3
+
+
 def test_features_that_meet_each_other_alone_go_with_the_product(clicks: Splits) -> None:
     model = network(clicks.schema, "dot")
     after = dropped(model, clicks, "id_1", "id_2")

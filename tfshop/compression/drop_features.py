@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,12 +11,12 @@ from tfshop.compression.effects import EffectMeasure, feature_effects, require_h
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.masked import zeros_held
 from tfshop.compression.teaching import fine_tuned
-from tfshop.compression.units.compensation import compensate
+from tfshop.compression.units.compensation import compensate, lacking_bias
 from tfshop.compression.units.features import FeatureTrace, follow_features
 from tfshop.compression.units.following import Kept
 from tfshop.compression.units.standing import constant_values
 from tfshop.compression.units.surgery import shrunk
-from tfshop.compression.units.trace import OF_OUTPUT
+from tfshop.compression.units.trace import OF_OUTPUT, Trace
 from tfshop.compression.unread import refuse_unread, refuse_unread_without_training
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
@@ -41,7 +41,7 @@ class DropFeatures:
             tried one by one, the least useful first.
         how: How a feature's worth is measured, see `feature_effects`.
         compensate: Whether what dropped features gave on average goes into the biases and constants of what read
-            them; zeros stand for them otherwise.
+            them; a Dense layer without a bias gets one for it. Zeros stand for them otherwise.
         epochs: Of fine-tuning; 0 for none.
         learning_rate: Of the fine-tuning.
         distill: Whether the fine-tuning learns from the scores of the model that comes in beside the labels, so that
@@ -113,7 +113,7 @@ class DropFeatures:
         if self.names is None:
             return model
         features = _followed(inlined(model), schema, self.names)
-        return shrunk(features.trace, features.atoms(self.names))
+        return shrunk(features.trace, atoms := features.atoms(self.names), biased=self._biased(features.trace, atoms))
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Measure, drop, rebuild, and train what is left for a moment."""
@@ -127,7 +127,7 @@ class DropFeatures:
         features = _followed(model, data.schema, dropped)
         atoms, trace = features.atoms(dropped), features.trace
         means = constant_values(trace, data.train, seed=seed) if self.compensate else {}
-        smaller = shrunk(trace, atoms, means)
+        smaller = shrunk(trace, atoms, means, biased=self._biased(trace, atoms))
         kept = Kept(trace.ledger, atoms)
         compensated = compensate(trace, kept, smaller, data.train, seed=seed) if self.compensate else []
         history = None
@@ -148,6 +148,10 @@ class DropFeatures:
             "fit": history.to_dict() if history else None,
         }
         return candidate.advance(self, smaller, notes=notes, curve=curve_of(history) if history else ())
+
+    def _biased(self, trace: Trace, atoms: Collection[int]) -> tuple[str, ...]:
+        """Layers that get a bias, for what they no longer read gave them something on average."""
+        return lacking_bias(trace, Kept(trace.ledger, atoms)) if self.compensate else ()
 
     def _while_it_holds(self, model: Any, data: Splits, tried: Iterable[str], seed: int) -> tuple[str, ...]:
         """Features that can go together, the least useful first."""

@@ -74,6 +74,33 @@ def input_moments(
     }
 
 
+def tensor_means(
+    model: Any, tensors: Sequence[Any], split: Split, *, rows: int = MOMENT_ROWS, seed: int = 0
+) -> dict[int, NDArray[np.float64]]:
+    """Means of tensors of a model over a sample of rows, by the tensor's identity: float64 (columns,).
+
+    Args:
+        model: Functional model without submodels.
+        tensors: Of it, (batch, columns) each.
+        split: Usually the training split, never the test split.
+        rows: Most rows to run.
+        seed: Of the sample.
+    """
+    if not tensors:
+        return {}
+    probe = keras.Model(model.inputs, list(tensors))
+
+    def summed(inputs: Any) -> list[Any]:
+        return [tf.reduce_sum(tensor, axis=0) for tensor in tf.nest.flatten(probe(inputs, training=False))]
+
+    sums = tf.function(summed, reduce_retracing=True)
+    sample = split.take(min(rows, split.num_rows), seed=seed).with_batch_size(MOMENT_BATCH)
+    totals = [np.zeros(tensor.shape[-1]) for tensor in tensors]
+    for inputs, _ in sample.batches(inputs=model_specs(model)):
+        totals = [total + found.numpy() for total, found in zip(totals, sums(inputs), strict=True)]
+    return {id(tensor): total / sample.num_rows for tensor, total in zip(tensors, totals, strict=True)}
+
+
 def _sums(tensors: list[Any]) -> tuple[Any, Any, Any]:
     """Sum, sum of outer products and number of the vectors along the last axis."""
     vectors = tf.concat([tf.reshape(tensor, (-1, tensor.shape[-1])) for tensor in tensors], axis=0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 from tfshop._keras import keras
-from tfshop.compression.moments import input_moments
-from tfshop.compression.roles import calls_of, readers
+from tfshop.compression.moments import input_moments, tensor_means
+from tfshop.compression.roles import calls_of, output_tensors, readers
 from tfshop.compression.units.following import Kept, entries_of
 from tfshop.compression.units.trace import Trace
 from tfshop.data.split import Split
@@ -20,7 +21,8 @@ def compensate(trace: Trace, kept: Kept, smaller: Any, split: Split, *, seed: in
     r"""Add `E[x_{removed}] W_{removed}` to the bias of every Dense layer that reads fewer units, in place.
 
     Where a Dense layer has no bias and a BatchNormalization alone reads it, the moving mean is lowered by as much. A
-    unit that gives the same for every row is then removed without any change.
+    unit that gives the same for every row is then removed without any change, and so is a term of a sum, where another
+    term comes from a Dense layer that can take what it gave.
 
     Args:
         trace: Of the network before.
@@ -43,7 +45,59 @@ def compensate(trace: Trace, kept: Kept, smaller: Any, split: Split, *, seed: in
         kernel = trace.model.get_layer(name).get_weights()[0]
         change = moments[name].mean[gone] @ kernel[gone][:, kept.indices(units)]
         _shift(smaller.get_layer(name), smaller, change.astype(kernel.dtype))
-    return names
+    return list(dict.fromkeys([*names, *_compensate_sums(trace, kept, smaller, split, seed)]))
+
+
+def lacking_bias(trace: Trace, kept: Kept) -> tuple[str, ...]:
+    """Names of Dense layers that need a bias, or what they no longer read would be lost with its mean."""
+    lacking = [
+        layer.name
+        for layer in trace.model.layers
+        if _reads_less(trace, kept, layer)
+        and not _can_shift(layer, trace.model)
+        and not all(kept.is_dead(trace.tensors[id(tensor)]) for tensor in output_tensors(layer, trace.model))
+    ]
+    takers = [taker.name for _, taker in _sums(trace, kept) if not _can_shift(taker, trace.model)]
+    return tuple(dict.fromkeys([*lacking, *takers]))
+
+
+def _compensate_sums(trace: Trace, kept: Kept, smaller: Any, split: Split, seed: int) -> list[str]:
+    """Give another term of a sum what terms that are gone gave on average."""
+    left = {layer.name for layer in smaller.layers}
+    sums = [(gone, taker) for gone, taker in _sums(trace, kept) if taker.name in left]
+    sums = [(gone, taker) for gone, taker in sums if _can_shift(smaller.get_layer(taker.name), smaller)]
+    given = tensor_means(trace.model, [t for gone, _ in sums for t in gone], split, rows=COMPENSATION_ROWS, seed=seed)
+    for gone, taker in sums:
+        staying = kept.indices(trace.tensors[id(taker.output)][-1])
+        change = sum(given[id(tensor)] for tensor in gone)[staying]
+        _shift(smaller.get_layer(taker.name), smaller, change.astype(taker.kernel.dtype.as_numpy_dtype))
+    return [taker.name for _, taker in sums]
+
+
+def _sums(trace: Trace, kept: Kept) -> list[tuple[list[Any], Any]]:
+    """The terms of each sum that go, and a linear Dense layer beside them that nothing else reads."""
+    found = []
+    for layer in trace.model.layers:
+        for node in calls_of(layer, trace.model) if type(layer) is keras.layers.Add else ():
+            gone = [tensor for tensor in node.keras_inputs if kept.is_dead(trace.tensors[id(tensor)])]
+            takers = [
+                t
+                for t in node.keras_inputs
+                if all(t is not other for other in gone) and _can_take(t, gone, trace.model)
+            ]
+            if gone and takers:
+                found.append((gone, takers[0]._keras_history.layer))
+    return found
+
+
+def _can_take(tensor: Any, gone: Sequence[Any], model: Any) -> bool:
+    layer = tensor._keras_history.layer
+    alone = type(layer) is keras.layers.Dense and len(calls_of(layer, model)) == len(readers(layer, model)) == 1
+    return (
+        alone
+        and layer.activation is keras.activations.linear
+        and {tuple(t.shape) for t in gone} == {(None, layer.units)}
+    )
 
 
 def _can_shift(layer: Any, model: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -17,25 +17,27 @@ from tfshop.layers import ColumnSelect
 from tfshop.models.rebuild import Rebuild, copy_weights, fresh
 
 
-def shrunk(trace: Trace, removed: Iterable[int], values: Values = NO_VALUES) -> Any:
+def shrunk(trace: Trace, removed: Iterable[int], values: Values = NO_VALUES, *, biased: Collection[str] = ()) -> Any:
     """The network without some atoms, its weights those that stay; inputs and outputs keep their names and shapes.
 
     Args:
         trace: Of the network, which is left as it is.
         removed: Atoms of the trace's ledger; all of those that constants stand for.
         values: Of the constants, as `constant_values` gives them; zeros by default.
+        biased: Names of Dense layers without a bias that are to have one, of zeros.
 
     Raises:
         ModelError: Where a layer would be left with nothing to read.
     """
-    return _Shrink(trace, Kept(trace.ledger, removed), values).whole(trace.model)
+    return _Shrink(trace, Kept(trace.ledger, removed), values, biased).whole(trace.model)
 
 
 class _Shrink(Rebuild):
     """A rebuild whose tensors are None where nothing of them stays."""
 
-    def __init__(self, trace: Trace, kept: Kept, values: Values) -> None:
+    def __init__(self, trace: Trace, kept: Kept, values: Values, biased: Collection[str]) -> None:
         super().__init__(self._smaller)
+        self._biased = biased
         self._trace = trace
         self._kept = kept
         self._standing = Standing(trace, kept, values)
@@ -43,7 +45,8 @@ class _Shrink(Rebuild):
 
     def _smaller(self, layer: Any) -> Any:
         settings = self._trace.layers[layer.name].settings
-        return fresh(layer, changes=settings(self._kept) if settings else {})
+        changes = dict(settings(self._kept)) if settings else {}
+        return fresh(layer, changes={**changes, "use_bias": True} if layer.name in self._biased else changes)
 
     def _give_weights(self, old: Any, new: Any) -> None:
         axes = self._trace.weights_of(old.name)
@@ -51,7 +54,8 @@ class _Shrink(Rebuild):
             copy_weights(old, new)
             return
         pairs = zip(old.get_weights(), axes, strict=True)
-        new.set_weights([sliced(weight, weight_axes, self._kept) for weight, weight_axes in pairs])
+        staying = [sliced(weight, weight_axes, self._kept) for weight, weight_axes in pairs]
+        new.set_weights([*staying, np.zeros(new.units)] if old.name in self._biased else staying)
 
     def _input(self, tensor: Any) -> Any:
         made = super()._input(tensor)
