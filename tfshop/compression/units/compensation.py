@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tfshop._keras import keras
@@ -69,7 +70,7 @@ def _compensate_sums(trace: Trace, kept: Kept, smaller: Any, split: Split, seed:
     given = tensor_means(trace.model, [t for gone, _ in sums for t in gone], split, rows=COMPENSATION_ROWS, seed=seed)
     for gone, taker in sums:
         staying = kept.indices(trace.tensors[id(taker.output)][-1])
-        change = sum(given[id(tensor)] for tensor in gone)[staying]
+        change = np.sum([given[id(tensor)] for tensor in gone], axis=0)[staying]
         _shift(smaller.get_layer(taker.name), smaller, change.astype(taker.kernel.dtype.as_numpy_dtype))
     return [taker.name for _, taker in sums]
 
