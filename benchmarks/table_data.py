@@ -96,10 +96,7 @@ def repurchase(fraction: float) -> Log:
 def _pairs(part: str) -> pd.DataFrame:
     """Pairs of customer and item, with the customer's history."""
     text = {"CustomerID": str, "StockCode": str, "hist_items": str}
-    pairs, histories = (
-        pd.read_csv(RETAIL / f"{name}_{part}.csv.gz", dtype={n: t for n, t in text.items()})
-        for name in ("repurchase", "history")
-    )
+    pairs, histories = (pd.read_csv(RETAIL / f"{name}_{part}.csv.gz", dtype=text) for name in ("repurchase", "history"))
     return pairs.merge(histories, on="CustomerID", how="left")
 
 

@@ -14,9 +14,10 @@ from typing import Any
 
 from tfshop.compression import QAT, AllocateTables, Cluster, Distill, Prune, TuneTables
 from tfshop.export import Export, Plan, chain
-from tfshop.tables import Int2
+from tfshop.tables import Grouped, Int1, Int2
 
 TWO_BITS = Int2("field", grid="mid-rise")
+FEW_BITS = (TWO_BITS, Int1("field"), Grouped((Int2("field"), Int1("field")), (0.5,)))
 TINY_EPOCHS = 6  # of the student
 TINY_RATE = 2e-3  # of the tuning
 
@@ -78,7 +79,7 @@ def tiny(
         teachers: More networks beside the one that comes in; three rank better than one.
     """
     shrink = {"width": width, "depth": depth, "dimension": dimension}
-    bits = () if codec is not None else (AllocateTables(max_bytes=max_bytes),)
+    bits = () if codec is not None else (AllocateTables(max_bytes=max_bytes, codecs=FEW_BITS),)
     tuned = TuneTables(codec, learning_rate=TINY_RATE, teachers=teachers)
     return chain(Distill(shrink=shrink, epochs=TINY_EPOCHS, teachers=teachers), *bits, tuned, Export("int8"))
 
