@@ -63,7 +63,8 @@ def promotion(fraction: float) -> Log:
 def repurchase(fraction: float) -> Log:
     """Whether a customer buys an item again: learned before one cut in time, judged after the next.
 
-    A tenth of the pairs before the first cut is the validation split.
+    The pairs of a tenth of the customers before the first cut are the validation split: a network that knows a
+    customer knows the labels of his other pairs.
 
     Raises:
         SystemExit: Where the files are not beside the project.
@@ -74,7 +75,8 @@ def repurchase(fraction: float) -> Log:
         _pairs("train").sample(frac=fraction, random_state=0),
         _pairs("test").sample(frac=fraction, random_state=0),
     ]
-    parts[0]["part"] = np.where(np.random.default_rng(0).random(len(parts[0])) < 0.1, VALIDATION, TRAIN)
+    customers = parts[0]["CustomerID"].drop_duplicates().sample(frac=0.1, random_state=0)
+    parts[0]["part"] = np.where(parts[0]["CustomerID"].isin(customers), VALIDATION, TRAIN)
     parts[1]["part"] = TEST
     schema = Schema(
         [
@@ -90,7 +92,7 @@ def repurchase(fraction: float) -> Log:
     )
     rows = pd.concat(parts).sort_values("part", kind="stable")
     data = ts.prepare(ts.read_table(rows), schema, split=ts.TimeSplit("part", validation=VALIDATION, test=TEST))
-    return Log(data, {"dimension": 16, "hidden": (128, 64)}, 2, 1e-3)
+    return Log(data, {"dimension": 16, "hidden": (400, 400, 400), "dropout": 0.3}, 4, 1e-3)
 
 
 def _pairs(part: str) -> pd.DataFrame:
@@ -107,8 +109,8 @@ def planted(fraction: float) -> Log:
     table = synthetic_table(num_rows, **sizes)
     split = ts.TimeSplit("day", validation=DAYS - 2, test=DAYS - 1)
     data = ts.prepare(table, synthetic_schema(num_rows, **sizes), split=split)
-    last = next(iter(table.batches(f"SELECT true_logit, clicked FROM rows WHERE day = {DAYS - 1}", num_rows)))  # noqa: S608
-    true_logit, clicked = (np.asarray(last.column(place)) for place in (0, 1))
+    last = list(table.batches(f"SELECT true_logit, clicked FROM rows WHERE day = {DAYS - 1}", 1 << 17))  # noqa: S608
+    true_logit, clicked = (np.concatenate([batch.column(place) for batch in last]) for place in (0, 1))
     if not np.array_equal(clicked, np.asarray(data.test.labels).reshape(-1)):
         raise SystemExit("the rows of the test split are in another order than those of the log")
     return Log(data, {"dimension": 16, "hidden": (100, 100)}, 1, 2e-3, true_logit.astype(np.float64))
