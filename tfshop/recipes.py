@@ -14,10 +14,9 @@ from typing import Any
 
 from tfshop.compression import QAT, AllocateTables, Cluster, Distill, Prune, TuneTables
 from tfshop.export import Export, Plan, chain
-from tfshop.tables import Grouped, Int1, Int2
+from tfshop.tables import Int2
 
 TWO_BITS = Int2("field", grid="mid-rise")
-FEW_BITS = (TWO_BITS, Int1("field"), Grouped((Int2("field"), Int1("field")), (0.5,)))
 TINY_EPOCHS = 6  # of the student
 TINY_RATE = 2e-3  # of the tuning
 
@@ -64,7 +63,7 @@ def tiny(
     depth: int = 2,
     dimension: int = 8,
     codec: Any = None,
-    max_bytes: float | int = 0.034,
+    max_bytes: float | int = 0.0375,
     teachers: tuple[Any, ...] = (),
 ) -> Plan:
     """The smallest file: a student, tables of about a bit a number where bits are worth least, tuned, then int8.
@@ -79,7 +78,7 @@ def tiny(
         teachers: More networks beside the one that comes in; three rank better than one.
     """
     shrink = {"width": width, "depth": depth, "dimension": dimension}
-    bits = () if codec is not None else (AllocateTables(max_bytes=max_bytes, codecs=FEW_BITS),)
+    bits = () if codec is not None else (AllocateTables(max_bytes=max_bytes),)
     tuned = TuneTables(codec, learning_rate=TINY_RATE, teachers=teachers)
     return chain(Distill(shrink=shrink, epochs=TINY_EPOCHS, teachers=teachers), *bits, tuned, Export("int8"))
 
