@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tfshop._keras import tf
+from tfshop._keras import keras, tf
+from tfshop.export import convert
+from tfshop.runtime import Scorer
 from tfshop.tables import (
     Codec,
     CodedTable,
     Float16,
     Float32,
     Grouped,
+    Hashed,
     Int2,
     Int3,
     Int4,
     Int8,
+    LowRankTable,
+    MemCom,
     ProductQuantization,
+    QuotientRemainder,
     RareRows,
     ResidualQuantization,
     TableLookup,
@@ -44,6 +51,14 @@ VARIANTS: dict[str, Codec] = {
     "rare rows by a table": RareRows(Int4(), min_count=3, remap=True),
     "rare rows of a group": Grouped((Int4("field"), RareRows(Int2(), min_count=3)), (20,)),
     "sums": ResidualQuantization(2, centroids=16, codebooks="field"),
+    "short rows": LowRankTable(4, Int4()),
+    "short rows, a step a field": LowRankTable(3, Int8("field")),
+    "hashed": Hashed(32),
+    "hashed, of bytes": Hashed(32, Int8(), hashes=3),
+    "quotients": QuotientRemainder(16, Int4("table")),
+    "factors": MemCom(16),
+    "factors and codes": MemCom(16, Int4()),
+    "short and shared rows of a group": Grouped((LowRankTable(3), RareRows(Hashed(16), min_count=3)), (20,)),
 }
 COUNTS = np.concatenate([np.arange(part, 0.0, -1) for part in (40, 160, 100)])
 each_variant = pytest.mark.parametrize("variant", [*VARIANTS, "blocks"])
@@ -64,7 +79,7 @@ def lookup(variant: str) -> TableLookup:
     first = Int2("field").encode(np.concatenate([rows[200:], rows[:40]]), fields=Fields((0, 100), (1, 0)))
     second, third = Float16().encode(rows[40:200]), ((200, 100), (0, 40))
     blocks = [Block(first, [0, 3], [100, -200], third), Block(second, [1, 2], [-40, -40], [(40, 160)])]
-    return block_layer(blocks, ROWS, name="table")
+    return block_layer(blocks, ROWS, FIELDS, name="table")
 
 
 def drawn_ids(batch: int = 64) -> np.ndarray:
@@ -102,12 +117,68 @@ def test_what_was_learned_is_what_is_stored(variant: str) -> None:
     np.testing.assert_allclose(layer.filled(after)(drawn_ids()).numpy(), learned, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_after_learning_numpy_keras_and_the_file_still_agree_to_the_last_bit(variant: str) -> None:
+    coded = VARIANTS[variant].encode(table(), COUNTS, fields=FIELDS)
+    layer = coded.layer("table")
+    twin, random = layer.tuned(table()), np.random.default_rng(3)
+    for variable in twin.trainable_variables:
+        variable.assign_add(2 * random.normal(size=variable.shape))
+    learned = replace(coded, arrays=layer.after(twin))
+    wanted = learned.decode()[drawn_ids()]
+    ids = keras.Input((4,), dtype="int32", name="ids")
+    model = keras.Model(ids, learned.layer("table")(ids))
+    assert learned.num_bytes == coded.num_bytes and not np.array_equal(learned.decode(), coded.decode())
+    np.testing.assert_array_equal(model(drawn_ids()).numpy(), wanted)
+    np.testing.assert_array_equal(Scorer(convert(model, "float32", lambda: iter([])))({"ids": drawn_ids()}), wanted)
+
+
+def test_a_projection_stays_one_of_whole_numbers_that_add_up_exactly() -> None:
+    layer = lookup("short rows")
+    twin = layer.tuned(table())
+    twin.parts["projection"].values.assign_add(3 * np.random.default_rng(4).normal(size=(WIDTH, 4)))
+    projection = layer.after(twin)["projection"].astype(np.float64)
+    assert np.array_equal(projection, np.rint(projection)) and np.abs(projection).max() == 2**12
+    assert 2.0**4 * np.abs(projection).sum(axis=1).max() <= 2**24
+    assert 0.3 < np.abs(twin.parts["rows"].rows.numpy()).mean() < 3  # in a size that steps of an optimizer fit
+
+
+def test_a_factor_learns_for_its_id_alone_and_stays_among_the_levels() -> None:
+    layer = lookup("factors")
+    twin = layer.tuned(table())
+    factors, shared = twin.parts["codes"].factors, twin.parts["shared"].rows
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(twin(tf.constant([[3, 9, 9, 250]])))
+    by_factor, by_row = tape.gradient(total, [factors, shared])
+    assert sorted(by_factor.indices.numpy().tolist()) == [3, 9, 9, 250]
+    rows = layer.stored()["codes"][[3, 9, 250], 0]
+    assert set(np.flatnonzero(tf.convert_to_tensor(by_row).numpy().any(axis=1))) == set(rows.tolist())
+    factors.assign_add(np.full(ROWS, 1e6, np.float32))  # beyond the last level
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(twin(tf.constant([[3, 9, 9, 250]])))
+    assert not tf.convert_to_tensor(tape.gradient(total, factors)).numpy().any()
+    after = layer.after(twin)
+    assert (after["codes"][:, 1] == 255).all() and np.array_equal(after["codes"][:, 0], layer.stored()["codes"][:, 0])
+
+
+def test_columns_of_one_field_keep_one_mean() -> None:
+    layer = lookup("hashed")
+    twin = layer.tuned(table())
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(twin(tf.constant(drawn_ids(1))))
+    means = twin.parts["means"].values
+    assert tf.convert_to_tensor(tape.gradient(total, means)).numpy()[:, 0].tolist() == [1.0, 2.0, 1.0]
+    means.assign_add(np.arange(3 * WIDTH, dtype=np.float32).reshape(3, WIDTH))
+    after = layer.after(twin)["means"]
+    assert np.array_equal(after[1], after[2]) and not np.array_equal(after[1], layer.stored()["means"][1])
+
+
 def test_codes_that_cannot_learn_stay_as_they_are() -> None:
     coded: CodedTable = Float16().encode(table())
     assert coded.layer("table").tuned(table()) is None
     blocks = lookup("blocks")
     twin = blocks.tuned(table())
-    twin.blocks[0].rows.assign_add(np.ones((140, WIDTH), np.float32))
+    twin.parts["block_0"].rows.assign_add(np.ones((140, WIDTH), np.float32))
     half = {key: a for key, a in blocks.stored().items() if key.startswith("block_1")}
     assert all(np.array_equal(a, blocks.after(twin)[key]) for key, a in half.items())
 

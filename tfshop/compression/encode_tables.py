@@ -157,7 +157,7 @@ def _coded(
         return coded.layer(**settings), _row(layer, blocks, error)
     merged = asked.merged[layer.name]
     pairs = [_block(rows, counts, codec, tables, merged, seed) for codec, tables in _by_codec(codecs).items()]
-    lookup = block_layer([block for block, _ in pairs], len(rows), **settings)
+    lookup = block_layer([block for block, _ in pairs], len(rows), asked.fields(layer.name), **settings)
     return lookup, _row(layer, [told for _, told in pairs], None)
 
 

@@ -15,15 +15,7 @@ from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields, requir
 from tfshop.tables.grouped_lookup import GroupedLookup
 from tfshop.tables.integer_table import Int2, Int4, Int8
 from tfshop.tables.lookup import TableLookup
-from tfshop.tables.nested import (
-    fields_config,
-    inner_table,
-    joined_arrays,
-    lookup_config,
-    require_codec,
-    resolved,
-    told_apart,
-)
+from tfshop.tables.nested import coded_through, inner_table, nested_layer, require_codec, resolved
 
 
 @dataclass(frozen=True)
@@ -104,7 +96,7 @@ class Grouped:
             seen = None if counts is None else part.of(counts)
             own = made.codecs[number].encode(part.of(rows), seen, seed=seed, fields=part.fields(fields))
             tables[f"part_{number}"] = own
-        return CodedTable.of(made, rows, joined_arrays(tables), {"inner": told_apart(tables)}, fields)
+        return coded_through(made, rows, tables, fields)
 
     def decode(self, coded: CodedTable, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Rows by id."""
@@ -119,13 +111,9 @@ class Grouped:
 
     def layer(self, coded: CodedTable, **settings: Any) -> TableLookup:
         """The lookup."""
-        parts = []
-        for number, part in self._parts(coded.num_rows, coded.fields).items():
-            config = lookup_config(inner_table(coded, f"part_{number}"))
-            parts.append({"number": number, **config, **part.by_column(coded.fields)})
-        return GroupedLookup(
-            coded.num_rows, coded.dimension, parts=parts, fields=fields_config(coded.fields), **settings
-        ).filled(coded.arrays)
+        parts = self._parts(coded.num_rows, coded.fields)
+        served = {f"part_{number}": part.by_column(coded.fields) for number, part in parts.items()}
+        return nested_layer(GroupedLookup, coded, parts=served, **settings)
 
     def _rows(self, entry: Any, num_rows: int, counts: Counts, fields: Fields) -> tuple[int, ...]:
         """An entry of the split as rows of each field."""

@@ -10,32 +10,34 @@ from numpy.typing import NDArray
 
 from tfshop._keras import keras, tf
 from tfshop.tables.nested import NestedLookup, columns_of, constant_of, rows_of
+from tfshop.tables.tuning import TunedTable
 
 
 @keras.utils.register_keras_serializable(package="tfshop")
 class GroupedLookup(NestedLookup):
-    """Ids through the lookups of all parts, of which one is chosen; see `TableLookup`.
+    """Ids through the lookups of all parts, of which one is chosen; see `NestedLookup`: the parts inside.
 
     Args:
         num_rows: Rows of the table.
         dimension: Numbers a row.
-        parts: "number", "kind" and "config" of each lookup, "columns" of the ids that it serves (None for ids of any
-            shape), and "lows", "highs" and "shifts" of each.
-        **kwargs: As `TableLookup` takes them.
+        parts: Of each lookup inside the "columns" of the ids that it serves (None for ids of any shape), and "lows",
+            "highs" and "shifts" of each.
+        **kwargs: As `NestedLookup` takes them.
     """
 
-    def __init__(self, num_rows: int, dimension: int, *, parts: Sequence[Mapping[str, Any]], **kwargs: Any) -> None:
+    def __init__(self, num_rows: int, dimension: int, *, parts: Mapping[str, Mapping[str, Any]], **kwargs: Any) -> None:
         super().__init__(num_rows, dimension, **kwargs)
-        self._parts = [dict(part) for part in parts]
+        self._served = {key: dict(part) for key, part in parts.items()}
 
-    def inner(self) -> Mapping[str, Mapping[str, Any]]:
-        """The parts."""
-        return {f"part_{part['number']}": part for part in self._parts}
+    @property
+    def _parts(self) -> list[dict[str, Any]]:
+        return list(self._served.values())
 
-    def parts_of(self, rows: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
-        """Of each field those between its boundaries, one field below the other."""
-        edges = {key: sorted(set(zip(part["lows"], part["highs"], strict=True))) for key, part in self.inner().items()}
-        return {key: np.concatenate([rows[low:high] for low, high in own]) for key, own in edges.items()}
+    def tuned_parts(self, rows: NDArray[np.float32]) -> Mapping[str, TunedTable | None]:
+        """Each part with the rows of each field between its boundaries, one field below the other."""
+        edges = {key: sorted(set(zip(part["lows"], part["highs"], strict=True))) for key, part in self._served.items()}
+        own = {key: np.concatenate([rows[low:high] for low, high in pairs]) for key, pairs in edges.items()}
+        return {key: self.part(key).tuned(some) for key, some in own.items()}
 
     def decoded(self, ids: Any) -> Any:
         """A lookup a part; columns that have the same parts are chosen from together."""
@@ -65,7 +67,7 @@ class GroupedLookup(NestedLookup):
     def _looked_up(self, ids: Any) -> list[Any]:
         """Rows of each part; an id of another part gives some row of this one."""
         pieces = []
-        for number, (key, part) in enumerate(self.inner().items()):
+        for number, (key, part) in enumerate(self._served.items()):
             own = ids if part["columns"] is None else columns_of(ids, part["columns"])
             if self._is_outer(number, range(number)):
                 own = tf.maximum(own, constant_of(part["lows"], own))
@@ -90,4 +92,4 @@ class GroupedLookup(NestedLookup):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "parts": [dict(part) for part in self._parts]}
+        return {**super().get_config(), "parts": {key: dict(part) for key, part in self._served.items()}}

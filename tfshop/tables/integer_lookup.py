@@ -67,11 +67,11 @@ class IntegerLookup(TableLookup):
         whole = unpack(codes, self.dimension, self.bits, NUMPY)
         return np.asarray((whole - np.float32(self.offset)) * self._steps_of_rows(arrays, steps, ids))
 
-    def tuned(self, rows: NDArray[np.float32]) -> TunedTable:
-        """Rows on the same grid, with steps that learn."""
+    def tuned(self, rows: NDArray[np.float32], unit: float = 1.0) -> TunedTable:
+        """Rows on the same grid, with steps that learn; `unit` as `TunedIntegers` takes it."""
         arrays = self.stored()
         steps = arrays["levels"] if "levels" in arrays else self.fields.by_field(arrays["scale"])
-        grid = {"offset": self.offset, "top": 2**self.bits - 1}
+        grid = {"offset": self.offset, "top": 2**self.bits - 1, "unit": unit}
         return TunedIntegers(rows, steps, which=self._step_of(arrays), **grid, name=self.name).masked_as(self.mask_zero)
 
     def _step_of(self, arrays: Mapping[str, NDArray[Any]]) -> Any:

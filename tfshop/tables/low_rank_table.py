@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from tfshop._keras import keras, tf
 from tfshop.errors import PlanError
+from tfshop.tables.array_tuning import TunedArray
 from tfshop.tables.codec import ALONE, CHUNK, CodedTable, Counts, Fields, require_table, row_weights
-from tfshop.tables.integer_lookup import IntegerLookup
 from tfshop.tables.integer_table import Int8, IntegerCodec
 from tfshop.tables.lookup import TableLookup
-from tfshop.tables.nested import NestedLookup, fields_config, inner_table, joined_arrays, lookup_config, told_apart
+from tfshop.tables.nested import NestedLookup, coded_through, inner_table, nested_layer
+from tfshop.tables.tuning import TunedTable
 
 EXACT_BITS = 24  # whole numbers below 2**24 are exact in float32
 MOST_BITS = 12  # of a number of the projection
@@ -71,17 +72,14 @@ class LowRankTable:
         require_table(self, rows, counts)
         weights = row_weights(None if counts is None else counts + 1.0, len(rows))
         projection = self._projection(_moment(rows, weights))
-        shorter = _shortened(rows, projection)
-        inner = self.codec.encode(shorter, counts, seed=seed, fields=fields)
-        arrays = {**joined_arrays({"rows": inner}), "projection": projection.T.astype(np.float32)}
-        return CodedTable.of(self, rows, arrays, {"inner": told_apart({"rows": inner})}, fields)
+        inner = self.codec.encode(shortened(rows, projection), counts, seed=seed, fields=fields)
+        return coded_through(self, rows, {"rows": inner}, fields, projection=projection.T.astype(np.float32))
 
     def _projection(self, moment: NDArray[np.float64]) -> NDArray[np.float64]:
         """Whole numbers (rank, dimension) along the first eigenvectors."""
         rank = min(self.rank, len(moment))
         vectors = np.linalg.eigh(moment)[1][:, ::-1][:, :rank].T
-        largest = min(2**MOST_BITS, 2 ** (EXACT_BITS - self.codec.bits) // rank)
-        return np.asarray(np.rint(vectors / np.abs(vectors).max() * largest))
+        return np.asarray(np.rint(vectors / np.abs(vectors).max() * _largest(rank, self.codec.bits)))
 
     def decode(self, coded: CodedTable, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Rows by id."""
@@ -90,49 +88,47 @@ class LowRankTable:
 
     def layer(self, coded: CodedTable, **settings: Any) -> TableLookup:
         """The lookup."""
-        rows = lookup_config(inner_table(coded, "rows"))
-        return LowRankLookup(
-            coded.num_rows, coded.dimension, rows=rows, fields=fields_config(coded.fields), **settings
-        ).filled(coded.arrays)
+        return nested_layer(LowRankLookup, coded, **settings)
 
 
 @keras.utils.register_keras_serializable(package="tfshop")
 class LowRankLookup(NestedLookup):
-    """Short rows of integer codes and a projection, see `TableLookup`.
+    """Short rows of integer codes and a projection, see `NestedLookup`: "rows" inside."""
 
-    Args:
-        num_rows: Rows of the table.
-        dimension: Numbers a row after the projection.
-        rows: "kind" and "config" of the lookup of the short rows.
-        **kwargs: As `TableLookup` takes them.
-    """
+    @property
+    def rank(self) -> int:
+        """Numbers of a short row."""
+        return int(self._inner["rows"]["config"]["dimension"])
 
-    def __init__(self, num_rows: int, dimension: int, *, rows: Mapping[str, Any], **kwargs: Any) -> None:
-        super().__init__(num_rows, dimension, **kwargs)
-        self._rows = dict(rows)
-
-    def inner(self) -> Mapping[str, Mapping[str, Any]]:
-        """That of the short rows."""
-        return {"rows": self._rows}
+    @property
+    def unit(self) -> float:
+        """About the length of a direction of the projection, a power of two: divided by it, nothing is rounded."""
+        return unit_of(self.stored()["projection"])
 
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
         """Those of the short rows, and the projection as a Dense layer of a file has it."""
-        rank = int(self._rows["config"]["dimension"])
-        return {**super().arrays(), "projection": ((self.dimension, rank), "float32")}
+        return {**super().arrays(), "projection": ((self.dimension, self.rank), "float32")}
+
+    def tuned_parts(self, rows: NDArray[np.float32]) -> Mapping[str, TunedTable | None]:
+        """Short rows on their grids, and a projection that stays one of whole numbers that are exact in float32."""
+        projection, unit = self.stored()["projection"], self.unit
+        largest = float(_largest(self.rank, int(self._inner["rows"]["config"]["bits"])))
+
+        def stored(values: Any) -> Any:
+            return tf.grad_pass_through(tf.round)(tf.clip_by_value(values * unit, -largest, largest))
+
+        return {
+            "rows": self.part("rows").tuned(shortened(rows, projection.T.astype(np.float64)), 1 / unit),
+            "projection": TunedArray(projection / np.float32(unit), stored, name="projection"),
+        }
 
     def decoded(self, ids: Any) -> Any:
         """Project whole numbers, then multiply by the step."""
-        decoder = self.decoder("rows")
-        assert isinstance(decoder, IntegerLookup)  # noqa: S101
-        codes, steps = decoder.codes_and_steps(ids)
+        codes, steps = self.decoder("rows").codes_and_steps(ids)
         flat = tf.reshape(codes, [-1, codes.shape[-1]])
-        projected = tf.matmul(flat, self._arrays["projection"], transpose_b=True)
+        projected = tf.matmul(flat, self.own("projection"), transpose_b=True)
         shape = tf.concat([tf.shape(ids), [self.dimension]], axis=0) if None in ids.shape[1:] else None
         return tf.reshape(projected, [-1, *ids.shape[1:], self.dimension] if shape is None else shape) * steps
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "rows": dict(self._rows)}
 
 
 def _moment(rows: NDArray[np.float32], weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -144,10 +140,21 @@ def _moment(rows: NDArray[np.float32], weights: NDArray[np.float64]) -> NDArray[
     return total
 
 
-def _shortened(rows: NDArray[np.float32], projection: NDArray[np.float64]) -> NDArray[np.float32]:
+def shortened(rows: NDArray[np.float32], projection: NDArray[np.float64]) -> NDArray[np.float32]:
     """The numbers whose projection comes nearest to each row."""
     inverse = np.linalg.pinv(projection)
     made = np.empty((len(rows), len(projection)), dtype=np.float32)
     for start in range(0, len(rows), CHUNK):
         made[start : start + CHUNK] = rows[start : start + CHUNK] @ inverse
     return made
+
+
+def unit_of(projection: NDArray[np.float32]) -> float:
+    """About the length of a direction of a projection (dimension, rank), a power of two."""
+    lengths = np.sqrt(np.square(projection.astype(np.float64)).sum(axis=0))
+    return float(2.0 ** np.rint(np.log2(lengths.mean())))
+
+
+def _largest(rank: int, bits: int) -> int:
+    """Of the numbers of a projection, so that its products with codes add up exactly in float32."""
+    return min(2**MOST_BITS, 2 ** (EXACT_BITS - bits) // rank)

@@ -12,18 +12,12 @@ from numpy.typing import NDArray
 from tfshop._console import progress
 from tfshop._keras import keras, tf
 from tfshop.errors import PlanError
-from tfshop.tables.codec import ALONE, CHUNK, Codec, CodedTable, Counts, Fields, require_table
+from tfshop.tables.array_tuning import TunedFactors, middles
+from tfshop.tables.codec import ALONE, CHUNK, Codec, CodedTable, Counts, Fields, chunks, require_table
 from tfshop.tables.float_table import Float32
 from tfshop.tables.lookup import TableLookup
-from tfshop.tables.nested import (
-    NestedLookup,
-    fields_config,
-    inner_table,
-    joined_arrays,
-    lookup_config,
-    require_codec,
-    told_apart,
-)
+from tfshop.tables.nested import NestedLookup, coded_through, inner_table, nested_layer, require_codec
+from tfshop.tables.tuning import TunedTable
 
 SWEEPS = 15
 SAMPLE = 65_536  # rows that directions are found on
@@ -81,9 +75,8 @@ class MemCom:
         chosen, factors = _nearest(rows, shared)
         levels = _levels(factors)
         codes = np.empty((len(rows), 2), dtype=np.uint8)
-        codes[:, 0], codes[:, 1] = chosen, _nearest_level(levels, factors)
-        arrays: dict[str, NDArray[Any]] = {"codes": codes, "levels": levels, **joined_arrays({"shared": inner})}
-        return CodedTable.of(self, rows, arrays, {"inner": told_apart({"shared": inner})}, fields)
+        codes[:, 0], codes[:, 1] = chosen, np.searchsorted(middles(levels), factors)
+        return coded_through(self, rows, {"shared": inner}, fields, codes=codes, levels=levels)
 
     def decode(self, coded: CodedTable, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Rows by id."""
@@ -93,45 +86,33 @@ class MemCom:
 
     def layer(self, coded: CodedTable, **settings: Any) -> TableLookup:
         """The lookup."""
-        shared = lookup_config(inner_table(coded, "shared"))
-        return MemComLookup(
-            coded.num_rows, coded.dimension, shared=shared, fields=fields_config(coded.fields), **settings
-        ).filled(coded.arrays)
+        return nested_layer(MemComLookup, coded, **settings)
 
 
 @keras.utils.register_keras_serializable(package="tfshop")
 class MemComLookup(NestedLookup):
-    """Shared rows and factors, see `TableLookup`.
-
-    Args:
-        num_rows: Rows of the table.
-        dimension: Numbers a row.
-        shared: "kind" and "config" of the lookup of the shared rows.
-        **kwargs: As `TableLookup` takes them.
-    """
-
-    def __init__(self, num_rows: int, dimension: int, *, shared: Mapping[str, Any], **kwargs: Any) -> None:
-        super().__init__(num_rows, dimension, **kwargs)
-        self._shared = dict(shared)
-
-    def inner(self) -> Mapping[str, Mapping[str, Any]]:
-        """That of the shared rows."""
-        return {"shared": self._shared}
+    """Shared rows and factors, see `NestedLookup`: "shared" inside."""
 
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
         """Which row and which factor each id has, the factors, and the arrays of the shared rows."""
         own = {"codes": ((self.num_rows, 2), "uint8"), "levels": ((LEVELS,), "float32")}
         return {**own, **super().arrays()}
 
+    def tuned_parts(self, rows: NDArray[np.float32]) -> Mapping[str, TunedTable | None]:
+        """Shared rows, and the factor of each id; which row an id shares stays."""
+        arrays, inner = self.stored(), self.part("shared")
+        shared, chosen = inner.table(), arrays["codes"][:, 0]
+        factors = np.concatenate([_factors(rows[ids], shared[chosen[ids]]) for ids in chunks(self.num_rows)])
+        twin = TunedFactors(factors.astype(np.float32), arrays["levels"], arrays["codes"], name="codes")
+        return {"shared": inner.tuned(shared), "codes": twin}
+
     def decoded(self, ids: Any) -> Any:
         """Shared row times factor."""
         record = tf.cast(tf.gather(self._arrays["codes"], ids), tf.int32)
         shared = self.decoder("shared").decoded(record[..., 0])
+        if "codes" in self._twins:
+            return shared * self._twins["codes"].looked_up(ids)
         return shared * tf.gather(self._arrays["levels"], record[..., 1:])
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "shared": dict(self._shared)}
 
 
 def _directions(
@@ -181,6 +162,7 @@ def _levels(factors: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.concatenate([-sizes[::-1], [0, 0], sizes]).astype(np.float32)
 
 
-def _nearest_level(levels: NDArray[np.float32], factors: NDArray[np.float64]) -> NDArray[np.int64]:
-    middles = (levels[1:].astype(np.float64) + levels[:-1]) / 2
-    return np.searchsorted(middles, factors)
+def _factors(rows: NDArray[np.float32], shared: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What takes each row of `shared` nearest to the one beside it."""
+    own = shared.astype(np.float64)
+    return np.asarray((rows * own).sum(axis=1) / np.maximum(np.square(own).sum(axis=1), 1e-30))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -48,14 +47,25 @@ def resolved(codec: Codec, num_rows: int, dimension: int, counts: Counts = None,
     return made(num_rows, dimension, counts, fields) if made else codec
 
 
-def joined_arrays(tables: Mapping[str, CodedTable]) -> dict[str, NDArray[Any]]:
-    """The arrays of several tables, each behind the key of its table."""
-    return {f"{key}_{name}": array for key, table in tables.items() for name, array in table.arrays.items()}
+def coded_through(
+    codec: Codec,
+    rows: NDArray[np.float32],
+    inner: Mapping[str, CodedTable],
+    fields: Fields,
+    **own: NDArray[Any],
+) -> CodedTable:
+    """What a codec made of `rows` by way of other tables.
 
-
-def told_apart(tables: Mapping[str, CodedTable]) -> dict[str, CodedTable]:
-    """What `inner_table` needs besides the arrays: for `CodedTable.settings`."""
-    return {key: replace(table, arrays=dict.fromkeys(table.arrays, NOTHING)) for key, table in tables.items()}
+    Args:
+        codec: The outer one.
+        rows: float32 (num_rows, dimension).
+        inner: Tables inside, by their keys; their arrays go behind the key.
+        fields: Whose rows are whose.
+        **own: Arrays beside those.
+    """
+    arrays = {f"{key}_{name}": array for key, table in inner.items() for name, array in table.arrays.items()}
+    bare = {key: replace(table, arrays=dict.fromkeys(table.arrays, NOTHING)) for key, table in inner.items()}
+    return CodedTable.of(codec, rows, {**arrays, **own}, {"inner": bare}, fields)
 
 
 def inner_table(coded: CodedTable, key: str) -> CodedTable:
@@ -70,6 +80,21 @@ def lookup_config(coded: CodedTable) -> dict[str, Any]:
     return {"kind": keras.saving.get_registered_name(type(layer)), "config": layer.get_config()}
 
 
+def nested_layer(kind: Any, coded: CodedTable, **settings: Any) -> TableLookup:
+    """The `NestedLookup` of a table that `coded_through` made, with its arrays.
+
+    Args:
+        kind: The class.
+        coded: The outer table.
+        **settings: Of the class, and as `TableLookup` takes them.
+    """
+    inner = {key: lookup_config(inner_table(coded, key)) for key in coded.settings["inner"]}
+    made: TableLookup = kind(
+        coded.num_rows, coded.dimension, inner=inner, fields=fields_config(coded.fields), **settings
+    )
+    return made.filled(coded.arrays)
+
+
 def fields_config(fields: Fields) -> dict[str, Any]:
     """Whose rows are whose as plain data."""
     columns = None if fields.columns is None else list(fields.columns)
@@ -82,20 +107,36 @@ class NestedLookup(TableLookup):
     Args:
         num_rows: Rows of the table.
         dimension: Numbers a row.
+        inner: Key to `lookup_config` of each lookup inside.
         fields: `Fields` as plain data: "starts", and "columns", None for ids of any shape.
         **kwargs: As `TableLookup` takes them.
     """
 
-    def __init__(self, num_rows: int, dimension: int, *, fields: Mapping[str, Any], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        num_rows: int,
+        dimension: int,
+        *,
+        inner: Mapping[str, Mapping[str, Any]],
+        fields: Mapping[str, Any],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(num_rows, dimension, **kwargs)
+        self._inner = {key: dict(part) for key, part in inner.items()}
         self._fields = dict(fields)
         self._twins: Mapping[str, TunedTable] = {}
 
+    @property
+    def fields(self) -> Fields:
+        """Whose rows are whose."""
+        columns = self._fields["columns"]
+        return Fields(tuple(self._fields["starts"]), None if columns is None else tuple(columns))
+
     def rows(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Some rows, (len(ids), dimension), each looked up in a column of its field."""
-        if self._fields["columns"] is None:
+        fields = self.fields
+        if fields.columns is None:
             return super().rows(ids)
-        fields = Fields(tuple(self._fields["starts"]), tuple(self._fields["columns"]))
         first = fields.by_column(np.asarray(fields.starts))
         column = fields.by_field(np.arange(len(first)))[fields.of_rows(ids)]
         found = [np.empty((0, self.dimension), dtype=np.float32)]
@@ -106,39 +147,40 @@ class NestedLookup(TableLookup):
             found.append(super().rows(asked)[np.arange(len(some)), own])
         return np.concatenate(found)
 
-    @abstractmethod
-    def inner(self) -> Mapping[str, Mapping[str, Any]]:
-        """Key to `lookup_config` of each lookup inside."""
-
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
         """Those of the lookups inside."""
-        return {f"{key}_{name}": value for key in self.inner() for name, value in self._made(key).arrays().items()}
+        return {f"{key}_{name}": value for key in self._inner for name, value in self._made(key).arrays().items()}
 
-    def parts_of(self, rows: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
-        """The rows of the lookups inside that can learn, of all rows (num_rows, dimension)."""
+    def tuned_parts(self, rows: NDArray[np.float32]) -> Mapping[str, TunedTable | None]:
+        """What learns in the place of lookups inside, by their keys, and of arrays of its own, by their names.
+
+        Args:
+            rows: All rows, (num_rows, dimension), where training starts.
+        """
         return {}
 
     def tuned(self, rows: NDArray[np.float32]) -> TunedTable | None:
-        """The lookups inside that can learn do; None where none can."""
-        stored = {key: self._stored(key) for key in self.inner()}
-        found = {key: stored[key].tuned(own) for key, own in self.parts_of(rows).items()}
-        twins = {key: twin for key, twin in found.items() if twin is not None}
+        """The parts that can learn do; None where none can."""
+        twins = {key: twin for key, twin in self.tuned_parts(rows).items() if twin is not None}
         if not twins:
             return None
         learning = type(self).from_config(self.get_config()).filled(self.stored())
-        learning._twins = {key: twins.get(key) or TunedFixed(inner.decoded) for key, inner in stored.items()}
+        still = {key: TunedFixed(self.part(key).decoded) for key in self._inner if key not in twins}
+        learning._twins = {**twins, **still}
         return TunedNested(learning._twins, learning.decoded, name=self.name).masked_as(self.mask_zero)
 
     def after(self, tuned: Any) -> dict[str, NDArray[Any]]:
-        """The arrays after the lookups inside have learned."""
+        """The arrays after the parts have learned."""
         arrays = self.stored()
         for key, twin in tuned.parts.items():
-            if not isinstance(twin, TunedFixed):
-                own = self._stored(key).after(twin)
+            if key not in self._inner:
+                arrays.update(twin.frozen())
+            elif not isinstance(twin, TunedFixed):
+                own = self.part(key).after(twin)
                 arrays.update({f"{key}_{name}": value for name, value in own.items()})
         return arrays
 
-    def _stored(self, key: str) -> TableLookup:
+    def part(self, key: str) -> Any:
         """A lookup inside by itself, its arrays filled in."""
         made, stored = self._made(key), self.stored()
         return made.filled({name: stored[f"{key}_{name}"] for name in made.arrays()})
@@ -151,12 +193,17 @@ class NestedLookup(TableLookup):
         made._arrays = {name: self._arrays[f"{key}_{name}"] for name in made.arrays()}
         return made
 
+    def own(self, name: str) -> Any:
+        """An array of its own; what it would be in the file while it learns."""
+        return self._twins[name].looked_up(None) if name in self._twins else self._arrays[name]
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "fields": dict(self._fields)}
+        inner = {key: dict(part) for key, part in self._inner.items()}
+        return {**super().get_config(), "inner": inner, "fields": dict(self._fields)}
 
     def _made(self, key: str) -> TableLookup:
-        part = self.inner()[key]
+        part = self._inner[key]
         made: TableLookup = keras.saving.get_registered_object(part["kind"]).from_config(dict(part["config"]))
         return made
 

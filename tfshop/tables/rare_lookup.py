@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 from tfshop._keras import keras, tf
 from tfshop.tables.codec import Fields
 from tfshop.tables.nested import NestedLookup, constant_of
+from tfshop.tables.tuning import TunedTable
 
 BYTE = 256
 
 
 @keras.utils.register_keras_serializable(package="tfshop")
 class RareLookup(NestedLookup):
-    """Ids of rare rows become that of the row they share, see `TableLookup`.
+    """Ids of rare rows become that of the row they share, see `NestedLookup`: "kept" inside.
 
     Args:
         num_rows: Rows of the table.
         dimension: Numbers a row.
-        kept: "kind" and "config" of the lookup of the rows that stay.
         limits: Id that all above become, one a column of the ids; None where none is rare or a table says so.
         shifts: From there to rows that stay, one a column.
         width: Bytes a row of the table that says where each row is; 0 for none.
-        **kwargs: As `TableLookup` takes them.
+        **kwargs: As `NestedLookup` takes them.
     """
 
     def __init__(
@@ -34,28 +34,22 @@ class RareLookup(NestedLookup):
         num_rows: int,
         dimension: int,
         *,
-        kept: Mapping[str, Any],
         limits: Sequence[int] | None,
         shifts: Sequence[int],
         width: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_rows, dimension, **kwargs)
-        self._kept, self._limits, self._shifts = dict(kept), limits and list(limits), list(shifts)
-        self._width = int(width)
-
-    def inner(self) -> Mapping[str, Mapping[str, Any]]:
-        """That of the rows that stay."""
-        return {"kept": self._kept}
+        self._limits, self._shifts, self._width = limits and list(limits), list(shifts), int(width)
 
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
         """Those of the rows that stay, and where each row is."""
         own = {"remap": ((self.num_rows, self._width), "uint8")} if self._width else {}
         return {**super().arrays(), **own}
 
-    def parts_of(self, rows: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
+    def tuned_parts(self, rows: NDArray[np.float32]) -> Mapping[str, TunedTable | None]:
         """Rows that stay; of those that share one, the mean."""
-        fields = Fields(tuple(self._fields["starts"]), self._fields["columns"] and tuple(self._fields["columns"]))
+        fields, inner = self.fields, self.part("kept")
         ids = np.arange(self.num_rows)
         if self._width:
             digits = self.stored()["remap"].astype(np.int64)
@@ -64,10 +58,9 @@ class RareLookup(NestedLookup):
         if self._limits is not None and not self._width:
             ids = np.minimum(ids, _a_field(self._limits, fields)[field])
         ids = ids + _a_field(self._shifts, fields)[field]
-        number = int(self._kept["config"]["num_rows"])
-        seen = np.maximum(np.bincount(ids, minlength=number), 1)[:, None]
-        sums = np.stack([np.bincount(ids, weights=column, minlength=number) for column in rows.T], axis=1)
-        return {"kept": (sums / seen).astype(np.float32)}
+        seen = np.maximum(np.bincount(ids, minlength=inner.num_rows), 1)[:, None]
+        sums = np.stack([np.bincount(ids, weights=column, minlength=inner.num_rows) for column in rows.T], axis=1)
+        return {"kept": inner.tuned((sums / seen).astype(np.float32))}
 
     def decoded(self, ids: Any) -> Any:
         """Fold, then look up."""
@@ -81,7 +74,7 @@ class RareLookup(NestedLookup):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = {"kept": dict(self._kept), "limits": self._limits, "shifts": self._shifts, "width": self._width}
+        own = {"limits": self._limits, "shifts": self._shifts, "width": self._width}
         return {**super().get_config(), **own}
 
 

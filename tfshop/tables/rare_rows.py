@@ -14,15 +14,7 @@ from tfshop.errors import PlanError
 from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields, require_table, row_weights
 from tfshop.tables.integer_table import Int4
 from tfshop.tables.lookup import TableLookup
-from tfshop.tables.nested import (
-    fields_config,
-    inner_table,
-    joined_arrays,
-    lookup_config,
-    require_codec,
-    resolved,
-    told_apart,
-)
+from tfshop.tables.nested import coded_through, inner_table, nested_layer, require_codec, resolved
 from tfshop.tables.rare_lookup import BYTE, RareLookup
 
 
@@ -99,11 +91,11 @@ class RareRows:
         )
         seen = None if counts is None else _counts(counts, stay, parts)
         inner = made.codec.encode(own, seen, seed=seed, fields=after)
-        arrays = joined_arrays({"kept": inner})
+        own_arrays = {}
         if made.remap:
             width = made._width(len(rows), fields)
-            arrays["remap"] = np.concatenate([_in_bytes(_places(stay[part]), width) for part in parts])
-        return CodedTable.of(made, rows, arrays, {"inner": told_apart({"kept": inner})}, fields)
+            own_arrays["remap"] = np.concatenate([_in_bytes(_places(stay[part]), width) for part in parts])
+        return coded_through(made, rows, {"kept": inner}, fields, **own_arrays)
 
     def decode(self, coded: CodedTable, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Rows by id."""
@@ -125,17 +117,12 @@ class RareRows:
         before, after = np.asarray(fields.starts), np.asarray(self._fields(num_rows, fields).starts)
         kept = np.asarray(self._kept(num_rows, fields))
         folds = any(size > rows for size, rows in zip(_sizes(num_rows, fields), kept, strict=True))
-        made = RareLookup(
-            num_rows,
-            coded.dimension,
-            kept=lookup_config(inner_table(coded, "kept")),
-            limits=fields.by_column(before + kept).tolist() if folds and not self.remap else None,
-            shifts=fields.by_column(after if self.remap else after - before).tolist(),
-            width=self._width(num_rows, fields) if self.remap else 0,
-            fields=fields_config(coded.fields),
-            **settings,
-        )
-        return made.filled(coded.arrays)
+        own = {
+            "limits": fields.by_column(before + kept).tolist() if folds and not self.remap else None,
+            "shifts": fields.by_column(after if self.remap else after - before).tolist(),
+            "width": self._width(num_rows, fields) if self.remap else 0,
+        }
+        return nested_layer(RareLookup, coded, **own, **settings)
 
     def _in_one_way(self, remap: bool, num_rows: int, dimension: int, counts: Counts, fields: Fields) -> RareRows:
         kept = []

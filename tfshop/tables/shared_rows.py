@@ -13,18 +13,12 @@ from numpy.typing import NDArray
 from tfshop._console import progress
 from tfshop._keras import keras, tf
 from tfshop.errors import PlanError
+from tfshop.tables.array_tuning import TunedArray
 from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields, require_table
 from tfshop.tables.float_table import Float32
 from tfshop.tables.lookup import TableLookup
-from tfshop.tables.nested import (
-    NestedLookup,
-    fields_config,
-    inner_table,
-    joined_arrays,
-    lookup_config,
-    require_codec,
-    told_apart,
-)
+from tfshop.tables.nested import NestedLookup, coded_through, inner_table, nested_layer, require_codec
+from tfshop.tables.tuning import TunedTable
 
 SWEEPS = 12
 FEWEST_BUCKETS, MOST_BUCKETS = 2**4, 2**22
@@ -93,8 +87,7 @@ class SharedRowsCodec:
         shared = _fitted(left, weights, places, self.num_shared(len(rows)))
         seen = np.sum([np.bincount(own, weights, minlength=len(shared)) for own in places], axis=0)
         inner = self.codec.encode(shared, seen, seed=seed)
-        arrays = {**joined_arrays({"shared": inner}), "means": fields.by_column(means)}
-        return CodedTable.of(self, rows, arrays, {"inner": told_apart({"shared": inner})}, fields)
+        return coded_through(self, rows, {"shared": inner}, fields, means=fields.by_column(means))
 
     def decode(self, coded: CodedTable, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Rows by id."""
@@ -106,17 +99,8 @@ class SharedRowsCodec:
 
     def layer(self, coded: CodedTable, **settings: Any) -> TableLookup:
         """The lookup."""
-        made = SharedRowsLookup(
-            coded.num_rows,
-            coded.dimension,
-            shared=lookup_config(inner_table(coded, "shared")),
-            buckets=self.buckets,
-            factors=self.factors(),
-            num_columns=len(coded.arrays["means"]),
-            fields=fields_config(coded.fields),
-            **settings,
-        )
-        return made.filled(coded.arrays)
+        own = {"buckets": self.buckets, "factors": self.factors(), "num_columns": len(coded.arrays["means"])}
+        return nested_layer(SharedRowsLookup, coded, **own, **settings)
 
     def _places(self, ids: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         found = places_of(ids.astype(np.float32), self.buckets, self.factors(), np.floor)
@@ -178,16 +162,15 @@ FACTORS = (0, 1, 3, 5)  # so small that five quotients and a remainder are exact
 
 @keras.utils.register_keras_serializable(package="tfshop")
 class SharedRowsLookup(NestedLookup):
-    """Sums of shared rows, see `TableLookup`.
+    """Sums of shared rows, see `NestedLookup`: "shared" inside.
 
     Args:
         num_rows: Rows of the table.
         dimension: Numbers a row.
-        shared: "kind" and "config" of the lookup of the shared rows.
         buckets: By which ids are divided.
         factors: As `places_of` takes them.
         num_columns: Columns of ids with a mean each; 1 where one mean serves all.
-        **kwargs: As `TableLookup` takes them.
+        **kwargs: As `NestedLookup` takes them.
     """
 
     def __init__(
@@ -195,36 +178,40 @@ class SharedRowsLookup(NestedLookup):
         num_rows: int,
         dimension: int,
         *,
-        shared: Mapping[str, Any],
         buckets: int,
         factors: Sequence[int | None],
         num_columns: int,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_rows, dimension, **kwargs)
-        self._shared, self._buckets, self._factors = dict(shared), int(buckets), list(factors)
-        self._num_columns = int(num_columns)
-
-    def inner(self) -> Mapping[str, Mapping[str, Any]]:
-        """That of the shared rows."""
-        return {"shared": self._shared}
+        self._buckets, self._factors, self._num_columns = int(buckets), list(factors), int(num_columns)
 
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
         """Those of the shared rows, and the means."""
         return {**super().arrays(), "means": ((self._num_columns, self.dimension), "float32")}
 
+    def tuned_parts(self, rows: NDArray[np.float32]) -> Mapping[str, TunedTable | None]:
+        """Shared rows from where they are, which is nearest to all rows together; and the mean of each field."""
+        inner, fields = self.part("shared"), self.fields
+        means = fields.by_field(self.stored()["means"])
+
+        def stored(values: Any) -> Any:
+            return tf.identity(values) if fields.columns is None else tf.gather(values, fields.columns)
+
+        return {"shared": inner.tuned(inner.table()), "means": TunedArray(means, stored, name="means")}
+
     def decoded(self, ids: Any) -> Any:
         """One lookup a table."""
         decoder = self.decoder("shared")
-        total = self._arrays["means"]
+        total = self.own("means")
         for number, place in enumerate(places_of(tf.cast(ids, tf.float32), self._buckets, self._factors, tf.floor)):
             total = total + decoder.decoded(tf.cast(place + float(number * self._buckets), tf.int32))
         return total
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = {"shared": dict(self._shared), "buckets": self._buckets, "factors": self._factors}
-        return {**super().get_config(), **own, "num_columns": self._num_columns}
+        own = {"buckets": self._buckets, "factors": list(self._factors), "num_columns": self._num_columns}
+        return {**super().get_config(), **own}
 
 
 def places_of(ids: Any, buckets: int, factors: Sequence[int | None], floor: Callable[[Any], Any]) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,8 @@ class TunedIntegers(TunedTable):
         which: The step of ids; takes the steps as a tensor and ids.
         offset: The code that stands for zero.
         top: Largest code.
+        unit: What one of the rows' numbers counts while it learns: with tiny numbers every step of an optimizer would
+            be a large one.
         **kwargs: As any layer.
 
     References:
@@ -123,12 +125,13 @@ class TunedIntegers(TunedTable):
         which: Callable[[Any, Any], Any],
         offset: float,
         top: int,
+        unit: float = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._which, self._offset, self._top = which, float(offset), float(top)
-        self._start = tf.constant(steps)
-        self.rows = self.add_weight("rows", rows.shape, initializer=keras.initializers.Constant(rows))
+        self._start, self._unit = tf.constant(steps), float(unit)
+        self.rows = self.add_weight("rows", rows.shape, initializer=keras.initializers.Constant(rows / self._unit))
         self.changes = self.add_weight("changes", steps.shape, initializer="zeros")
 
     def steps(self) -> Any:
@@ -137,22 +140,27 @@ class TunedIntegers(TunedTable):
 
     def looked_up(self, ids: Any) -> Any:
         """Rows by id, on their grids."""
+        codes, steps = self.codes_and_steps(ids)
+        return codes * steps
+
+    def codes_and_steps(self, ids: Any) -> tuple[Any, Any]:
+        """Codes around zero (…, dimension), and what they are multiplied by, as `IntegerLookup` has them."""
         steps = self._which(self.steps(), ids)
         inside = tf.where(steps > 0, steps, tf.ones_like(steps))
-        codes = tf.clip_by_value(tf.gather(self.rows, ids) / inside, -self._offset, self._top - self._offset)
-        whole = tf.round(codes + self._offset) - self._offset
-        return straight_through(codes, whole) * steps
+        exact = tf.gather(self.rows, ids) / (inside / self._unit)
+        codes = tf.clip_by_value(exact, -self._offset, self._top - self._offset)
+        return straight_through(codes, tf.round(codes + self._offset) - self._offset), steps
 
     def frozen(self) -> Mapping[str, NDArray[Any]]:
         """Rows and steps, of which the lookup makes its codes."""
-        return {"rows": self.rows.numpy(), "steps": self.steps().numpy()}
+        return {"rows": self.rows.numpy() * np.float32(self._unit), "steps": self.steps().numpy()}
 
 
 class TunedNested(TunedTable):
     """A lookup through others, of which some learn.
 
     Args:
-        parts: What learns, or stays, in the place of each lookup inside.
+        parts: What learns, or stays, in the place of each lookup inside, and of arrays beside them.
         decoded: What the outer lookup makes of ids by way of them.
         **kwargs: As any layer.
     """
@@ -169,38 +177,3 @@ class TunedNested(TunedTable):
     def looked_up(self, ids: Any) -> Any:
         """As the outer lookup does."""
         return self._outer(ids)
-
-
-class TunedBlocks(TunedTable):
-    """Columns of ids through the tables of their blocks.
-
-    Args:
-        blocks: The table of each block.
-        columns: Columns of ids that each block serves.
-        shifts: What is added to those ids.
-        **kwargs: As any layer.
-    """
-
-    def __init__(
-        self,
-        blocks: Sequence[TunedTable],
-        columns: Sequence[Sequence[int]],
-        shifts: Sequence[Sequence[int]],
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.blocks, self._columns, self._shifts = list(blocks), columns, shifts
-
-    def settle(self) -> None:
-        """Each block."""
-        for block in self.blocks:
-            block.settle()
-
-    def looked_up(self, ids: Any) -> Any:
-        """One lookup a block, joined along the columns."""
-        pieces = [
-            block.looked_up(tf.gather(ids, columns, axis=-1) + tf.constant(shifts, dtype=ids.dtype))
-            for block, columns, shifts in zip(self.blocks, self._columns, self._shifts, strict=True)
-        ]
-        order = np.argsort([column for columns in self._columns for column in columns])
-        return tf.gather(tf.concat(pieces, axis=-2), order, axis=-2)
