@@ -96,7 +96,7 @@ def test_features_with_codecs_of_their_own_learn_too(trained_mlp: Any, clicks: S
     coded = before.apply(Candidate(trained_mlp, clicks.schema), clicks, seed=0).model.get_layer("table").stored()
     after = made.model.get_layer("table").stored()
     differs = {key for key in after if not np.array_equal(coded[key], after[key])}
-    kinds = {block["config"]["name"]: block["kind"] for block in made.model.get_layer("table").get_config()["blocks"]}
+    kinds = {key: part["kind"] for key, part in made.model.get_layer("table").get_config()["inner"].items()}
     assert {kinds[key[:7]].split(">")[-1] for key in differs} == {"IntegerLookup", "FloatLookup"}
 
 
