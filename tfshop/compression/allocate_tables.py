@@ -124,7 +124,7 @@ class AllocateTables:
         best = self._best(allocation, ladder, measures, most)
         coded = measures.auc_of(best)
         measures.measure(_shown(ladder, allocation, measures.sample, self.measured))
-        notes = {
+        notes: dict[str, Any] = {
             "allocation": _allocation_rows(allocation, best, expected, tried),
             "frontier": _frontier_rows(ladder, best, allocation, measures),
             "validation_auc": {"float": measures.auc, "coded": coded},

@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 
 from tfshop._console import progress
 from tfshop._keras import keras
+from tfshop.compression._projection_folding import NOTHING_FOLDED, Foldings, foldings, with_lookups
 from tfshop.compression._table_codecs import TableCodecs, codec_of, table_codecs
 from tfshop.compression.candidate import OF_THE_NETWORK, Candidate
 from tfshop.compression.left_alone import left_alone
-from tfshop.compression.rebuild import copy_model
 from tfshop.compression.table_rows import MergedTable
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
-from tfshop.models.rebuild import fresh, inlined
+from tfshop.errors import PlanError
+from tfshop.models.rebuild import inlined
 from tfshop.tables import Codec, CodedTable, TableLookup, row_counts
 from tfshop.tables.blocks import Block, block_layer
 from tfshop.tables.float_table import FloatLookup
+from tfshop.tables.low_rank_table import ShortRows
 from tfshop.training.adoption import require_copyable
 
 
@@ -34,6 +36,10 @@ class EncodeTables:
     Args:
         codec: For every table; or by the names of features or `Embedding` layers. In a table that several features
             share, those that are not named stay in float. Names of `CODECS` may stand for codecs.
+        fold: Whether Dense kernels that alone read a table of `LowRankTable`, through layers that move, join or
+            average rows, take its projection in: lookups then give `rank` numbers a row, and kernels have as many
+            inputs fewer. Where anything else reads it, where a kernel has zeros to keep, or where rows of one table
+            have other codecs, the projection stays; the notes say which, and why.
 
     Raises:
         PlanError: At construction for what is no codec; in `check` for a network without tables, and for names that
@@ -42,6 +48,9 @@ class EncodeTables:
     Example:
         >>> EncodeTables({"item": "Int2", "shop": "Int8"}).codec["item"]
         Int2(scale='row', choice='weighted', grid=None)
+
+    References:
+        Ginart et al., Mixed Dimension Embeddings, 2021 (projections folded into what reads them).
     """
 
     name: ClassVar[str] = "EncodeTables"
@@ -49,9 +58,12 @@ class EncodeTables:
     preserves: ClassVar[tuple[str, ...]] = ("sparsity", "clusters", "factors", *OF_THE_NETWORK)
 
     codec: Any = "Int4"
+    fold: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "codec", codec_of(self.codec))
+        if not isinstance(self.fold, bool):
+            raise PlanError(f"fold is {self.fold!r}. Expected True or False. Fix: fold=True.")
 
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse a network without tables, and names that no table goes by."""
@@ -61,7 +73,8 @@ class EncodeTables:
     def foreseen(self, model: Any, schema: Schema) -> Any:
         """The network with lookups in the place of the tables it will code, their rows not known yet."""
         model = inlined(model)
-        return with_unknown_rows(model, tuple(table_codecs(model, schema, self.codec).codecs))
+        asked = table_codecs(model, schema, self.codec)
+        return with_unknown_rows(model, tuple(asked.codecs), self._foldings(model, asked))
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Count how often rows are seen, code them, and put lookups in the place of the tables."""
@@ -70,7 +83,10 @@ class EncodeTables:
         counts = row_counts(model, tuple(asked.codecs), data.train)
         with progress("coding tables", len(asked.codecs)) as advance:
             found = encode(model, asked, counts, seed, done=advance)
-        return encoded(self, candidate, model, found)
+        return encoded(self, candidate, model, found, self._foldings(model, asked))
+
+    def _foldings(self, model: Any, asked: TableCodecs) -> Foldings:
+        return foldings(model, asked) if self.fold else Foldings()
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +126,9 @@ def encode(
     return Encoded(asked, lookups, told)
 
 
-def encoded(step: Any, candidate: Candidate, model: Any, found: Encoded, **notes: Any) -> Candidate:
+def encoded(
+    step: Any, candidate: Candidate, model: Any, found: Encoded, folds: Foldings = NOTHING_FOLDED, **notes: Any
+) -> Candidate:
     """The candidate with lookups in the place of its tables; more notes may be added.
 
     Args:
@@ -118,29 +136,45 @@ def encoded(step: Any, candidate: Candidate, model: Any, found: Encoded, **notes
         candidate: With `model` as it was.
         model: That of the candidate, without submodels.
         found: What takes the place of the tables.
+        folds: Which of them leave their projections to kernels.
         **notes: Of the pass itself.
     """
-    lookups = found.lookups
-    made = copy_model(model, lambda layer: lookups.get(layer.name) or fresh(layer), unfilled=tuple(lookups))
+    rows = {name: model.get_layer(name).get_weights()[0] for name in found.lookups}
+    short = {name: found.lookups[name].taken_apart(rows[name]) for name in folds.ranks}
+    lookups = {**found.lookups, **{name: own.lookup for name, own in short.items()}}
+    made = with_lookups(model, lookups, folds, {name: own.projection for name, own in short.items()})
+    treated = {*lookups, *folds.kernels}
+    told = [_without_projection(row, short.get(row["layer"])) for row in found.told]
     notes = {
-        "tables": list(found.told),
-        "bytes": [sum(row["bytes_before"] for row in found.told), found.num_bytes],
-        "left_alone": left_alone(model, lookups, by=step.name, reason=lambda x, _: _reason(x, found.asked)),
+        "tables": told,
+        "bytes": [sum(row[when] for row in told) for when in ("bytes_before", "bytes_after")],
+        "left_alone": left_alone(model, treated, by=step.name, reason=lambda x, _: _reason(x, found.asked)),
+        **({"projections": folds.told()} if folds.ranks or folds.reasons else {}),
         **notes,
     }
-    rows = {name: model.get_layer(name).get_weights()[0] for name in lookups}
-    return candidate.advance(step, made, rows={**candidate.rows, **rows}, notes=notes)
+    known = {**candidate.rows, **rows, **{name: own.rows for name, own in short.items()}}
+    return candidate.advance(step, made, rows=known, notes=notes)
 
 
-def with_unknown_rows(model: Any, names: Collection[str]) -> Any:
+def with_unknown_rows(model: Any, names: Collection[str], folds: Foldings = NOTHING_FOLDED) -> Any:
     """A model without submodels with lookups in the place of these tables, their rows not known yet."""
+    lookups = {}
+    for layer in map(model.get_layer, names):
+        width = folds.ranks.get(layer.name, layer.output_dim)
+        lookups[layer.name] = FloatLookup(layer.input_dim, width, mask_zero=bool(layer.mask_zero), name=layer.name)
+    unknown = {
+        name: np.eye(rank, model.get_layer(name).output_dim, dtype=np.float32) for name, rank in folds.ranks.items()
+    }
+    return with_lookups(model, lookups, folds, unknown)
 
-    def replace(layer: Any) -> Any:
-        if layer.name not in names:
-            return fresh(layer)
-        return FloatLookup(layer.input_dim, layer.output_dim, mask_zero=bool(layer.mask_zero), name=layer.name)
 
-    return copy_model(model, replace, unfilled=tuple(names))
+def _without_projection(row: Mapping[str, Any], short: ShortRows | None) -> Mapping[str, Any]:
+    """What is told of a table once a kernel has its projection."""
+    if short is None:
+        return row
+    saved = short.projection.nbytes
+    blocks = [{**block, "bytes": block["bytes"] - saved} for block in row["blocks"]]
+    return {**row, "bytes_after": row["bytes_after"] - saved, "blocks": blocks}
 
 
 def _coded(

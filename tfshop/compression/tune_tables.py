@@ -48,6 +48,8 @@ class TuneTables:
         dense: Whether the rest of the network learns along.
         weight: Share of the teachers' scores in the loss, in [0, 1]; 0 trains on labels alone.
         teachers: Functional models, or paths of saved ones, beside the first teacher, the network with float tables.
+            That is the one before coding; where an earlier pass has coded and kernels have taken projections in, the
+            one of short rows in float.
 
     Raises:
         PlanError: At construction for a value out of range; in `check` for a network without coded tables.
@@ -109,19 +111,19 @@ class TuneTables:
             notes |= coded.history[-1].notes
         model = inlined(coded.model)
         lookups = lookup_layers(model)
-        rows = {name: coded.rows[name] if name in coded.rows else layer.table() for name, layer in lookups.items()}
+        rows = _rows_before(coded, lookups)
         twins = {name: twin for name, layer in lookups.items() if (twin := layer.tuned(rows[name])) is not None}
         if not twins:
             raise PlanError(
-                f"TuneTables finds no codes in {model.name!r} that can learn. Expected integer codes. Fix: leave "
-                "TuneTables out."
+                f"TuneTables finds no codes in {model.name!r} that can learn. Expected any but those of Float16. Fix: "
+                "leave TuneTables out."
             )
         learner = copy_model(model, lambda layer: twins.get(layer.name) or fresh(layer), unfilled=tuple(twins))
         for layer in learner.layers:
             layer.trainable = layer.trainable and (self.dense or layer.name in twins)
         before = mean_auc(model, data.validation)
         with zeros_held(learner, but=tuple(twins)):
-            history = self._fitted(learner, _in_floats(model, lookups, rows), data, seed)
+            history = self._fitted(learner, self._first_teacher(candidate, coded), data, seed)
         tuned = _put_back(learner, lookups, twins, model)
         after = mean_auc(tuned, data.validation)
         notes |= {
@@ -133,6 +135,13 @@ class TuneTables:
         }
         kept = tuned if after >= before else model
         return candidate.advance(self, kept, rows=coded.rows, notes=notes, curve=curve_of(history))
+
+    def _first_teacher(self, candidate: Candidate, coded: Candidate) -> Any:
+        """The network with float tables: where this pass codes them as it was before, with all numbers of a row."""
+        before = coded if self.codec is None else candidate
+        model = inlined(before.model)
+        lookups = lookup_layers(model)
+        return _in_floats(model, lookups, _rows_before(before, lookups))
 
     def _fitted(self, learner: Any, teacher: Any, data: Splits, seed: int) -> Any:
         steps = self.epochs * data.train.num_batches
@@ -168,6 +177,12 @@ class _Settling(keras.callbacks.Callback):
             self._due = step + SETTLE_EVERY
             for table in self._tables:
                 table.settle()
+
+
+def _rows_before(candidate: Candidate, lookups: Mapping[str, TableLookup]) -> dict[str, NDArray[np.float32]]:
+    """Rows of lookups before they were coded, as far as that is known."""
+    known = candidate.rows
+    return {name: known[name] if name in known else layer.table() for name, layer in lookups.items()}
 
 
 def _in_floats(model: Any, lookups: Mapping[str, TableLookup], rows: Mapping[str, NDArray[np.float32]]) -> Any:

@@ -91,6 +91,21 @@ class LowRankTable:
         return nested_layer(LowRankLookup, coded, **settings)
 
 
+@dataclass(frozen=True, eq=False)
+class ShortRows:
+    """A table whose projection somebody else takes over.
+
+    Attributes:
+        lookup: Of the short rows, coded.
+        projection: float32 (rank, dimension).
+        rows: The short rows before they were coded, float32 (num_rows, rank).
+    """
+
+    lookup: TableLookup
+    projection: NDArray[np.float32]
+    rows: NDArray[np.float32]
+
+
 @keras.utils.register_keras_serializable(package="tfshop")
 class LowRankLookup(NestedLookup):
     """Short rows of integer codes and a projection, see `NestedLookup`: "rows" inside."""
@@ -130,6 +145,18 @@ class LowRankLookup(NestedLookup):
         shape = tf.concat([tf.shape(ids), [self.dimension]], axis=0) if None in ids.shape[1:] else None
         return tf.reshape(projected, [-1, *ids.shape[1:], self.dimension] if shape is None else shape) * steps
 
+    def taken_apart(self, rows: NDArray[np.float32]) -> ShortRows:
+        """Short rows and projection, `rows` (num_rows, dimension) being those before they were coded.
+
+        Steps take over the length of the projection's directions, which is a power of two, so that both are of a size
+        that learns well and codes mean what they meant.
+        """
+        unit, projection, inner = np.float32(self.unit), self.stored()["projection"].T, self.part("rows")
+        arrays = {key: a * unit if a.dtype == np.float32 else a for key, a in inner.stored().items()}
+        config = {**inner.get_config(), "name": self.name, "mask_zero": self.mask_zero}
+        lookup = type(inner).from_config(config).filled(arrays)
+        return ShortRows(lookup, projection / unit, shortened(rows, projection.astype(np.float64)) * unit)
+
 
 def _moment(rows: NDArray[np.float32], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weighted second moments, (dimension, dimension)."""
@@ -157,4 +184,4 @@ def unit_of(projection: NDArray[np.float32]) -> float:
 
 def _largest(rank: int, bits: int) -> int:
     """Of the numbers of a projection, so that its products with codes add up exactly in float32."""
-    return min(2**MOST_BITS, 2 ** (EXACT_BITS - bits) // rank)
+    return min(1 << MOST_BITS, (1 << EXACT_BITS - bits) // rank)
