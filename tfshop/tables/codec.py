@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -32,6 +32,10 @@ class Fields:
     def slices(self, num_rows: int) -> list[slice]:
         """Rows of each field."""
         return [slice(start, end) for start, end in pairwise((*self.starts, num_rows))]
+
+    def sizes(self, num_rows: int) -> list[int]:
+        """How many rows each field has."""
+        return [part.stop - part.start for part in self.slices(num_rows)]
 
     def of_rows(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """The field that each row belongs to."""
@@ -174,6 +178,27 @@ def require_table(codec: Codec, rows: NDArray[Any], counts: Counts) -> None:
             f"{codec.name} was given counts of shape {counts.shape} for {rows.shape[0]:,} rows. Expected one a row, "
             "none below 0. Fix: row_counts(model, (layer,), data.train)[layer]."
         )
+
+
+def rows_a_field(asked: int | Sequence[int], sizes: Sequence[int], *, does: str, fix: str) -> tuple[int, ...]:
+    """So many rows of each field, and not more than it has.
+
+    Args:
+        asked: One number for all, or one a field.
+        sizes: Rows of each field.
+        does: What to say of it, such as "Grouped splits".
+        fix: What to ask for instead.
+
+    Raises:
+        PlanError: For numbers of more or fewer fields.
+    """
+    given = [asked] * len(sizes) if isinstance(asked, int) else asked
+    if len(given) != len(sizes):
+        raise PlanError(
+            f"{does} {len(given)} features, and the table has {len(sizes)}. Expected as many. Fix: {fix}, or a number "
+            "of rows for all."
+        )
+    return tuple(map(min, given, sizes))
 
 
 def chunks(num_rows: int) -> list[NDArray[np.int64]]:

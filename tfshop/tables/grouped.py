@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfshop.errors import PlanError
-from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields, require_table, row_weights
+from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields, require_table, row_weights, rows_a_field
 from tfshop.tables.grouped_lookup import GroupedLookup
 from tfshop.tables.integer_table import Int2, Int4, Int8
 from tfshop.tables.lookup import TableLookup
@@ -117,22 +117,14 @@ class Grouped:
 
     def _rows(self, entry: Any, num_rows: int, counts: Counts, fields: Fields) -> tuple[int, ...]:
         """An entry of the split as rows of each field."""
-        slices = fields.slices(num_rows)
-        sizes = [part.stop - part.start for part in slices]
+        sizes = fields.sizes(num_rows)
         if isinstance(entry, float):
             seen = [
                 row_weights(None if counts is None else counts[part], size)
-                for part, size in zip(slices, sizes, strict=True)
+                for part, size in zip(fields.slices(num_rows), sizes, strict=True)
             ]
-            entry = tuple(int(np.searchsorted(np.cumsum(own), entry * (1 - 1e-12))) + 1 for own in seen)
-        elif isinstance(entry, int):
-            entry = (entry,) * len(sizes)
-        if len(entry) != len(sizes):
-            raise PlanError(
-                f"Grouped splits {len(entry)} features, and the table has {len(sizes)}. Expected as many. Fix: shares "
-                "such as split=(0.8,), or a number of rows for all."
-            )
-        return tuple(min(rows, size) for rows, size in zip(entry, sizes, strict=True))
+            entry = [int(np.searchsorted(np.cumsum(own), entry * (1 - 1e-12))) + 1 for own in seen]
+        return rows_a_field(entry, sizes, does="Grouped splits", fix="shares such as split=(0.8,)")
 
     def _parts(self, num_rows: int, fields: Fields) -> dict[int, Part]:
         """Of a resolved codec: number of the codec to its rows, none that is empty."""

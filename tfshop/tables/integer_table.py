@@ -23,6 +23,8 @@ SAMPLE = 16_384  # rows on which grids are compared
 class IntegerCodec:
     r"""Evenly spaced levels times a step: :math:`w \approx s\,(q - o)`.
 
+    Its classes differ in `bits` alone, and are named after them.
+
     Args:
         scale: Who shares a step: "row" (one byte a row), "field" (the rows of one feature in a table that several
             share), "table", or a number of rows, one after the other.
@@ -44,6 +46,9 @@ class IntegerCodec:
     scale: str | int = "row"
     choice: str = "weighted"
     grid: str | None = None
+
+    def __init_subclass__(cls, *, bits: int) -> None:
+        cls.name, cls.bits = cls.__name__, bits
 
     def __post_init__(self) -> None:
         number = isinstance(self.scale, int) and not isinstance(self.scale, bool) and self.scale > 0
@@ -165,7 +170,7 @@ class IntegerCodec:
 
 
 @dataclass(frozen=True)
-class Int8(IntegerCodec):
+class Int8(IntegerCodec, bits=8):
     """Eight bits a number, see `IntegerCodec`.
 
     Example:
@@ -173,12 +178,9 @@ class Int8(IntegerCodec):
         1604
     """
 
-    name: ClassVar[str] = "Int8"
-    bits: ClassVar[int] = 8
-
 
 @dataclass(frozen=True)
-class Int4(IntegerCodec):
+class Int4(IntegerCodec, bits=4):
     """Four bits a number, two to the byte, see `IntegerCodec`.
 
     Example:
@@ -186,12 +188,9 @@ class Int4(IntegerCodec):
         91024
     """
 
-    name: ClassVar[str] = "Int4"
-    bits: ClassVar[int] = 4
-
 
 @dataclass(frozen=True)
-class Int3(IntegerCodec):
+class Int3(IntegerCodec, bits=3):
     """Three bits a number in two planes, see `IntegerCodec`.
 
     Example:
@@ -199,12 +198,9 @@ class Int3(IntegerCodec):
         71024
     """
 
-    name: ClassVar[str] = "Int3"
-    bits: ClassVar[int] = 3
-
 
 @dataclass(frozen=True)
-class Int2(IntegerCodec):
+class Int2(IntegerCodec, bits=2):
     """Two bits a number, four to the byte, see `IntegerCodec`.
 
     Example:
@@ -212,18 +208,12 @@ class Int2(IntegerCodec):
         51024
     """
 
-    name: ClassVar[str] = "Int2"
-    bits: ClassVar[int] = 2
-
 
 @dataclass(frozen=True)
-class Int1(IntegerCodec):
+class Int1(IntegerCodec, bits=1):
     """One bit a number: on which side of zero it lies, eight to the byte; see `IntegerCodec`. Wants `TuneTables`.
 
     Example:
         >>> Int1("field").num_bytes(10_000, 16)
         20004
     """
-
-    name: ClassVar[str] = "Int1"
-    bits: ClassVar[int] = 1

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfshop.errors import PlanError
-from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields, require_table, row_weights
+from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields, require_table, row_weights, rows_a_field
 from tfshop.tables.integer_table import Int4
 from tfshop.tables.lookup import TableLookup
 from tfshop.tables.nested import coded_through, inner_table, nested_layer, require_codec, resolved
@@ -116,7 +116,7 @@ class RareRows:
         num_rows, fields = coded.num_rows, coded.fields
         before, after = np.asarray(fields.starts), np.asarray(self._fields(num_rows, fields).starts)
         kept = np.asarray(self._kept(num_rows, fields))
-        folds = any(size > rows for size, rows in zip(_sizes(num_rows, fields), kept, strict=True))
+        folds = any(size > rows for size, rows in zip(fields.sizes(num_rows), kept, strict=True))
         own = {
             "limits": fields.by_column(before + kept).tolist() if folds and not self.remap else None,
             "shifts": fields.by_column(after if self.remap else after - before).tolist(),
@@ -149,20 +149,14 @@ class RareRows:
         own = self.codec.num_bytes(self._num_kept(num_rows, fields), dimension, self._fields(num_rows, fields))
         return own + (num_rows * self._width(num_rows, fields) if self.remap else 0)
 
-    def _kept(self, num_rows: int, fields: Fields) -> list[int]:
+    def _kept(self, num_rows: int, fields: Fields) -> tuple[int, ...]:
         """Rows of each field that stay."""
-        sizes = _sizes(num_rows, fields)
-        asked = self.kept if isinstance(self.kept, tuple) else (self.kept or num_rows,) * len(sizes)
-        if len(asked) != len(sizes):
-            raise PlanError(
-                f"RareRows keeps rows of {len(asked)} features, and the table has {len(sizes)}. Expected as many. Fix: "
-                "min_count=2, or a number of rows for all."
-            )
-        return [min(rows, size) for rows, size in zip(asked, sizes, strict=True)]
+        asked = num_rows if self.kept is None else self.kept
+        return rows_a_field(asked, fields.sizes(num_rows), does="RareRows keeps rows of", fix="min_count=2")
 
     def _after(self, num_rows: int, fields: Fields) -> list[int]:
         """Rows of each field afterwards, that of rare ids among them."""
-        pairs = zip(self._kept(num_rows, fields), _sizes(num_rows, fields), strict=True)
+        pairs = zip(self._kept(num_rows, fields), fields.sizes(num_rows), strict=True)
         return [kept + (kept < size) for kept, size in pairs]
 
     def _num_kept(self, num_rows: int, fields: Fields) -> int:
@@ -216,7 +210,3 @@ def _counts(counts: NDArray[np.float64], stay: NDArray[np.bool_], parts: Sequenc
         own, rare = counts[part][stay[part]], counts[part][~stay[part]]
         made += [own, rare.sum(keepdims=True)] if len(rare) else [own]
     return np.concatenate(made)
-
-
-def _sizes(num_rows: int, fields: Fields) -> list[int]:
-    return [part.stop - part.start for part in fields.slices(num_rows)]
