@@ -84,8 +84,9 @@ class Paths:
     def _follow(self, node: Any, read: Sequence[Laid | None]) -> None:
         layer, (kind, first) = node.layer, (type(node.layer), read[0])
         if kind is keras.layers.Dense and first is not None:
-            _require_foldable(layer, first, calls=len(calls_of(layer, self._model)))
-            self.kernels[layer.name] = first
+            read_rows = first if first.before.ndim == 1 else self._any_row(first)
+            _require_foldable(layer, read_rows, calls=len(calls_of(layer, self._model)))
+            self.kernels[layer.name] = read_rows
             return
         if kind in POOLS and first is not None:
             made = Laid(*(POOLS[kind](layer, _require_whole(labels)) for labels in (first.before, first.after)))
@@ -96,8 +97,14 @@ class Paths:
             known = [laid or self._unknown(tensor) for laid, tensor in zip(read, node.keras_inputs, strict=True)]
             made = Laid(*(_moved(layer, [getattr(laid, side) for laid in known]) for side in ("before", "after")))
         else:
-            raise ValueError("reads it and does more than a linear layer does")
+            raise ValueError("reads it, and is not known to be linear")
         self._laid[id(node.outputs)] = made
+
+    def _any_row(self, laid: Laid) -> Laid:
+        """What a kernel reads that is multiplied by every row of a table."""
+        self._require_one_owner(laid)
+        sides = (_require_whole(labels) for labels in (laid.before, laid.after))
+        return Laid(*(labels.reshape(-1, labels.shape[-1])[0] for labels in sides))
 
     def _laid_out(self, layer: Any, laid: Laid) -> Laid:
         """Rows in another shape, whose last axis holds whole rows."""
@@ -134,8 +141,8 @@ class Paths:
 def _require_foldable(layer: Any, laid: Laid, *, calls: int) -> None:
     """Raise `ValueError` for a kernel that cannot take a projection in."""
     kernel = layer.kernel.numpy()
-    if laid.before.ndim != 1 or calls > 1:
-        raise ValueError("reads several rows with one kernel")
+    if calls > 1:
+        raise ValueError("reads it in one of several calls")
     if len(np.unique(laid.before)) < len(laid.before):
         raise ValueError("reads it twice")
     if (kernel == 0).any():
@@ -147,7 +154,7 @@ def _require_foldable(layer: Any, laid: Laid, *, calls: int) -> None:
 def _require_whole(labels: Labels) -> Labels:
     """Labels of an axis of rows, each whole."""
     if (labels < 0).any() or (labels % STRIDE != np.arange(labels.shape[-1])).any():
-        raise ValueError("adds up what are no whole rows")
+        raise ValueError("treats rows alike that are none of this table")
     return labels
 
 
