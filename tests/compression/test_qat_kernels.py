@@ -13,7 +13,7 @@ from networks import spread
 
 from tfshop._keras import keras, tf
 from tfshop.compression import QAT, Candidate, Cluster, Prune
-from tfshop.compression._quantizers import LearnedSteps, SharedValues, first_steps, shared_values
+from tfshop.compression._quantizers import ChannelScales, LearnedSteps, OneRange, SharedValues, shared_values
 from tfshop.compression.candidate import StepRecord
 from tfshop.compression.roles import layers_with, unwrapped
 from tfshop.data import Splits
@@ -104,20 +104,29 @@ def test_learned_steps_stay_nearer_to_the_network_than_rounding_to_three_levels(
 
 
 def test_the_gradient_of_a_step_is_that_of_the_paper() -> None:
-    rule = LearnedSteps(4)
+    rule = LearnedSteps(4, ChannelScales((0,)))
     kernel = tf.Variable([[0.34], [-0.9], [0.12], [9.0]])
-    steps = tf.Variable([0.1])
+    steps = tf.Variable([[0.1]])
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(rule(kernel, True, {"steps": steps}))
     to_kernel, to_steps = tape.gradient(total, [kernel, steps])
     np.testing.assert_allclose(to_kernel.numpy().ravel(), [1, 0, 1, 0])  # clipped weights have none
     inside = [3 - 3.4, -7, 1 - 1.2, 7]
-    np.testing.assert_allclose(to_steps.numpy(), [sum(inside) / np.sqrt(4 * 7)], rtol=1e-3)
+    np.testing.assert_allclose(to_steps.numpy(), [[sum(inside) / np.sqrt(4 * 7)]], rtol=1e-3)
 
 
 def test_steps_begin_where_the_paper_says() -> None:
     kernel = np.array([[0.2, 0.0], [-0.4, 0.0], [0.6, 1.0]], np.float32)
-    np.testing.assert_allclose(first_steps(kernel, 4), [2 * 0.4 / np.sqrt(7), 2 * 1.0 / np.sqrt(7)], rtol=1e-6)
+    steps = LearnedSteps(4, ChannelScales((0,))).first_steps(kernel)
+    np.testing.assert_allclose(steps, [[2 * 0.4 / np.sqrt(7), 2 * 1.0 / np.sqrt(7)]], rtol=1e-6)
+
+
+def test_a_kernel_with_one_range_in_the_file_has_one_step() -> None:
+    kernel = np.array([[0.2, 0.0], [-0.4, 0.0], [0.6, 1.0]], np.float32)
+    rule = LearnedSteps(2, OneRange())
+    np.testing.assert_allclose(rule.first_steps(kernel), [[2 * 2.2 / 4]], rtol=1e-6)
+    rounded = rule.rounded(kernel, {"steps": tf.Variable([[0.5]])}).numpy()
+    np.testing.assert_allclose(rounded, [[0, 0], [-0.5, 0], [0.5, 0.5]], atol=4e-3)  # 255 levels have no middle
 
 
 def shared_kernel(shape: tuple[int, int], count: int, *, zeros: bool, seed: int = 0) -> np.ndarray:

@@ -26,14 +26,6 @@ def largest_level(bits: int) -> int:
     return int(2 ** (bits - 1) - 1)
 
 
-def first_steps(kernel: np.ndarray, bits: int) -> np.ndarray:
-    """Where learned steps begin: `2 mean|w| / sqrt(Q)` for each channel, over the weights that are not zero."""
-    size = np.abs(kernel.reshape(-1, kernel.shape[-1]))
-    alive = np.maximum((size > 0).sum(axis=0), 1)
-    steps = 2 * size.sum(axis=0) / alive / np.sqrt(largest_level(bits))
-    return np.where(steps > 0, steps, 1.0).astype(np.float32)
-
-
 def shared_values(kernel: np.ndarray) -> np.ndarray | None:
     """Number of the value each weight has, int32 of the kernel's shape, where few values are shared by many weights.
 
@@ -50,10 +42,9 @@ def _through(rounded: Any, values: Any) -> Any:
     return values + tf.stop_gradient(rounded - values)
 
 
-def _channel_rounded(kernel: Any, axes: Sequence[int] | None = None) -> Any:
-    """As `on_int8_grid`, for tensors; one scale for all numbers along `axes`, by default all but the last."""
-    axes = list(range(len(kernel.shape) - 1)) if axes is None else list(axes)
-    scale = tf.reduce_max(tf.abs(kernel), axis=axes, keepdims=True) / LEVELS
+def _channel_rounded(kernel: Any, axes: Sequence[int]) -> Any:
+    """As `on_int8_grid`, for tensors; one scale for all numbers along `axes`."""
+    scale = tf.reduce_max(tf.abs(kernel), axis=list(axes), keepdims=True) / LEVELS
     scale = tf.where(scale > 0, scale, 1.0)
     return tf.round(kernel / scale) * scale
 
@@ -76,8 +67,8 @@ class HeldRange(Quantizer):
         return {}
 
 
-class _Plain(Quantizer):
-    """Rounding that depends on the weights alone."""
+class Grid(Quantizer):
+    """Rounding that depends on the weights alone: the int8 numbers that the file has."""
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
         """No variables."""
@@ -91,12 +82,20 @@ class _Plain(Quantizer):
         """The weight as the file has it."""
         raise NotImplementedError
 
+    def summed(self, rank: int) -> list[int]:
+        """Axes of a weight of so many along which one step serves all numbers: by default all of them."""
+        return list(range(rank))
+
+    def levels(self, weight: np.ndarray) -> int:
+        """How many int8 numbers the file will have a weight in."""
+        return len(np.unique(self.rounded(weight).numpy()))
+
     def get_config(self) -> dict[str, Any]:
         """Nothing to configure."""
         return {}
 
 
-class ChannelScales(_Plain):
+class ChannelScales(Grid):
     """A kernel on `-127 … 127` times a scale for each channel.
 
     Args:
@@ -110,12 +109,21 @@ class ChannelScales(_Plain):
         """On the grid."""
         return _channel_rounded(weight, self.axes)
 
+    def summed(self, rank: int) -> list[int]:
+        """Those that are no channels."""
+        return list(self.axes)
+
+    def levels(self, weight: np.ndarray) -> int:
+        """As many as all channels have together: each has the same numbers, times a scale of its own."""
+        scale = np.abs(weight).max(axis=self.axes, keepdims=True) / LEVELS
+        return len(np.unique(np.round(weight / np.where(scale > 0, scale, 1.0))))
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {"axes": list(self.axes)}
 
 
-class OneScale(_Plain):
+class OneScale(Grid):
     """A weight on `-127 … 127` times one scale."""
 
     def rounded(self, weight: Any) -> Any:
@@ -123,7 +131,7 @@ class OneScale(_Plain):
         return _channel_rounded(weight, range(len(weight.shape)))
 
 
-class OneRange(_Plain):
+class OneRange(Grid):
     """A weight on 256 levels from its lowest to its highest number, zero between them."""
 
     def rounded(self, weight: Any) -> Any:
@@ -133,44 +141,61 @@ class OneRange(_Plain):
 
 
 class LearnedSteps(Quantizer):
-    r"""A kernel on `-Q … Q` times a step for each channel that is trained with the weights.
+    r"""A kernel on `-Q … Q` times steps that are trained with the weights, one wherever the file has a scale.
 
     .. math:: \hat w = s \, round(clip(w / s, -Q, Q)), \qquad Q = 2^{bits - 1} - 1
 
-    The gradient of `s` is scaled by `1 / sqrt(n Q)`, `n` weights a channel. A step is kept small enough for the
-    channel's largest weight to be on level Q: then all channels take the same int8 numbers in the file. These are
+    The gradient of `s` is scaled by `1 / sqrt(n Q)`, `n` weights a step. A step is kept small enough for the
+    largest of its weights to be on level Q: then all channels take the same int8 numbers in the file. These are
     the multiples of `127 / Q`, rounded; the rounding is part of the training.
 
     Args:
         bits: 2 to 7; 8 has nothing to learn.
+        grid: Of the int8 numbers in the file: a step for each channel where that has a scale for each channel, one
+            for the whole kernel where it has one range.
 
     References:
         Esser et al., Learned Step Size Quantization, ICLR 2020.
     """
 
-    def __init__(self, bits: int) -> None:
+    def __init__(self, bits: int, grid: Grid) -> None:
         self.bits = bits
+        self.grid = grid
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
-        """The steps, one a channel."""
-        return {"steps": layer.add_weight(f"{name}_steps", shape=(tensor_shape[-1],), initializer="ones")}
+        """The steps, in the kernel's rank."""
+        summed = self.grid.summed(len(tensor_shape))
+        shape = [1 if axis in summed else size for axis, size in enumerate(tensor_shape)]
+        return {"steps": layer.add_weight(f"{name}_steps", shape=shape, initializer="ones")}
+
+    def first_steps(self, kernel: np.ndarray) -> np.ndarray:
+        """Where learned steps begin: `2 mean|w| / sqrt(Q)` for each channel, over the weights that are not zero."""
+        size, summed = np.abs(kernel), tuple(self.grid.summed(kernel.ndim))
+        alive = np.maximum((size > 0).sum(axis=summed, keepdims=True), 1)
+        steps = 2 * size.sum(axis=summed, keepdims=True) / alive / np.sqrt(largest_level(self.bits))
+        return np.where(steps > 0, steps, 1.0).astype(np.float32)
 
     def __call__(self, inputs: Any, training: Any, weights: Mapping[str, Any], **kwargs: Any) -> Any:
         """Round."""
         top = float(largest_level(self.bits))
-        per_channel = float(np.prod(inputs.shape[:-1]))
-        slowness = 1.0 / np.sqrt(per_channel * top)
+        summed = self.grid.summed(len(inputs.shape))
+        per_step = float(np.prod([inputs.shape[axis] for axis in summed]))
+        slowness = 1.0 / np.sqrt(per_step * top)
         steps = weights["steps"] * slowness + tf.stop_gradient(weights["steps"] * (1.0 - slowness))
-        largest = tf.reduce_max(tf.abs(inputs), axis=list(range(len(inputs.shape) - 1)))
+        largest = tf.reduce_max(tf.abs(inputs), axis=summed, keepdims=True)
         reaching = tf.stop_gradient(tf.where(largest > 0, largest / (top - 0.499), 1.0))
         steps = tf.clip_by_value(steps, 1e-8, reaching)
         levels = tf.clip_by_value(inputs / steps, -top, top)
         rounded = _through(tf.round(levels), levels) * steps
-        return _through(_channel_rounded(rounded), rounded)
+        return _through(self.grid.rounded(rounded), rounded)
+
+    def rounded(self, weight: Any, weights: Mapping[str, Any]) -> Any:
+        """The kernel as the file has it."""
+        return self.grid.rounded(self(weight, False, weights))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {"bits": self.bits}
+        return {"bits": self.bits, "grid": self.grid}
 
 
 class SharedValues(Quantizer):
@@ -196,7 +221,7 @@ class SharedValues(Quantizer):
     def __call__(self, inputs: Any, training: Any, weights: Mapping[str, Any], **kwargs: Any) -> Any:
         """Round, for each channel as the exporter will."""
         shared = self.shared(inputs)
-        return _through(_channel_rounded(shared), shared)
+        return _through(_channel_rounded(shared, range(len(shared.shape) - 1)), shared)
 
     def shared(self, kernel: Any) -> Any:
         """The kernel with as many values as `numbers` has, at most."""

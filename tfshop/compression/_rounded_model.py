@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,16 +11,16 @@ import numpy as np
 from tfshop._keras import keras
 from tfshop.compression._frozen_statistics import StatisticsUntil
 from tfshop.compression._quantize_rules import DenseRule, OutputRule
-from tfshop.compression._quantizers import LEVELS, LearnedSteps, SharedValues, first_steps, on_int8_grid
+from tfshop.compression._quantizers import ChannelScales, Grid, LearnedSteps, SharedValues, on_int8_grid
 from tfshop.compression._range_places import RangePlaces, range_name
 from tfshop.compression._tfmot import QuantizeWrapperV2
-from tfshop.compression._weight_rules import WeightRule, weight_rule
+from tfshop.compression._weight_rules import INT8, WeightRule, projections, round_projections, weight_rule
 from tfshop.compression.rebuild import KeepZeros, copy_model
 from tfshop.compression.roles import calls_of, readers, unwrapped
 from tfshop.layers import OutputRange
 from tfshop.models.rebuild import copy_weights, fresh, weights_by_name
 
-INT8 = 8  # bits
+PER_CHANNEL = ChannelScales((0,))  # of a Dense layer: (inputs, channels)
 BATCHED_KERNELS = ("EinsumDense", "ExpertKernels")
 FUSED_ACTIVATIONS = (keras.activations.linear, keras.activations.relu)
 
@@ -33,7 +33,7 @@ class Rounding:
         places: Where.
         ranges: Layer to the range its output begins with.
         follows: Whether ranges follow the batches.
-        bits: Of the kernels.
+        bits: Of the kernels but for those that share values.
         masks: Layer to the 0/1 mask of the zeros it keeps.
         shared: Layer to the numbers of the values its weights share; these train in 8 bits.
         held: Layers that do not train.
@@ -51,12 +51,18 @@ class Rounding:
 
     def weight_rule(self, layer: Any) -> WeightRule | None:
         """How a layer other than Dense is rounded that has a weight which is int8 in the file, and trains so."""
-        free = layer.name not in self.held and layer.name not in self.places.in_float
-        return weight_rule(layer) if free else None
+        return weight_rule(layer, self.bits) if self._is_free(layer) else None
+
+    def projections(self, layer: Any) -> Mapping[str, Any]:
+        """Layers inside an attention whose kernels train with rounding, by attribute; none of others."""
+        return projections(layer) if self._is_free(layer) else {}
 
     def learns_steps(self, name: str) -> bool:
-        """Whether the kernel of a layer has a trained step a channel."""
+        """Whether the kernel of a Dense layer has a trained step a channel."""
         return self.bits < INT8 and name in self.places.rounded and name not in self.shared
+
+    def _is_free(self, layer: Any) -> bool:
+        return layer.name not in self.held and layer.name not in self.places.in_float
 
 
 def activations_apart(model: Any, names: Collection[str]) -> Any:
@@ -96,6 +102,8 @@ def rounded_model(model: Any, rounding: Rounding) -> Any:
         if type(layer) is keras.layers.BatchNormalization and rounding.moving_steps is not None:
             copied = StatisticsUntil(copied, rounding.moving_steps * len(calls_of(layer, model)))
         weights = rounding.weight_rule(layer)
+        if rounding.projections(layer):
+            round_projections(copied, rounding.bits)
         if weights is not None:
             copied = QuantizeWrapperV2(copied, weights, name=layer.name)
         if layer.name in places.behind:
@@ -103,16 +111,21 @@ def rounded_model(model: Any, rounding: Rounding) -> Any:
             return copied, QuantizeWrapperV2(identity, rule, name=identity.name)
         return copied
 
-    wrapped = copy_model(model, replace)
+    attentions = [layer for layer in model.layers if rounding.projections(layer)]
+    wrapped = copy_model(model, replace, unfilled=[layer.name for layer in attentions])
+    for layer in attentions:
+        for attribute, part in projections(layer).items():
+            copy_weights(part, getattr(wrapped.get_layer(layer.name), attribute))
     for name, holder in places.holders.items():
         # TF-MOT starts at +-6 and follows at 0.1% a step: a short training would never leave that
         low, high = places.fixed.get(name) or rounding.ranges[name]
         ranges = wrapped.get_layer(holder)._output_quantizer_vars
         ranges["min_var"].assign(low)
         ranges["max_var"].assign(high)
-    for name in filter(rounding.learns_steps, places.rounded):
-        kernel, _, steps = wrapped.get_layer(name)._weight_vars[0]
-        steps["steps"].assign(first_steps(kernel.numpy(), rounding.bits))
+    for wrapper in (layer for layer in wrapped._flatten_layers() if isinstance(layer, QuantizeWrapperV2)):
+        for weight, quantizer, variables in wrapper._weight_vars:
+            if isinstance(quantizer, LearnedSteps):
+                variables["steps"].assign(quantizer.first_steps(weight.numpy()))
     return wrapped
 
 
@@ -124,7 +137,7 @@ def _dense_rule(layer: Any, rounding: Rounding) -> DenseRule:
     if name in rounding.shared:
         kernel = SharedValues(rounding.shared[name])
     elif rounding.learns_steps(name):
-        kernel = LearnedSteps(rounding.bits)
+        kernel = LearnedSteps(rounding.bits, PER_CHANNEL)
     follows = rounding.follows and name not in rounding.places.fixed
     return DenseRule(kernel, with_output=name in rounding.places.within, follows=follows)
 
@@ -149,39 +162,61 @@ def frozen_model(model: Any, wrapped: Any, places: RangePlaces) -> Any:
 
     frozen = copy_model(model, replace)
     for layer in model.layers:
-        if not layer.weights:
-            continue
-        trained, bare = wrapped.get_layer(layer.name), unwrapped(frozen.get_layer(layer.name))
-        if layer.name in places.rounded:
-            bare.set_weights(_trained_weights(trained))
-        elif isinstance(trained, QuantizeWrapperV2):
-            _copy_rounded(trained, bare)
-        else:
-            copy_weights(trained.layer if isinstance(trained, StatisticsUntil) else trained, bare)
+        if layer.weights:
+            _freeze(wrapped.get_layer(layer.name), unwrapped(frozen.get_layer(layer.name)))
     return frozen
 
 
+def _freeze(trained: Any, layer: Any) -> None:
+    """Give a plain layer the trained weights, on their grid where they trained with rounding."""
+    if isinstance(trained, QuantizeWrapperV2):
+        _copy_rounded(trained, layer)
+    elif projections(trained):
+        for attribute, part in projections(trained).items():
+            _freeze(part, getattr(layer, attribute))
+    else:
+        copy_weights(trained.layer if isinstance(trained, StatisticsUntil) else trained, layer)
+
+
 def _copy_rounded(wrapper: Any, layer: Any) -> None:
-    """Give a layer the weights of a wrapped one, its kernel or slopes on their grid."""
-    weight, quantizer, _ = wrapper._weight_vars[0]
+    rounded = {id(weight): _on_grid(weight, *how) for weight, *how in wrapper._weight_vars}
     known = weights_by_name(wrapper)
     for name, variable in weights_by_name(layer).items():
-        variable.assign(quantizer.rounded(weight) if known[name] is weight else known[name])
+        variable.assign(rounded.get(id(known[name]), known[name]))
 
 
-def _trained_weights(wrapper: Any) -> list[np.ndarray]:
-    """Kernel on its grid, then the bias if there is one."""
-    kernel, quantizer, variables = wrapper._weight_vars[0]
+def _on_grid(weight: Any, quantizer: Any, variables: Mapping[str, Any]) -> Any:
     if isinstance(quantizer, SharedValues):
-        kernel = quantizer.shared(kernel).numpy()
-    elif isinstance(quantizer, LearnedSteps):
-        kernel = on_int8_grid(quantizer(kernel, False, variables).numpy())
-    else:
-        kernel = on_int8_grid(kernel.numpy())
-    return [kernel, weights_by_name(wrapper)["bias"].numpy()] if wrapper.layer.use_bias else [kernel]
+        return quantizer.shared(weight)
+    if isinstance(quantizer, LearnedSteps):
+        return quantizer.rounded(weight, variables)
+    return quantizer.rounded(weight) if isinstance(quantizer, Grid) else on_int8_grid(weight.numpy())
 
 
-def levels_of(kernel: np.ndarray) -> int:
-    """How many int8 numbers the exporter will write a kernel in."""
-    scale = np.abs(kernel).max(axis=0, keepdims=True) / LEVELS
-    return len(np.unique(np.round(kernel / np.where(scale > 0, scale, 1.0))))
+def levels_of(model: Any, rounding: Rounding) -> dict[str, int]:
+    """How many int8 numbers the exporter will write each weight in that trained with rounding, by layer."""
+    return {name: grid.levels(weight.numpy()) for name, weight, grid in _shipped(model, rounding)}
+
+
+def _shipped(model: Any, rounding: Rounding) -> Iterator[tuple[str, Any, Grid]]:
+    for layer in map(unwrapped, model.layers):
+        parts = {f"{layer.name}/{part.name}": part for part in rounding.projections(layer).values()}
+        for name, part in (parts or {layer.name: layer}).items():
+            rule = rounding.weight_rule(layer) if part is layer else weight_rule(part)
+            if layer.name in rounding.places.rounded:
+                yield name, layer.kernel, PER_CHANNEL
+            elif rule is not None:
+                yield name, getattr(part, rule.attribute), rule.grid
+
+
+def in_eight_bits(layers: Sequence[Any], rounding: Rounding) -> dict[str, str]:
+    """Names of the layers that train in 8 bits where fewer were asked for, each with the reason."""
+    if rounding.bits == INT8:
+        return {}
+    because = f"it trains in 8 bits, not {rounding.bits}: "
+    rules = {layer.name: rounding.weight_rule(layer) for layer in layers}
+    slopes = [name for name, rule in rules.items() if rule is not None and isinstance(rule.quantizer, Grid)]
+    return {
+        **dict.fromkeys(rounding.shared, f"{because}its weights share few values, which stay free to move"),
+        **dict.fromkeys(slopes, f"{because}slopes are as few as channels, and no kernel whose steps could be learned"),
+    }

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tfshop._keras import keras
 from tfshop.compression._quantize_rules import OutputRule
-from tfshop.compression._quantizers import ChannelScales, OneRange, OneScale
-from tfshop.compression._tfmot import Quantizer
+from tfshop.compression._quantizers import ChannelScales, Grid, LearnedSteps, OneRange, OneScale
+from tfshop.compression._tfmot import Quantizer, QuantizeWrapperV2
 from tfshop.layers.experts import ExpertKernels
+
+INT8 = 8  # bits
+_PROJECTIONS = ("_query_dense", "_key_dense", "_value_dense", "_output_dense")  # Keras has no public names
 
 
 class WeightRule(OutputRule):
@@ -23,6 +27,11 @@ class WeightRule(OutputRule):
         super().__init__()
         self.attribute = attribute
         self.quantizer = quantizer
+
+    @property
+    def grid(self) -> Grid:
+        """Of the int8 numbers in the file."""
+        return self.quantizer.grid if isinstance(self.quantizer, LearnedSteps) else self.quantizer
 
     def get_weights_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
         """The weight and its quantizer."""
@@ -41,22 +50,54 @@ class WeightRule(OutputRule):
         return {"attribute": self.attribute, "quantizer": self.quantizer}
 
 
-def weight_rule(layer: Any) -> WeightRule | None:
+def weight_rule(layer: Any, bits: int = INT8) -> WeightRule | None:
     """The rule that rounds a layer's kernel or slopes as the file does; None for a layer that has none.
 
     A kernel that is multiplied as one matrix has a scale for each channel. One for every field or expert, a batch of
     matrices, has one range for all of them; the slopes of PReLU have one scale.
+
+    Args:
+        layer: Any layer.
+        bits: Of kernels; below 8 they get learned steps, one for each scale or range. Slopes have 8.
     """
     if type(layer) is keras.layers.EinsumDense:
-        return WeightRule("kernel", _einsum_quantizer(layer.equation))
+        return WeightRule("kernel", _of_kernel(_einsum_grid(layer.equation), bits))
     if type(layer) is ExpertKernels:
-        return WeightRule("kernels", OneRange())
+        return WeightRule("kernels", _of_kernel(OneRange(), bits))
     if type(layer) is keras.layers.PReLU:
         return WeightRule("alpha", OneScale())
     return None
 
 
-def _einsum_quantizer(equation: str) -> Quantizer:
+def projections(layer: Any) -> Mapping[str, Any]:
+    """The EinsumDense layers, or what stands for them, inside a MultiHeadAttention, by attribute; of others none.
+
+    They are products with one matrix: `weight_rule` is theirs as of any other EinsumDense.
+    """
+    if type(layer) is not keras.layers.MultiHeadAttention:
+        return {}
+    return {attribute: getattr(layer, attribute) for attribute in _PROJECTIONS}
+
+
+def round_projections(attention: Any, bits: int) -> None:
+    """Let the kernels inside a MultiHeadAttention that nobody has called yet train with rounding."""
+    for attribute, part in projections(attention).items():
+        setattr(attention, attribute, _Unmasked(part, weight_rule(part, bits), name=part.name))
+
+
+class _Unmasked(QuantizeWrapperV2):
+    """TF-MOT's wrapper, which hands a mask on to what it wraps: a layer inside an attention takes none."""
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        """What the layer gives with its weights rounded."""
+        return super().call(inputs, training)
+
+
+def _of_kernel(grid: Grid, bits: int) -> Quantizer:
+    return grid if bits == INT8 else LearnedSteps(bits, grid)
+
+
+def _einsum_grid(equation: str) -> Grid:
     read, given = equation.replace(" ", "").replace("...", "").split("->")
     inputs, kernel = read.split(",")
     summed = [axis for axis, label in enumerate(kernel) if label in inputs and label not in given]

@@ -13,7 +13,15 @@ from tfshop.compression._opened import opened
 from tfshop.compression._quantizers import shared_values
 from tfshop.compression._range_calibration import WHOLE, observed_ranges
 from tfshop.compression._range_places import RangePlaces, range_places
-from tfshop.compression._rounded_model import Rounding, activations_apart, frozen_model, levels_of, rounded_model
+from tfshop.compression._rounded_model import (
+    Rounding,
+    activations_apart,
+    frozen_model,
+    in_eight_bits,
+    levels_of,
+    rounded_model,
+)
+from tfshop.compression._weight_rules import INT8
 from tfshop.compression.candidate import OF_THE_NETWORK, Candidate, curve_of
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.rebuild import zero_masks
@@ -43,12 +51,14 @@ class QAT:
     never meet a fake-quant. Zeros stay zeros, and weights that share few values go on to share as many.
 
     Args:
-        roles: Which Dense layers train with rounding: "dense", "cross". Kernels of EinsumDense and of experts, and
-            the slopes of PReLU, do so as well, as far as they are int8 in the file.
+        roles: Which Dense layers train with rounding: "dense", "cross". Kernels of EinsumDense, of experts and inside
+            MultiHeadAttention, and the slopes of PReLU, do so as well, as far as they are int8 in the file.
         epochs: Epochs of training.
         learning_rate: Small: the weights are nearly right already.
-        bits: Of the kernels of Dense layers: 8, or 4 or 2 with learned steps; others have 8. In the file they are int8
-            numbers of which only 15 or 3 are used: the download shrinks, the file and its latency do not.
+        bits: Of the kernels: 8, or 4 or 2 with learned steps, one wherever the file has a scale: for each channel, or
+            for a whole batch of matrices, as of experts. In the file they are int8 numbers of which only 15 or 3 are
+            used: the download shrinks, the file and its latency do not. Slopes, and kernels of shared values, have 8
+            all the same, and the notes say so.
         percentile: Of the outputs, in percent, that a range leaves inside at each end, in (50, 100]. At 100 ranges
             begin with the lowest and highest output and follow the batches; below that they stay.
         freeze_batch_norm_after: Share of the steps after which every BatchNormalization keeps its statistics, in
@@ -134,22 +144,25 @@ class QAT:
     def _notes(self, model: Any, frozen: Any, rounding: Rounding, history: History) -> dict[str, Any]:
         places = rounding.places
         ranged = {x.name: [x.minimum, x.maximum] for x in frozen.layers if isinstance(x, OutputRange)}
-        kernels = {name: unwrapped(frozen.get_layer(name)).kernel.numpy() for name in places.rounded}
-        others = [x.name for x in frozen.layers if rounding.weight_rule(unwrapped(x)) is not None]
+        bare = [unwrapped(layer) for layer in frozen.layers]
+        others = [x.name for x in bare if rounding.weight_rule(x) is not None or rounding.projections(x)]
         treated = (*places.rounded, *others)
+        wide = in_eight_bits(bare, rounding)
 
         def reason(layer: Any, role: str) -> str:
-            return self._reason(layer, role, rounding)
+            return wide.get(layer.name) or self._reason(layer, role, rounding)
 
+        narrow = [name for name in treated if name not in wide]
         return {
             "layers": list(treated),
-            "left_alone": left_alone(model, treated, by=self.name, reason=reason),
+            "left_alone": left_alone(model, narrow, by=self.name, reason=reason),
             "fit": history.to_dict(),
             "zeros_kept_in": sorted(rounding.masks),
             "values_kept_in": {name: int(numbers.max()) + 1 for name, numbers in rounding.shared.items()},
             "ranges": ranged,
             "in_float": dict(places.in_float),
-            "levels": {name: levels_of(kernel) for name, kernel in kernels.items()},
+            "bits": {name: INT8 if name in wide else self.bits for name in treated},
+            "levels": levels_of(frozen, rounding),
         }
 
     def _reason(self, layer: Any, role: str, rounding: Rounding) -> str:
