@@ -102,6 +102,15 @@ def test_what_is_on_its_grid_stays_and_zero_stays_zero(quantizer: Any) -> None:
     assert (once[::3] == 0).all() and 1e-4 < np.abs(once - weight).max() < 0.02
 
 
+@pytest.mark.parametrize("ends", [(1, 1), (7, 7), (1, 5), (5, 1), (3, 7)])
+def test_a_range_with_zero_half_way_between_two_levels_stays(ends: tuple[int, int]) -> None:
+    """As learned steps leave it: so many levels below zero, so many above."""
+    weight = np.arange(-ends[0], ends[1] + 1, dtype=np.float32)[:, None] * np.float32([0.1234567, 0.0])
+    once = OneRange().rounded(weight).numpy()
+    np.testing.assert_allclose(OneRange().rounded(once).numpy(), once, atol=1e-6)
+    assert (once[weight == 0] == 0).all() and np.abs(once - weight).max() < 6e-3
+
+
 def test_kernels_of_experts_train_with_rounding(clicks: Splits) -> None:
     model = build_model("dcn_mix", clicks.schema, **needs("dcn_mix").settings)
     spread(model)

@@ -137,6 +137,9 @@ class OneRange(Grid):
     def rounded(self, weight: Any) -> Any:
         """On the grid."""
         low, high = tf.minimum(tf.reduce_min(weight), 0.0), tf.maximum(tf.reduce_max(weight), 1e-6)
+        # Half way between two levels, as between -1 and 1, zero would be on neither in turn: no grid would stay.
+        zero = 255 * -low / (high - low)
+        high = tf.where(tf.abs(zero - tf.floor(zero) - 0.5) < 2e-3, high * (1 - 2e-4), high)
         return tf.quantization.fake_quant_with_min_max_vars(weight, low, high)
 
 
