@@ -19,13 +19,13 @@ from tfshop.compression.rebuild import copy_model
 from tfshop.data import Splits
 from tfshop.export import Export
 from tfshop.layers import OutputRange
-from tfshop.models.rebuild import fresh
+from tfshop.models.rebuild import fresh, inlined
 from tfshop.runtime import Scorer, read_graph, walk_from_input
 
 layers = keras.layers
 WIDTH = 6
 ROWS = 300
-ACTIVATIONS = ("relu", "linear", "sigmoid")
+ACTIVATIONS = ("relu", "linear", "sigmoid", "softmax")
 ROUNDINGS = 3  # that a level is off by: of the kernel's arithmetic, of the sum, of what is inside a layer
 
 steps = st.tuples(
@@ -33,11 +33,25 @@ steps = st.tuples(
         (
             *("relu dense", "linear dense", "sigmoid dense", "normalized dense", "normalization", "dropout", "relu"),
             *("tanh", "leaky", "concatenate", "add", "multiply", "dot", "reshape", "shared dense"),
+            *("subtract", "prelu", "softmax", "softmax dense", "layer normalization"),
+            *("nested", "nested twice", "nested of two"),
         )
     ),
     st.integers(0, 7),
     st.integers(0, 7),
 )
+
+
+def submodel(num_inputs: int, name: str) -> Any:
+    """A network that others use as a layer, with one of its own inside."""
+    inner = keras.Sequential([layers.Dense(WIDTH, activation="relu"), layers.Dense(WIDTH)], name=f"{name}_inner")
+    read = [keras.Input((WIDTH,)) for _ in range(num_inputs)]
+    hidden = inner(layers.Multiply()(read) if num_inputs > 1 else read[0])
+    return keras.Model(read, layers.PReLU()(layers.Add()([hidden, read[0]])), name=name)
+
+
+def _steps_of(x: Any) -> Any:
+    return layers.Reshape((2, WIDTH // 2))(x)
 
 
 class Drawing:
@@ -46,6 +60,7 @@ class Drawing:
     def __init__(self, first: Any) -> None:
         self.tensors = [first]
         self.shared = layers.Dense(WIDTH, activation="relu")
+        self.tower = submodel(1, "shared_tower")
 
     def draw(self, kind: str, one: int, other: int) -> None:
         x, y = (self.tensors[position % len(self.tensors)] for position in (-1 - one % 2, other))
@@ -66,6 +81,14 @@ class Drawing:
             "dot": lambda: layers.Dense(WIDTH)(layers.Concatenate()([layers.Dot(axes=1)([x, y]), x])),
             "reshape": lambda: layers.Flatten()(layers.Permute((2, 1))(layers.Reshape((2, WIDTH // 2))(x))),
             "shared dense": lambda: layers.Add()([self.shared(x), self.shared(y)]),
+            "subtract": lambda: layers.Subtract()([x, y]),
+            "prelu": lambda: layers.PReLU()(x),
+            "softmax": lambda: layers.Softmax()(x),
+            "layer normalization": lambda: layers.LayerNormalization()(x),
+            "attention": lambda: layers.Flatten()(layers.MultiHeadAttention(2, 3)(*map(_steps_of, (x, y)))),
+            "nested": lambda: submodel(1, f"tower_{len(self.tensors)}")(x),
+            "nested twice": lambda: layers.Subtract()([self.tower(x), self.tower(y)]),
+            "nested of two": lambda: submodel(2, f"pair_{len(self.tensors)}")([x, y]),
         }
         return makers[kind]()
 
@@ -140,12 +163,20 @@ def one_level(model: Any, rows: dict[str, np.ndarray]) -> float:
 
 @settings(
     phases=(Phase.explicit, Phase.generate),  # one network is as small as another
-    max_examples=9,
+    max_examples=6,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
 @example(drawn=[("relu dense", 0, 0), ("add", 0, 1)], read=("told missing", "normalized"))
+@example(
+    drawn=[("nested of two", 0, 0), ("subtract", 0, 1), ("softmax", 1, 0), ("nested twice", 0, 2)],
+    read=("as they are", None),
+)
+@example(  # not drawn at random: the tensors inside an attention have no trained ranges, which a normalization shows
+    drawn=[("attention", 0, 0), ("prelu", 0, 0), ("layer normalization", 0, 0), ("nested", 0, 1)],
+    read=(None, "dense"),
+)
 @given(drawn=st.lists(steps, min_size=2, max_size=6), read=inputs)
 def test_any_graph_is_shipped_as_it_was_trained(
     drawn: list[tuple[str, int, int]], read: tuple[str | None, str | None], kinds: dict[str, Splits]
@@ -154,7 +185,10 @@ def test_any_graph_is_shipped_as_it_was_trained(
     model = network(drawn, data, *read)
     brief = replace(data, train=data.train.take(256))
     QAT().check(model, brief.schema)
-    trained = QAT().apply(Candidate(model, brief.schema), brief, seed=0).model
+    candidate = QAT().apply(Candidate(model, brief.schema), brief, seed=0)
+    trained, notes = candidate.model, candidate.history[-1].notes
+    named = {*notes["layers"], *(row["layer"] for row in notes["left_alone"])}
+    assert named == {layer.name for layer in inlined(model).layers if layer.weights}, "silent about a layer"
     found = {type(layer).__module__.split(".")[0] for layer in trained._flatten_layers()}
     assert "tensorflow_model_optimization" not in found
     content = Export("int8", calibration_rows=256).to_bytes(trained, brief)
