@@ -26,7 +26,13 @@ LEVELS = {8: 255, 4: 15, 2: 3}
 ATTENTION = ("attended/query", "attended/key", "attended/value", "attended/attention_output")
 # Kernel to its channels in the file, which has one scale for a batch of matrices.
 CHANNELS = {
-    **{"first": 24, "cross_0_kernel": 5, "one_matrix": 10, "a_matrix_a_field": 1, "experts": 1},  # cross_0_kernel: of the CIN
+    **{
+        "first": 24,
+        "cross_0_kernel": 5,
+        "one_matrix": 10,
+        "a_matrix_a_field": 1,
+        "experts": 1,
+    },  # cross_0_kernel: of the CIN
     **dict(zip(ATTENTION, (6, 6, 8, 8), strict=True)),
 }
 
@@ -83,10 +89,10 @@ def kernels_of(model: Any) -> dict[str, np.ndarray]:
 def in_the_file(content: bytes, kernel: np.ndarray) -> Iterator[Any]:
     """int8 constants of the numbers of a kernel, in whatever order."""
     wanted = np.sort(kernel.ravel())
-    for tensor in read_graph(content).tensors:
-        if tensor.is_constant and tensor.dtype == "int8" and tensor.size_bytes == kernel.size:
-            if np.abs(np.sort(tensor.values().ravel()) - wanted).max() < 1e-5 * np.abs(wanted).max():
-                yield tensor
+    stored = [tensor for tensor in read_graph(content).tensors if tensor.is_constant and tensor.dtype == "int8"]
+    for tensor in (tensor for tensor in stored if tensor.size_bytes == kernel.size):
+        if np.abs(np.sort(tensor.values().ravel()) - wanted).max() < 1e-5 * np.abs(wanted).max():
+            yield tensor
 
 
 @pytest.fixture(scope="module")

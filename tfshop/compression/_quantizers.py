@@ -12,6 +12,7 @@ from tfshop.compression._tfmot import Quantizer, quantizers
 
 LEVELS = 127  # of each sign: what the exporter writes kernels in
 MOST_SHARED = 256
+HALF_WAY, PUSHED = 2e-3, 2e-4  # levels that count as none; the share of a range that moves zero by more than those
 
 
 def on_int8_grid(kernel: np.ndarray) -> np.ndarray:
@@ -139,7 +140,7 @@ class OneRange(Grid):
         low, high = tf.minimum(tf.reduce_min(weight), 0.0), tf.maximum(tf.reduce_max(weight), 1e-6)
         # Half way between two levels, as between -1 and 1, zero would be on neither in turn: no grid would stay.
         zero = 255 * -low / (high - low)
-        high = tf.where(tf.abs(zero - tf.floor(zero) - 0.5) < 2e-3, high * (1 - 2e-4), high)
+        high = tf.where(tf.abs(zero - tf.floor(zero) - 0.5) < HALF_WAY, high * (1 - PUSHED), high)
         return tf.quantization.fake_quant_with_min_max_vars(weight, low, high)
 
 

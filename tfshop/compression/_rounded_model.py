@@ -116,17 +116,25 @@ def rounded_model(model: Any, rounding: Rounding) -> Any:
     for layer in attentions:
         for attribute, part in projections(layer).items():
             copy_weights(part, getattr(wrapped.get_layer(layer.name), attribute))
-    for name, holder in places.holders.items():
+    _start_ranges(wrapped, rounding)
+    _start_steps(wrapped)
+    return wrapped
+
+
+def _start_ranges(wrapped: Any, rounding: Rounding) -> None:
+    for name, holder in rounding.places.holders.items():
         # TF-MOT starts at +-6 and follows at 0.1% a step: a short training would never leave that
-        low, high = places.fixed.get(name) or rounding.ranges[name]
+        low, high = rounding.places.fixed.get(name) or rounding.ranges[name]
         ranges = wrapped.get_layer(holder)._output_quantizer_vars
         ranges["min_var"].assign(low)
         ranges["max_var"].assign(high)
+
+
+def _start_steps(wrapped: Any) -> None:
     for wrapper in (layer for layer in wrapped._flatten_layers() if isinstance(layer, QuantizeWrapperV2)):
         for weight, quantizer, variables in wrapper._weight_vars:
             if isinstance(quantizer, LearnedSteps):
                 variables["steps"].assign(quantizer.first_steps(weight.numpy()))
-    return wrapped
 
 
 def _dense_rule(layer: Any, rounding: Rounding) -> DenseRule:
