@@ -192,8 +192,12 @@ def test_any_graph_is_shipped_as_it_was_trained(
     found = {type(layer).__module__.split(".")[0] for layer in trained._flatten_layers()}
     assert "tensorflow_model_optimization" not in found
     content = Export("int8", calibration_rows=256).to_bytes(trained, brief)
-    path = walk_from_input(read_graph(content), "ids")
+    graph = read_graph(content)
+    path = walk_from_input(graph, "ids")
     assert path.lookups and path.losses == ()
+    steps = [t.scales[0] for t in graph.tensors if t.dtype == "int8" and t.scales is not None and not t.is_constant]
+    for name, (low, high) in notes["ranges"].items():
+        assert np.isclose((high - low) / 255, steps, rtol=1e-3).any(), f"no tensor of the file has the range of {name}"
     rows = {tensor.name: data.train.inputs[tensor.name][-ROWS:] for tensor in model.inputs}
     gaps = np.abs(Scorer(content)(rows) - keras_scores(trained, rows))
     assert gaps.max() <= ROUNDINGS * one_level(trained, rows) + 1e-3
