@@ -14,10 +14,13 @@ Levels = dict[str, tuple[float, int]]
 
 
 def int8_activations(graph: Graph) -> Iterator[Tensor]:
-    """Int8 tensors that are computed at run time."""
-    for tensor in graph.tensors:
+    """Int8 tensors that are computed at run time; not what is looked up for float operators, in its table's scale."""
+    for index, tensor in enumerate(graph.tensors):
         if tensor.dtype == "int8" and not tensor.is_constant and tensor.scales is not None:
-            yield tensor
+            maker, readers = graph.producers.get(index), graph.consumers.get(index, ())
+            looked_up = maker is not None and maker.kind == "GATHER"
+            if not (looked_up and all(reader.kind in {"DEQUANTIZE", "STRIDED_SLICE"} for reader in readers)):
+                yield tensor
 
 
 def trained_levels(model: Any) -> Levels:
