@@ -34,6 +34,7 @@ from tfshop.tables import (
     QuotientRemainder,
     RareRows,
     ResidualQuantization,
+    RowwiseLookup,
     lookup_layers,
 )
 from tfshop.tables.codec import Fields
@@ -67,6 +68,10 @@ VARIANTS: dict[str, Codec] = {
     "Hashed": Hashed(1024),
     "MemCom": MemCom(),
     "QuotientRemainder": QuotientRemainder(64, Int4("table")),
+    "RowwiseLookup": RowwiseLookup(),
+    "RowwiseLookup of four bits": RowwiseLookup(4),
+    "RowwiseLookup of two bits": RowwiseLookup(2, "max"),
+    "Grouped with RowwiseLookup": Grouped((RowwiseLookup(8), Int8(), RowwiseLookup(4)), split=(0.3, 0.6)),
 }
 NO_TABLES = ("scale", "starts", "means", "projection")  # multiplied by and added, not looked up
 SHARING = {"RareRows", "Hashed", "QuotientRemainder", "MemCom"}  # rows of several ids: no codec for whole tables
@@ -120,8 +125,10 @@ def digest(array: np.ndarray) -> str:
 
 
 def constants(file: bytes) -> dict[str, int]:
-    """SHA-256 of each constant to its bytes."""
-    return {digest(t.data): t.size_bytes for t in read_graph(file).tensors if t.data is not None}
+    """SHA-256 of each constant to its bytes; scales and zero points beside a table count."""
+    tensors = read_graph(file).tensors
+    vectors = [vector for t in tensors for vector in (t.data, t.scales, t.zero_points) if vector is not None]
+    return {digest(vector): vector.nbytes for vector in vectors}
 
 
 def test_every_codec_is_tested_here() -> None:

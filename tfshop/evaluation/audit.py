@@ -213,7 +213,7 @@ def _keras_tables(model: Any) -> Iterator[NDArray[np.float32]]:
 
 def _twin(graph: Graph, original: NDArray[np.float32]) -> tuple[str, NDArray[Any]] | None:
     """The file's table of the same shape that is closest to the original."""
-    same_shape = [t.tensor for t in lookup_tables(graph) if t.tensor.shape == original.shape]
+    same_shape = [t.tensor for t in lookup_tables(graph) if t.tensor.shape == original.shape and not t.tensor.details]
     stored = [(tensor.name, tensor.values()) for tensor in same_shape]
     return min(stored, key=lambda pair: float(np.abs(pair[1] - original).mean()), default=None)
 

@@ -16,6 +16,7 @@ from tfshop.export.settings import RECORDED, Batches, Mixed, Precision
 from tfshop.export.trained import trained_ranges, with_activations, with_trained_ranges, without_ranges
 from tfshop.runtime.editing import recorded_ranges, with_ranges
 from tfshop.runtime.graph import read_graph
+from tfshop.runtime.integer_rows import with_integer_rows
 from tfshop.tables import lookup_layers
 
 __all__ = ["Batches", "Exported", "convert", "export"]
@@ -69,7 +70,7 @@ def export(
         ExportError: Where the converter fails, and for a layer to be kept in float that is not in the graph.
     """
     if mode not in INTEGER_MODES or calibration is None:
-        return Exported(stock.whole_way(model, mode, calibration))
+        return Exported(_finished(stock.whole_way(model, mode, calibration), model))
     graph = _Calibrated(model, mode, calibration, precision)
     notes: list[str] = []
     if precision.mixed is None:
@@ -107,7 +108,7 @@ class _Calibrated:
 
     def quantized(self, more: Sequence[str] = ()) -> bytes:
         """The integer file, `more` operators in float."""
-        return stock.quantize(self._model, self._mode, self.content, [*self.floats, *more])
+        return _finished(stock.quantize(self._model, self._mode, self.content, [*self.floats, *more]), self._model)
 
     def mixed(self, limits: Mixed, auc: AUC | None) -> Choice:
         """The integer file with the layers in float that hurt most."""
@@ -117,6 +118,12 @@ class _Calibrated:
             if not set(names) <= set(self.floats)
         }
         return Search(limits, groups, self.quantized, self.content, self._calibration, auc).run()
+
+
+def _finished(content: bytes, model: Any) -> bytes:
+    """The file with what its lookups ask for and no converter makes."""
+    tables = [table for layer in lookup_layers(model).values() for table in layer.integer_rows()]
+    return with_integer_rows(content, tables) if tables else content
 
 
 def _told(choice: Choice) -> str:

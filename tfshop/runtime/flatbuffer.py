@@ -22,6 +22,7 @@ def _names(enumeration: type) -> Mapping[int, str]:
 BUILTIN_NAMES = _names(schema.BuiltinOperator)
 TYPE_NAMES = {number: name.lower() for number, name in _names(schema.TensorType).items()}
 DETAILS_NAMES = _names(schema.QuantizationDetails)
+BLOCKWISE = "BlockwiseQuantization"
 
 
 class FlatModel:
@@ -93,6 +94,9 @@ class FlatModel:
         shape = _integers(raw.ShapeAsNumpy())
         data = self._buffer(raw.Buffer())
         is_sparse = raw.Sparsity() is not None
+        quantization = _quantization(raw.Quantization())
+        if quantization.get("details") == BLOCKWISE:
+            quantization["parameter_bytes"] += self._bytes_of_blocks(raw.Quantization().Details())
         return Tensor(
             index=index,
             name=(raw.Name() or b"").decode(),
@@ -103,8 +107,16 @@ class FlatModel:
             size_bytes=0 if data is None else data.size,
             buffer=raw.Buffer(),
             is_sparse=is_sparse,
-            **_quantization(raw.Quantization()),
+            **quantization,
         )
+
+    def _bytes_of_blocks(self, details: Any) -> int:
+        """Bytes of scales and zero points that are tensors of their own."""
+        blocks, tensors = schema.BlockwiseQuantization(), self._model.Subgraphs(0)
+        blocks.Init(details.Bytes, details.Pos)
+        held = [i for i in (blocks.Scales(), blocks.ZeroPoints()) if 0 < i < tensors.TensorsLength()]
+        data = [self._buffer(tensors.Tensors(index).Buffer()) for index in held]
+        return sum(numbers.size for numbers in data if numbers is not None)
 
     def _buffer(self, number: int) -> NDArray[np.uint8] | None:
         """Bytes of a buffer, in the flatbuffer or behind it (files over 2 GB); None for an empty one."""

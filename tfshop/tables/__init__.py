@@ -19,6 +19,7 @@ from tfshop.tables.nested import resolved
 from tfshop.tables.product_quantization import ProductQuantization
 from tfshop.tables.rare_rows import RareRows
 from tfshop.tables.residual_quantization import ResidualQuantization
+from tfshop.tables.rowwise import RowwiseLookup
 from tfshop.tables.shared_rows import Hashed, QuotientRemainder
 
 CODECS: Mapping[str, Any] = MappingProxyType(
@@ -30,6 +31,7 @@ CODECS: Mapping[str, Any] = MappingProxyType(
         "Int3": Int3,
         "Int2": Int2,
         "Int1": Int1,
+        "RowwiseLookup": RowwiseLookup,
         "ProductQuantization": ProductQuantization,
         "ResidualQuantization": ResidualQuantization,
         "Grouped": Grouped,
@@ -61,6 +63,7 @@ __all__ = [
     "QuotientRemainder",
     "RareRows",
     "ResidualQuantization",
+    "RowwiseLookup",
     "TableLookup",
     "lookup_layers",
     "resolved",

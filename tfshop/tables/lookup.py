@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfshop._keras import keras, tf
+from tfshop.numerics.integer_rows import IntegerRows
 from tfshop.tables.codec import chunks
 from tfshop.tables.packing import Arithmetic
 from tfshop.tables.tuning import TunedTable
@@ -78,6 +79,10 @@ class TableLookup(keras.layers.Layer):
     def after(self, tuned: TunedTable) -> dict[str, NDArray[Any]]:
         """The arrays after `tuned` has learned."""
         return dict(tuned.frozen())
+
+    def integer_rows(self) -> tuple[IntegerRows, ...]:
+        """Tables in it that a finished file is to look up by EMBEDDING_LOOKUP."""
+        return ()
 
     def call(self, ids: Any) -> Any:
         """Look up."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tfshop._keras import keras, tf
 from tfshop.errors import PlanError
+from tfshop.numerics.integer_rows import IntegerRows
 from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields
 from tfshop.tables.lookup import TableLookup
 from tfshop.tables.tuning import TunedFixed, TunedNested, TunedTable
@@ -196,6 +197,10 @@ class NestedLookup(TableLookup):
     def own(self, name: str) -> Any:
         """An array of its own; what it would be in the file while it learns."""
         return self._twins[name].looked_up(None) if name in self._twins else self._arrays[name]
+
+    def integer_rows(self) -> tuple[IntegerRows, ...]:
+        """Those of the lookups inside."""
+        return tuple(table for key in self.inner() for table in self.decoder(key).integer_rows())
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
