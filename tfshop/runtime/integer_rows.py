@@ -18,9 +18,6 @@ from tfshop.runtime.walks import constant_behind
 
 VERSION = 4  # of EMBEDDING_LOOKUP: a scale a row, and fewer than eight bits
 FLOAT_BITS = 8
-ACTIVATIONS = {
-    number: name for name, number in vars(schema.ActivationFunctionType).items() if name.startswith("RELU")
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +49,8 @@ def with_integer_rows(content: bytes, tables: Sequence[IntegerRows]) -> bytes:
     Raises:
         ExportError: For a table that the file does not look up so.
     """
-    graph = read_graph(content)
-    chains = list(_chains(graph, tables))
+    file = OpenFile(content)
+    chains = [chain for chain in _chains(read_graph(content), tables) if _is_plain(file, chain)]
     for table in tables:
         if not any(np.array_equal(chain.table.codes, table.codes) for chain in chains):
             raise ExportError(
@@ -61,10 +58,8 @@ def with_integer_rows(content: bytes, tables: Sequence[IntegerRows]) -> bytes:
                 "GATHER and one product in float. Expected the operators of RowwiseLookup as float32 and int8 files "
                 "have them. Fix: Export('int8') or Export('float32'), or another codec such as Int8()."
             )
-    if not chains:
-        return content
-    file, held = OpenFile(content), {}
-    for chain in sorted(chains, key=lambda chain: -chain.product.index):  # from behind: operators may be put in
+    held: dict[tuple[int, int], int] = {}
+    for chain in chains:
         key = (chain.codes, id(chain.table))
         held[key] = held.get(key) or _table(file, chain)
         _replace(file, chain, held[key])
@@ -77,11 +72,10 @@ def _chains(graph: Graph, tables: Sequence[IntegerRows]) -> Iterator[Chain]:
             continue
         ids, codes = gather.inputs[1], graph.tensors[gather.inputs[0]]
         candidates = [table for table in tables if _holds(codes, table)]
-        found = _product(graph, gather) if candidates else None
-        if found is not None and len(graph.tensors[ids].shape) == 1:
-            product, scales = found
-            table = min(candidates, key=lambda own: _gap(_scales(graph, scales), own))
-            yield Chain(product, ids, codes.index, table)
+        if candidates and len(graph.tensors[ids].shape) == 1:
+            for product, scales in _products(graph, gather):
+                table = min(candidates, key=lambda own: _gap(_scales(graph, scales), own))
+                yield Chain(product, ids, codes.index, table)
 
 
 def _holds(tensor: Tensor, table: IntegerRows) -> bool:
@@ -89,18 +83,23 @@ def _holds(tensor: Tensor, table: IntegerRows) -> bool:
     return is_alike and np.array_equal(tensor.data, table.codes)  # type: ignore[arg-type]
 
 
-def _product(graph: Graph, gather: Operator) -> tuple[Operator, int] | None:
-    """The product with something that is no constant, which what is looked up comes to in the end; and that input."""
+def _products(graph: Graph, gather: Operator) -> Iterator[tuple[Operator, int]]:
+    """Products of what is looked up, after arithmetic with constants, with something that is none; and that input."""
     computed = {gather.outputs[0]}
     for operator in graph.operators[gather.index + 1 :]:
         if not computed & set(operator.inputs):
             continue
         others = [i for i in operator.inputs if i not in computed and constant_behind(graph, i) is None]
-        if others:
-            is_float = graph.tensors[operator.outputs[0]].dtype == "float32"
-            return (operator, others[0]) if operator.kind == "MUL" and len(others) == 1 and is_float else None
-        computed.update(operator.outputs)
-    return None
+        if not others:
+            computed.update(operator.outputs)
+        elif operator.kind == "MUL" and len(others) == 1 and graph.tensors[operator.outputs[0]].dtype == "float32":
+            yield operator, others[0]
+
+
+def _is_plain(file: OpenFile, chain: Chain) -> bool:
+    """Whether the product is nothing but a product: a converter may put an activation into it."""
+    options = file.operators[chain.product.index].builtinOptions
+    return bool(options.fusedActivationFunction == schema.ActivationFunctionType.NONE)
 
 
 def _scales(graph: Graph, index: int) -> Any:
@@ -139,15 +138,7 @@ def _table(file: OpenFile, chain: Chain) -> int:
 
 def _replace(file: OpenFile, chain: Chain, table: int) -> None:
     """Let the operator give what the product gave; what led to the product is read by nobody then."""
-    product = file.operators[chain.product.index]
-    activation = ACTIVATIONS.get(product.builtinOptions.fusedActivationFunction)
-    lookup = product
-    product.builtinOptionsType, product.builtinOptions = schema.BuiltinOptions.NONE, None
-    if activation is not None:
-        between, _ = file.add(chain.product.outputs[0])
-        lookup = schema.OperatorT()
-        lookup.outputs = np.array([between], dtype=np.int32)
-        product.opcodeIndex, product.inputs = file.kind(activation), lookup.outputs
-        file.insert(chain.product.index, lookup)
-    lookup.opcodeIndex = file.kind("EMBEDDING_LOOKUP", VERSION)
-    lookup.inputs = np.array([chain.ids, table], dtype=np.int32)
+    operator = file.operators[chain.product.index]
+    operator.opcodeIndex = file.kind("EMBEDDING_LOOKUP", VERSION)
+    operator.inputs = np.array([chain.ids, table], dtype=np.int32)
+    operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.NONE, None

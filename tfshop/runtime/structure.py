@@ -45,10 +45,6 @@ class OpenFile:
         """Of the main graph, in order of execution."""
         return list(self._graph.operators)
 
-    def insert(self, place: int, operator: Any) -> None:
-        """Put an operator before the one at a place."""
-        self._graph.operators.insert(place, operator)
-
     def kind(self, name: str, version: int = 1) -> int:
         """Number of a builtin operator in the list of those that the file needs."""
         wanted = getattr(schema.BuiltinOperator, name)
