@@ -27,7 +27,7 @@ from tfshop.export.plan import Plan
 from tfshop.models import build_model
 from tfshop.models.rebuild import inlined
 from tfshop.runtime import Scorer, read_graph
-from tfshop.tables import Float16, Grouped, Int2, Int4, Int8, ProductQuantization, TableLookup, lookup_layers
+from tfshop.tables import Float16, Grouped, Int2, Int4, Int8, ProductQuantization, RowwiseLookup, TableLookup, lookup_layers
 from tfshop.training import train
 from tfshop.training.scoring import mean_auc
 
@@ -75,6 +75,17 @@ def test_what_matters_gets_the_most_bits_and_what_says_nothing_the_fewest(uneven
     stored = {block["codec"]: block["features"] for block in told["blocks"]}
     for row in notes(uneven)["allocation"]:
         assert row["features"][0] in stored[row["codec"]]
+
+
+def test_rows_with_scales_of_their_own_are_a_choice_too(planted: tuple[Any, Splits]) -> None:
+    """Of 51 rows a field and 8 numbers a row: 20, 6 and 4 bytes a row."""
+    made = allocated(*planted, max_bytes=51 * (6 + 2 * 4), codecs=tuple(RowwiseLookup(bits) for bits in (8, 4, 2)))
+    chosen = {row["features"][0]: row["codec"] for row in notes(made)["allocation"]}
+    assert "bits=4" in chosen["item"] and "bits=2" in chosen["noise"]
+    content = Export("float32").to_bytes(made.model, planted[1])
+    audited = audit_file(content, made.model, planted[1], mode="float32")
+    assert audited.operators["EMBEDDING_LOOKUP"] == len(set(chosen.values()))
+    assert notes(made)["bytes"][1] == 51 * (6 + 2 * 4)
 
 
 def test_uneven_bits_beat_even_ones_of_no_fewer_bytes(uneven: Candidate, planted: tuple[Any, Splits]) -> None:

@@ -20,7 +20,7 @@ from tfshop.evaluation.audit import audit_file
 from tfshop.export import Export, chain
 from tfshop.export.plan import Plan
 from tfshop.models import build_model
-from tfshop.runtime import Scorer, read_graph
+from tfshop.runtime import Scorer, lookup_tables, read_graph
 from tfshop.runtime.inventory import bytes_by_part
 from tfshop.tables import (
     Float32,
@@ -31,10 +31,12 @@ from tfshop.tables import (
     LowRankTable,
     ProductQuantization,
     RareRows,
+    RowwiseLookup,
     TableLookup,
     lookup_layers,
     row_counts,
 )
+from tfshop.training import predict
 
 
 def encoded(model: Any, data: Splits, codec: Any) -> Candidate:
@@ -133,6 +135,8 @@ def test_each_feature_of_a_merged_table_reads_its_own_codebooks(trained_mlp: Any
         RareRows(Int8(), min_count=3, remap=True),
         {"id_0": RareRows(Int8(), kept=60)},
         Grouped((Int8(), LowRankTable(6)), split=(0.8,)),
+        {"id_0": RowwiseLookup(8), "id_2": RowwiseLookup(4)},
+        RareRows(RowwiseLookup(4), min_count=3),
     ],
     ids=repr,
 )
@@ -175,17 +179,39 @@ def test_a_pruned_network_keeps_its_zeros(trained_mlp: Any, clicks: Splits) -> N
     )
 
 
+@pytest.mark.parametrize("codec", [Int8(), RowwiseLookup(4)], ids=repr)
 @pytest.mark.parametrize("style", ["plain", "shared_layers", "nested", "interactions", "wide_and_deep"])
-def test_networks_of_others_are_coded(style: str) -> None:
+def test_networks_of_others_are_coded(style: str, codec: Any) -> None:
     log = prepare(click_table(800), click_schema(), split=RandomSplit(seed=0), batch_size=128)
     model = STYLES[style](log.schema)
-    made = encoded(model, log, Int8())
+    made = encoded(model, log, codec)
     tables = {x for x in model._flatten_layers() if type(x) is keras.layers.Embedding}
     told = made.history[0].notes
     assert {row["layer"].split("/")[-1] for row in told["tables"]} <= {x.name for x in tables}
     assert len(told["tables"]) + sum("no fewer bytes" in row["reason"] for row in told["left_alone"]) == len(tables)
     content = Export("float32").to_bytes(made.model, log)
     assert holds(content, made.model) and lookup_layers(made.model)
+    scores = Scorer(content, schema=log.schema).score_split(log.validation)
+    np.testing.assert_allclose(scores.ravel(), predict(made.model, log.validation).ravel(), atol=1e-5)
+    assert ("EMBEDDING_LOOKUP" in read_graph(content).kinds) == (codec == RowwiseLookup(4))
+
+
+def test_one_operator_reads_rows_with_scales_of_their_own_and_the_codes_are_audited(
+    trained_mlp: Any, clicks: Splits
+) -> None:
+    made = encoded(trained_mlp, clicks, RowwiseLookup(4))
+    for mode in ("float32", "int8"):
+        content = Export(mode, calibration_rows=512).to_bytes(made.model, clicks)
+        audited = audit_file(content, made.model, clicks, mode=mode)
+        (table,) = lookup_tables(read_graph(content))
+        assert [operator.kind for operator in table.operators] == ["EMBEDDING_LOOKUP"]
+        assert audited.operators["EMBEDDING_LOOKUP"] == 1 and table.inputs == ("hist_id_0", "ids")
+        assert bytes_by_part(content)["tables"] == made.history[0].notes["bytes"][1]
+    codes = made.model.get_layer("table").stored()["codes"]
+    place = content.index(codes.tobytes()) + codes.size // 2
+    spoiled = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+    with pytest.raises(AuditError, match=r"table 'table': its codes.*Fix:"):
+        audit_file(spoiled, made.model, clicks, mode="int8")
 
 
 def test_a_file_whose_codes_were_changed_is_refused(trained_mlp: Any, clicks: Splits) -> None:
@@ -196,9 +222,10 @@ def test_a_file_whose_codes_were_changed_is_refused(trained_mlp: Any, clicks: Sp
 
 
 def test_plans_with_codecs_survive_json() -> None:
-    plan = chain(EncodeTables({"id_0": Int8(scale="table"), "name": Int2()}), Prune(0.5), Export("int8"))
+    plan = chain(EncodeTables({"id_0": Int8(scale="table"), "name": Int2(), "shop": RowwiseLookup(4)}), Prune(0.5), Export("int8"))
     again = Plan.from_json(plan.to_json())
     assert again == plan and again.passes[0].codec["id_0"] == Int8(scale="table")
+    assert again.passes[0].codec["shop"] == RowwiseLookup(4, "least squares")
     assert Plan.from_json(chain(EncodeTables(Float32())).to_json()).passes[0].codec == Float32()
 
 

@@ -15,7 +15,7 @@ from tfshop.evaluation.audit import audit_file
 from tfshop.export import Export, chain
 from tfshop.export.plan import Plan
 from tfshop.runtime import Scorer
-from tfshop.tables import Float16, Int2, Int4, ProductQuantization, TableLookup
+from tfshop.tables import Float16, Int2, Int4, ProductQuantization, RowwiseLookup, TableLookup
 from tfshop.training.scoring import mean_auc
 
 COARSE = Int2("table", choice="max", grid="mid-tread")  # three levels, two of them hardly used
@@ -59,6 +59,17 @@ def test_the_file_scores_as_the_training_did(coarse: Candidate, clicks: Splits) 
     best = max(epoch["validation_auc"] for epoch in fit["epochs"])
     assert mean_auc(coarse.model, clicks.validation) == pytest.approx(best, abs=2e-5)
     assert isinstance(coarse.model.get_layer("table"), TableLookup)
+
+
+def test_every_row_learns_a_scale_of_its_own(trained_mlp: Any, clicks: Splits) -> None:
+    made = tuned(trained_mlp, clicks, codec=RowwiseLookup(2, choice="max"))
+    notes = made.history[-1].notes
+    assert notes["kept"] == "tuned" and notes["validation_auc"]["tuned"] > notes["validation_auc"]["coded"] + 5e-4
+    coded = EncodeTables(RowwiseLookup(2, choice="max")).apply(Candidate(trained_mlp, clicks.schema), clicks, seed=0)
+    before, after = (one.model.get_layer("table").stored()["scales"].view(np.float16) for one in (coded, made))
+    assert (before != after).mean() > 0.3 and np.array_equal(before == 0, after == 0)
+    content = Export("int8", calibration_rows=512).to_bytes(made.model, clicks)
+    assert audit_file(content, made.model, clicks, mode="int8").operators["EMBEDDING_LOOKUP"] == 1
 
 
 def test_a_training_that_ruins_it_is_not_kept(trained_mlp: Any, clicks: Splits) -> None:

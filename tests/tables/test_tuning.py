@@ -28,6 +28,7 @@ from tfshop.tables import (
     QuotientRemainder,
     RareRows,
     ResidualQuantization,
+    RowwiseLookup,
     TableLookup,
 )
 from tfshop.tables.blocks import Block, block_layer
@@ -42,6 +43,8 @@ VARIANTS: dict[str, Codec] = {
     "a table": Int3("table"),
     "a group": Int2(16),
     "eight bits": Int8("table", grid="mid-tread"),
+    "scales in float32": RowwiseLookup(8),
+    "scales in float16": RowwiseLookup(2),
     "floats": Float32(),
     "products": ProductQuantization(3, centroids=16),
     "products a field": ProductQuantization(2, centroids=16, codebooks="field"),
@@ -195,12 +198,14 @@ def test_gradients_pass_the_rounding_and_stop_at_the_ends() -> None:
     np.testing.assert_allclose(by_step.numpy(), [0.5 * (inside + 1.5 - 1.5)], rtol=1e-5)
 
 
-def test_the_gradient_touches_only_rows_that_were_asked_for() -> None:
-    twin = lookup("a row").tuned(table())
+@pytest.mark.parametrize(("variant", "weights"), [("a row", ["rows"]), ("scales in float16", ["rows", "changes"])])
+def test_the_gradient_touches_only_rows_that_were_asked_for(variant: str, weights: list[str]) -> None:
+    twin = lookup(variant).tuned(table())
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(twin(tf.constant([[3, 9]])) ** 2)
-    gradient = tape.gradient(total, twin.rows)
-    assert isinstance(gradient, tf.IndexedSlices) and sorted(gradient.indices.numpy().tolist()) == [3, 9]
+    for gradient in tape.gradient(total, [getattr(twin, name) for name in weights]):
+        assert isinstance(gradient, tf.IndexedSlices) and sorted(gradient.indices.numpy().tolist()) == [3, 9]
+        assert np.abs(gradient.values.numpy()).max() > 0
 
 
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if name.startswith(("products", "sums"))])
@@ -231,8 +236,9 @@ def test_straight_through_is_the_rounded_value() -> None:
     assert straight_through(value, tf.round(value)).numpy().tolist() == [0.0, 2.0]
 
 
-def test_rows_of_zeros_stay_zeros() -> None:
-    twin = Int4(grid="mid-rise").encode(table()).layer("table").tuned(table())
+@pytest.mark.parametrize("codec", [Int4(grid="mid-rise"), RowwiseLookup(4)], ids=repr)
+def test_rows_of_zeros_stay_zeros(codec: Codec) -> None:
+    twin = codec.encode(table()).layer("table").tuned(table())
     for _ in range(2):  # its step is zero: what it holds now, and what it would have learned
         assert not twin(tf.constant([5])).numpy().any()
         twin.rows.assign_add(np.ones((ROWS, WIDTH), np.float32))
