@@ -27,7 +27,17 @@ from tfshop.export.plan import Plan
 from tfshop.models import build_model
 from tfshop.models.rebuild import inlined
 from tfshop.runtime import Scorer, read_graph
-from tfshop.tables import Float16, Grouped, Int2, Int4, Int8, ProductQuantization, RowwiseLookup, TableLookup, lookup_layers
+from tfshop.tables import (
+    Float16,
+    Grouped,
+    Int2,
+    Int4,
+    Int8,
+    ProductQuantization,
+    RowwiseLookup,
+    TableLookup,
+    lookup_layers,
+)
 from tfshop.training import train
 from tfshop.training.scoring import mean_auc
 

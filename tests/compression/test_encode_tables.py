@@ -222,7 +222,11 @@ def test_a_file_whose_codes_were_changed_is_refused(trained_mlp: Any, clicks: Sp
 
 
 def test_plans_with_codecs_survive_json() -> None:
-    plan = chain(EncodeTables({"id_0": Int8(scale="table"), "name": Int2(), "shop": RowwiseLookup(4)}), Prune(0.5), Export("int8"))
+    plan = chain(
+        EncodeTables({"id_0": Int8(scale="table"), "name": Int2(), "shop": RowwiseLookup(4)}),
+        Prune(0.5),
+        Export("int8"),
+    )
     again = Plan.from_json(plan.to_json())
     assert again == plan and again.passes[0].codec["id_0"] == Int8(scale="table")
     assert again.passes[0].codec["shop"] == RowwiseLookup(4, "least squares")

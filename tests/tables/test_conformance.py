@@ -69,7 +69,7 @@ VARIANTS: dict[str, Codec] = {
     "MemCom": MemCom(),
     "QuotientRemainder": QuotientRemainder(64, Int4("table")),
     "RowwiseLookup": RowwiseLookup(),
-    "RowwiseLookup of four bits": RowwiseLookup(4),
+    "RowwiseLookup of eight bits": RowwiseLookup(8),
     "RowwiseLookup of two bits": RowwiseLookup(2, "max"),
     "Grouped with RowwiseLookup": Grouped((RowwiseLookup(8), Int8(), RowwiseLookup(4)), split=(0.3, 0.6)),
 }

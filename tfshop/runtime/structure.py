@@ -148,7 +148,7 @@ class _Aligned(schema.BufferT):
         if data is not None:
             builder.StartVector(1, data.size, ALIGNMENT)
             builder.head -= data.size
-            builder.Bytes[builder.head : builder.head + data.size] = memoryview(np.ascontiguousarray(data))
+            builder.Bytes[builder.head : builder.head + data.size] = np.ascontiguousarray(data).data
             start = builder.EndVector()
         schema.BufferStart(builder)
         if data is not None:

@@ -116,7 +116,7 @@ def scales_of(steps: NDArray[Any], bits: int, *, at_least: bool = False) -> NDAr
         return steps.astype(np.float32)
     halves = np.minimum(steps, np.finfo(np.float16).max).astype(np.float16)
     below = at_least & (halves < steps)
-    return np.where(below, np.nextafter(halves, np.float16(np.inf)), halves)
+    return np.asarray(np.where(below, np.nextafter(halves, np.float16(np.inf)), halves))
 
 
 def arrays_of(rows: NDArray[np.float32], scales: NDArray[np.floating[Any]], bits: int) -> dict[str, NDArray[Any]]:
