@@ -109,14 +109,12 @@ def grid_of(bits: int) -> Grid:
     return Grid(bits, float(2 ** (bits - 1)))
 
 
-def scales_of(steps: NDArray[Any], bits: int, *, at_least: bool = False) -> NDArray[np.floating[Any]]:
-    """Steps (num_rows,) as they are stored beside so many bits; rounded up with `at_least`."""
+def scales_of(steps: NDArray[Any], bits: int) -> NDArray[np.floating[Any]]:
+    """Steps (num_rows,) as they are stored beside so many bits."""
     steps = np.where(steps < SMALLEST, 0, steps)
     if bits == FLOAT_BITS:
         return steps.astype(np.float32)
-    halves = np.minimum(steps, np.finfo(np.float16).max).astype(np.float16)
-    below = at_least & (halves < steps)
-    return np.asarray(np.where(below, np.nextafter(halves, np.float16(np.inf)), halves))
+    return np.minimum(steps, np.finfo(np.float16).max).astype(np.float16)
 
 
 def arrays_of(rows: NDArray[np.float32], scales: NDArray[np.floating[Any]], bits: int) -> dict[str, NDArray[Any]]:

@@ -81,8 +81,7 @@ class RowwiseLookup:
                 f"RowwiseLookup({self.bits}) was given a table with numbers up to {np.abs(rows).max():.3g}, whose "
                 f"scales are beyond float16. Expected scales of at most {FLOAT16_MAX:,.0f}. Fix: RowwiseLookup(8)."
             )
-        scales = scales_of(steps, self.bits, at_least=self.choice == "max")
-        return CodedTable.of(self, rows, arrays_of(rows, scales, self.bits), fields=fields)
+        return CodedTable.of(self, rows, arrays_of(rows, scales_of(steps, self.bits), self.bits), fields=fields)
 
     def decode(self, coded: CodedTable, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Rows by id."""
