@@ -113,8 +113,8 @@ def scales_of(steps: NDArray[Any], bits: int) -> NDArray[np.floating[Any]]:
     """Steps (num_rows,) as they are stored beside so many bits."""
     steps = np.where(steps < SMALLEST, 0, steps)
     if bits == FLOAT_BITS:
-        return steps.astype(np.float32)
-    return np.minimum(steps, np.finfo(np.float16).max).astype(np.float16)
+        return np.asarray(steps, dtype=np.float32)
+    return np.asarray(np.minimum(steps, np.finfo(np.float16).max), dtype=np.float16)
 
 
 def arrays_of(rows: NDArray[np.float32], scales: NDArray[np.floating[Any]], bits: int) -> dict[str, NDArray[Any]]:

@@ -97,7 +97,7 @@ class RowwiseLookup:
 
 def _refined(rows: NDArray[np.float32], steps: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
     """Steps that fit the codes, and codes that fit the steps, in turns: the squared error of a row only falls."""
-    found = steps.copy()
+    found = np.array(steps, dtype=np.float64)
     for start in range(0, len(rows), CHUNK):
         part = slice(start, start + CHUNK)
         for _ in range(REFINEMENTS):
