@@ -200,7 +200,7 @@ class NestedLookup(TableLookup):
 
     def integer_rows(self) -> tuple[IntegerRows, ...]:
         """Those of the lookups inside."""
-        return tuple(table for key in self.inner() for table in self.decoder(key).integer_rows())
+        return tuple(table for key in self._inner for table in self.decoder(key).integer_rows())
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
