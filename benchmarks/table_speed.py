@@ -2,9 +2,10 @@
 
 Run: `python benchmarks/table_speed.py` (about a quarter of an hour and 12 GiB on two cores; `--rows 20000` takes a
 minute). 26 fields of 1,000,000 rows and dimension 16 in one merged table, a 100-100-100 tower in int8; weights are
-random, for speed does not read them, and codes are those of a small table over and over. Every file is timed in turns
-with the float32 file, one thread, batch 1 and 128, on the same 2,000 rows again and again, their ids drawn evenly or as
-a shop's traffic is (`--traffic zipf`). Beside it how long the export of each file takes.
+random, for speed does not read them, and codes are those of a small table over and over (of mixed bits those of all
+rows). Every file is timed in turns with the float32 file, one thread, batch 1 and 128, on the same 2,000 rows again and
+again, their ids drawn evenly or as a shop's traffic is (`--traffic zipf`). Beside it how long the export of each file
+takes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from memory import begin_peak_anew, peak_bytes
 import tfshop as ts
 from tfshop._console import say
 from tfshop._keras import keras
+from tfshop.compression import Candidate
 from tfshop.compression.rebuild import copy_model
 from tfshop.data import IdFeature, RandomSplit, Schema, Splits, prepare
 from tfshop.models.rebuild import fresh
@@ -41,7 +43,11 @@ CODECS: dict[str, Any] = {
     "product quantization, 4 codes": ts.tables.ProductQuantization(4),
     "product quantization, 2 codes": ts.tables.ProductQuantization(2),
     "Int1, a field": ts.tables.Int1("field"),
+    "mixed: 8, 4, 2 and 1 bits, a field": (8, 4, 2, 1),
+    "one operator, 8 bits a row": ts.tables.RowwiseLookup(8, choice="max"),
+    "one operator, 4 bits a row": ts.tables.RowwiseLookup(4, choice="max"),
 }
+BITS = {int(codec.bits): codec for codec in (ts.tables.Int8, ts.tables.Int4, ts.tables.Int2, ts.tables.Int1)}
 HEADINGS = ("file", "bytes", *(f"us @ {batch}" for batch in BATCHES), *(f"share @ {b}" for b in BATCHES), "export, s")
 
 
@@ -55,7 +61,7 @@ def main() -> None:
     for name in (FLOAT32, *options.codecs):
         say(name)
         begin_peak_anew()
-        coded = model if CODECS.get(name) is None else _coded(model, CODECS[name], options)
+        coded = _made(model, CODECS.get(name), data, options)
         before, started = peak_bytes(), time.perf_counter()
         files[name] = ts.Export("float32" if name == FLOAT32 else "int8").to_bytes(coded, data)
         spent[name] = {"export_seconds": time.perf_counter() - started, "peak_bytes": peak_bytes() - before}
@@ -92,6 +98,18 @@ def _rows(options: argparse.Namespace) -> Splits:
     table = ts.read_table(pd.DataFrame({**drawn, "clicked": random.integers(0, 2, 20_000)}))
     features = [IdFeature(name, hash_buckets=options.rows) for name in drawn]
     return prepare(table, Schema(features, target="clicked"), split=RandomSplit(seed=0))
+
+
+def _made(model: Any, codec: Any, data: Splits, options: argparse.Namespace) -> Any:
+    """The network with coded tables; for a tuple of bits each field has one of them, and a lookup for each is built."""
+    if codec is None:
+        return model
+    if not isinstance(codec, tuple | ts.tables.RowwiseLookup):
+        return _coded(model, codec, options)
+    if isinstance(codec, tuple):
+        bits = {f"id_{field}": codec[field % len(codec)] for field in range(options.fields)}
+        codec = {name: BITS[own]("field", choice="max") for name, own in bits.items()}
+    return ts.EncodeTables(codec).apply(Candidate(model, data.schema), data, 0).model
 
 
 def _coded(model: Any, codec: Any, options: argparse.Namespace) -> Any:

@@ -1,0 +1,94 @@
+"""How long a large table takes from float rows to a file, and how much memory.
+
+Run: `python benchmarks/table_export.py` (some minutes and 6 GiB on two cores; `--rows 1000000` takes less). One merged
+table of ten fields with a million rows each and dimension 16, of random numbers as after training; `EncodeTables` and
+`Export` of each codec as a user calls them. Wanted: within three minutes and three times the memory of the float table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import results
+from memory import begin_peak_anew, peak_bytes
+
+import tfshop as ts
+from tfshop._console import say
+from tfshop._keras import keras
+from tfshop.compression import Candidate
+from tfshop.data import IdFeature, RandomSplit, Schema, Splits, prepare
+
+FIELDS, DIMENSION = 10, 16
+CODECS: dict[str, Any] = {
+    "Int8, a row": ts.tables.Int8(),
+    "Int4, a row": ts.tables.Int4(),
+    "Int4, a field": ts.tables.Int4("field"),
+    "Int2, a field": ts.tables.Int2("field"),
+    "product quantization, 4 codes": ts.tables.ProductQuantization(4),
+}
+HEADINGS = ("codec", "float table", "file", "coding, s", "export, s", "peak above the float network")
+
+
+def main() -> None:
+    """Code and export with each codec, print the table, write the JSON."""
+    options = _options()
+    data = _rows(options.rows)
+    model = ts.build_model("mlp", data.schema, dimension=DIMENSION, hidden=(100, 100, 100), seed=0)
+    table = 4 * model.get_layer("table").count_params()
+    rows = {}
+    for name in options.codecs:
+        say(name)
+        rows[name] = {"table_bytes": table, **_measured(model, CODECS[name], data)}
+        keras.backend.clear_session()
+    results.show(f"{options.rows:,} rows x {DIMENSION}", HEADINGS, [_cells(name, row) for name, row in rows.items()])
+    say(f"written: {results.save('table_export', {'settings': vars(options), 'rows': rows})}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=10_000_000, help="of the merged table")
+    parser.add_argument("--codecs", nargs="*", default=tuple(CODECS), choices=tuple(CODECS), help="only these")
+    return parser.parse_args()
+
+
+def _rows(num_rows: int) -> Splits:
+    """Ids of hashed features, whose tables have rows that were never seen."""
+    random = np.random.default_rng(0)
+    drawn = {f"id_{field}": random.integers(0, 2**40, 20_000) for field in range(FIELDS)}
+    table = ts.read_table(pd.DataFrame({**drawn, "clicked": random.integers(0, 2, 20_000)}))
+    features = [IdFeature(name, hash_buckets=num_rows // FIELDS) for name in drawn]
+    return prepare(table, Schema(features, target="clicked"), split=RandomSplit(seed=0))
+
+
+def _measured(model: Any, codec: Any, data: Splits) -> dict[str, Any]:
+    begin_peak_anew()
+    before, started = peak_bytes(), time.perf_counter()
+    coded = ts.EncodeTables(codec).apply(Candidate(model, data.schema), data, 0).model
+    between = time.perf_counter()
+    content = ts.Export("int8").to_bytes(coded, data)
+    ended = time.perf_counter()
+    return {
+        "bytes": len(content),
+        "coding_seconds": between - started,
+        "export_seconds": ended - between,
+        "peak_bytes": peak_bytes() - before,
+    }
+
+
+def _cells(name: str, row: dict[str, Any]) -> list[str]:
+    return [
+        name,
+        f"{row['table_bytes'] / 1e6:,.0f} MB",
+        f"{row['bytes'] / 1e6:,.0f} MB",
+        f"{row['coding_seconds']:.1f}",
+        f"{row['export_seconds']:.1f}",
+        f"{row['peak_bytes'] / 1e6:,.0f} MB ({row['peak_bytes'] / row['table_bytes']:.1f}x)",
+    ]
+
+
+if __name__ == "__main__":
+    main()
