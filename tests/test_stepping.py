@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from tfshop.compression import QAT, Cluster, Distill, DropFeatures, Equalize, LowRank, Prune, PruneUnits
+from tfshop.compression import (
+    QAT,
+    AllocateTables,
+    Cluster,
+    Distill,
+    DropFeatures,
+    EncodeTables,
+    Equalize,
+    LowRank,
+    Prune,
+    PruneUnits,
+    TuneTables,
+)
 from tfshop.export import Export, Plan, chain
 from tfshop.stepping import gentler, smaller
+from tfshop.tables import Int2, Int4, Int8
 
 STUDENT = {"dimension": 8, "hidden": (50, 20)}
 
@@ -36,6 +49,10 @@ def steps(plan: Plan | None, step) -> list[Plan]:
         (chain(PruneUnits(multiplies=0.25, minimum=8)), chain(PruneUnits(multiplies=0.5, minimum=8))),
         (chain(PruneUnits(multiplies=0.6), QAT()), chain(QAT())),
         (chain(Cluster(16, epochs=2)), chain(Cluster(32, epochs=2))),
+        (chain(AllocateTables(max_bytes=0.1), TuneTables()), chain(AllocateTables(max_bytes=0.2), TuneTables())),
+        (chain(AllocateTables(max_auc_drop=1e-3)), chain(AllocateTables(max_auc_drop=5e-4))),
+        (chain(TuneTables(Int2("field", grid="mid-rise"))), chain(TuneTables(Int4("field")))),
+        (chain(EncodeTables(Int4("row", "max"))), chain(EncodeTables(Int8("row", "max")))),
         (chain(Cluster(200)), chain(Cluster(256))),
         (chain(Cluster(256)), chain()),
         (chain(DropFeatures(("hour", "user"))), chain(DropFeatures(("hour",)))),

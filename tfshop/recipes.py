@@ -13,10 +13,12 @@ from types import MappingProxyType
 from typing import Any
 
 from tfshop.compression import QAT, AllocateTables, Cluster, Distill, Prune, TuneTables
+from tfshop.errors import PlanError
 from tfshop.export import Export, Plan, chain
 from tfshop.tables import Int2
 
 TWO_BITS = Int2("field", grid="mid-rise")
+TINY_BYTES = 0.0375  # 1.2 bits a number
 TINY_EPOCHS = 6  # of the student
 TINY_RATE = 2e-3  # of the tuning
 
@@ -53,6 +55,10 @@ def fast(width: int = 64, depth: int = 2, dimension: int | None = None) -> Plan:
         width: Most units of a hidden layer.
         depth: Most hidden layers of a tower.
         dimension: Width of the widest table; None leaves tables as they are.
+
+    Example:
+        >>> fast(dimension=8).passes[0].shrink
+        {'width': 64, 'depth': 2, 'dimension': 8}
     """
     shrink = {"width": width, "depth": depth} | ({} if dimension is None else {"dimension": dimension})
     return chain(Distill(shrink=shrink), Export("int8"))
@@ -63,7 +69,7 @@ def tiny(
     depth: int = 2,
     dimension: int = 8,
     codec: Any = None,
-    max_bytes: float | int = 0.0375,
+    max_bytes: float | int | None = None,
     teachers: tuple[Any, ...] = (),
 ) -> Plan:
     """The smallest file: a student, tables of about a bit a number where bits are worth least, tuned, then int8.
@@ -72,13 +78,22 @@ def tiny(
         width: Most units of a hidden layer.
         depth: Most hidden layers of a tower.
         dimension: Width of the widest table.
-        codec: Of the tables, the same for all or by feature: `TWO_BITS` costs less AUC than the default, and is half as
-            small. None spreads `max_bytes` over the fields by what they are worth.
-        max_bytes: Of the student's tables, as `AllocateTables` has it; not read where there is a codec.
+        codec: Of the tables, such as `TWO_BITS`, or by feature. None spreads `max_bytes` over the fields by what they are
+            worth.
+        max_bytes: Of the student's tables, as `AllocateTables` has it; by default 1.2 bits a number.
         teachers: More networks beside the one that comes in; three rank better than one.
+
+    Raises:
+        PlanError: For a codec and a budget at once.
+
+    Example:
+        >>> [step.name for step in tiny().passes], tiny(codec=TWO_BITS).passes[1].name
+        (['Distill', 'AllocateTables', 'TuneTables'], 'TuneTables')
     """
+    if codec is not None and max_bytes is not None:
+        raise PlanError("tiny was given a codec and max_bytes. Expected one of the two. Fix: leave max_bytes out.")
     shrink = {"width": width, "depth": depth, "dimension": dimension}
-    bits = () if codec is not None else (AllocateTables(max_bytes=max_bytes),)
+    bits = () if codec is not None else (AllocateTables(max_bytes=max_bytes or TINY_BYTES),)
     tuned = TuneTables(codec, learning_rate=TINY_RATE, teachers=teachers)
     return chain(Distill(shrink=shrink, epochs=TINY_EPOCHS, teachers=teachers), *bits, tuned, Export("int8"))
 

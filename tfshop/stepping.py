@@ -7,11 +7,25 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from tfshop.compression import QAT, Cluster, Distill, DropFeatures, Equalize, LowRank, Prune, PruneUnits
+from tfshop.compression import (
+    QAT,
+    AllocateTables,
+    Cluster,
+    Distill,
+    DropFeatures,
+    EncodeTables,
+    Equalize,
+    LowRank,
+    Prune,
+    PruneUnits,
+    TuneTables,
+)
 from tfshop.compression.cluster import MOST
 from tfshop.compression.low_rank import ENERGY
 from tfshop.compression.patterns import Pattern
 from tfshop.export import Export, Plan
+from tfshop.tables import Int2, Int4, Int8
+from tfshop.tables.integer_table import IntegerCodec
 
 SPARSITY_STEP = 0.2
 LEAST_SPARSITY = 0.15
@@ -23,6 +37,8 @@ LEAST_LOST = 1e-4  # of a layer's energy
 NARROWEST = 2  # a row of two numbers
 NARROWEST_SHARE = 1 / 16
 LEAST_DROP = 1e-4  # of validation AUC, for features
+LEAST_TABLE_DROP = 1e-5  # of validation AUC, for tables before tuning
+FINER: Mapping[int, type[IntegerCodec]] = MappingProxyType({1: Int2, 2: Int4, 3: Int4, 4: Int8})  # by bits a number
 SHRINKING = ("float32", "float16", "int8")
 # One of our families by its hyperparameters; of any other network the same make with less of whatever it has.
 STUDENTS = (
@@ -117,6 +133,22 @@ def _higher_ranks(step: LowRank) -> LowRank | None:
     return replace(step, energy=round(1.0 - lost, 6)) if lost >= LEAST_LOST else None
 
 
+def _more_bytes(step: AllocateTables) -> AllocateTables | None:
+    """Twice the bytes, or half the AUC to lose; None where that would be all of them, or nothing."""
+    if step.max_bytes is not None:
+        return replace(step, max_bytes=step.max_bytes * 2) if _doubles({"max_bytes": step.max_bytes}) else None
+    half = (step.max_auc_drop or 0.0) / 2
+    return replace(step, max_auc_drop=half) if half >= LEAST_TABLE_DROP else None
+
+
+def _more_bits(step: EncodeTables | TuneTables) -> EncodeTables | TuneTables | None:
+    """Twice the bits a number; None for codecs that are not counted in bits, and eight of them."""
+    codec = step.codec
+    if not isinstance(codec, IntegerCodec) or codec.bits not in FINER:
+        return None
+    return replace(step, codec=FINER[codec.bits](codec.scale, codec.choice))
+
+
 def _doubles(given: Mapping[str, float]) -> bool:
     """Whether twice each share is still less than all, and twice each number one that a tower may have."""
     return all(value * 2 < 1 if isinstance(value, float) else value * 2 <= LARGEST_BUDGET for value in given.values())
@@ -188,6 +220,9 @@ _MILDER: Mapping[type, Callable[[Any], Any]] = MappingProxyType(
         DropFeatures: _more_features,
         Cluster: _more_values,
         LowRank: _higher_ranks,
+        AllocateTables: _more_bytes,
+        EncodeTables: _more_bits,
+        TuneTables: _more_bits,
         Distill: _wider,
     }
 )

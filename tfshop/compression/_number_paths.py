@@ -185,8 +185,23 @@ def _firsts(layer: Any, labels: Labels) -> Labels:
     return np.asarray(labels[np.cumsum([0, *layer.hashes[:-1]])])
 
 
+def _flat(layer: Any, parts: Sequence[Labels]) -> Labels:
+    _require_numbers_last(layer)
+    return np.asarray(parts[0].reshape(-1))
+
+
+def _averaged(layer: Any, labels: Labels) -> Labels:
+    _require_numbers_last(layer)
+    return labels[:1] if layer.keepdims else labels[0]
+
+
+def _require_numbers_last(layer: Any) -> None:
+    if getattr(layer, "data_format", None) == "channels_first":
+        raise ValueError("counts channels first")
+
+
 MOVES: Mapping[Any, Callable[[Any, Sequence[Labels]], Labels]] = {
-    keras.layers.Flatten: lambda _, parts: parts[0].reshape(-1),
+    keras.layers.Flatten: _flat,
     keras.layers.Concatenate: _joined,
     keras.layers.Dropout: _same,
     keras.layers.Activation: _same,
@@ -194,6 +209,6 @@ MOVES: Mapping[Any, Callable[[Any, Sequence[Labels]], Labels]] = {
 }
 POOLS: Mapping[Any, Callable[[Any, Labels], Labels]] = {
     MaskedMean: lambda _, labels: labels[:1],
-    keras.layers.GlobalAveragePooling1D: lambda layer, labels: labels[:1] if layer.keepdims else labels[0],
+    keras.layers.GlobalAveragePooling1D: _averaged,
     HashSum: _firsts,
 }

@@ -100,6 +100,8 @@ def table_codecs(model: Any, schema: Schema, codec: Asked, *, by: str = "EncodeT
 
 def _saves(layer: Any, codec: Codec, fields: Fields) -> bool:
     shape = int(layer.input_dim), int(layer.output_dim)
+    if "RareRows" in repr(codec):  # how many rows are rare is known once they are counted
+        return True
     return isinstance(codec, Float32) or codec.num_bytes(*shape, fields) < 4 * shape[0] * shape[1]
 
 

@@ -113,10 +113,9 @@ class AllocateTables:
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Estimate, try, solve, and put lookups in the place of the tables."""
         model = inlined(candidate.model)
-        parts = self._parts(model, data.schema)
-        most = self._most_bytes(parts)
-        measures = Measures(model, parts, menu_of(self.codecs), data, self.rows, seed)
+        measures = Measures(model, self._parts(model, data.schema), menu_of(self.codecs), data, self.rows, seed)
         expected = measures.expected()
+        most = self._most_bytes(expected.parts)  # with counts, which codecs that tell rare rows apart depend on
         budget = most or _likely(expected, measures.sample, self.max_auc_drop or 0.0)
         tried = measures.losses(expected.finalists(budget))
         allocation = expected.corrected(tried)
@@ -165,7 +164,8 @@ class AllocateTables:
                 "one that needs fewer than 4 bytes a number. Fix: leave codecs out."
             )
         most = self._most_bytes(parts)
-        if most is not None and most < allocation.smallest().num_bytes:
+        folds = any("RareRows" in repr(codec) for codec in self.codecs)  # how many rows: known once they are counted
+        if most is not None and most < allocation.smallest().num_bytes and not folds:
             raise _too_few_bytes(allocation, most)
         return parts
 

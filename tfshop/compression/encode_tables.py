@@ -86,7 +86,7 @@ class EncodeTables:
         return encoded(self, candidate, model, found, self._foldings(model, asked))
 
     def _foldings(self, model: Any, asked: TableCodecs) -> Foldings:
-        return foldings(model, asked) if self.fold else Foldings()
+        return foldings(model, asked) if self.fold else NOTHING_FOLDED
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,10 +38,10 @@ class MaskedMean(keras.layers.Layer):
         """Average embeddings where ids are not 0."""
         embeddings, ids = inputs
         present = tf.expand_dims(present_positions(ids, embeddings.dtype), axis=2)
-        # A sum of products: LiteRT takes twice as long for a product of matrices, one a row of the batch.
+        if self.pooling == "sum":  # int16 has no range of its own for the result of a SUM
+            return tf.matmul(present, embeddings, transpose_a=True)
+        # LiteRT takes twice as long for a product of matrices, one a row of the batch.
         total = tf.reduce_sum(embeddings * present, axis=1, keepdims=True)
-        if self.pooling == "sum":
-            return total
         count = tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1.0)
         return total / (count if self.pooling == "mean" else tf.sqrt(count))
 

@@ -18,6 +18,7 @@ from tfshop.compression.moments import MOMENT_BATCH, MOMENT_ROWS, Moments, input
 from tfshop.compression.ranks import Factorable
 from tfshop.compression.roles import roles, unwrapped
 from tfshop.compression.rounded_tensors import behind_activation, left_in_float, with_activations_apart
+from tfshop.compression.score_slopes import output_slopes
 from tfshop.compression.units.groups import Group
 from tfshop.compression.units.scoring import Judge, unit_scores
 from tfshop.compression.units.trace import Trace, follow
@@ -50,7 +51,7 @@ class Material:
         self._seed = seed
         self._scores: dict[Any, Scores] = {}
         self._units: dict[Judge, dict[str, NDArray[np.float64]]] = {}
-        self._spectra: dict[tuple[str, bool], Spectrum] = {}
+        self._spectra: dict[tuple[str, bool, bool], Spectrum] = {}
         self._histograms: dict[int, Mapping[str, Histogram]] = {}
         self._downloaded: dict[str, dict[str, int]] = {}
 
@@ -89,13 +90,14 @@ class Material:
             self._downloaded[name] = {key: downloaded_bytes(k.variable.numpy().tobytes()) for key, k in kernels.items()}
         return self._downloaded[name]
 
-    def spectrum(self, name: str, *, whiten: bool = True) -> Spectrum:
-        """Directions of a Dense layer's kernel, by what it gives on training rows; else by its numbers alone."""
-        if (name, whiten) not in self._spectra:
+    def spectrum(self, name: str, *, whiten: bool = True, weigh: bool = False) -> Spectrum:
+        """Directions of a Dense layer's kernel, as LowRank takes them."""
+        if (name, whiten, weigh) not in self._spectra:
             kernel = unwrapped(self.model.get_layer(name)).kernel.numpy()
-            found = spectrum(kernel, self._moments[name].second if whiten else None)
-            self._spectra = {(name, whiten): found}  # of the last layer asked for alone
-        return self._spectra[name, whiten]
+            slopes = self._slopes[name] if weigh else None
+            found = spectrum(kernel, self._moments[name].second if whiten else None, slopes)
+            self._spectra = {(name, whiten, weigh): found}  # of the last layer asked for alone
+        return self._spectra[name, whiten, weigh]
 
     def given(self, name: str) -> list[Any]:
         """Symbolic tensors that a layer gives, behind its activation."""
@@ -122,6 +124,11 @@ class Material:
     def output_means(self, name: str) -> NDArray[np.float64]:
         """Mean of each unit of a Dense layer on training rows, (units,)."""
         return self._output_means[name]
+
+    @cached_property
+    def _slopes(self) -> Mapping[str, NDArray[np.float64]]:
+        """Of the scores, for each Dense layer."""
+        return output_slopes(self.model, self._dense, self._data.train, seed=self._seed)
 
     @cached_property
     def _rounded(self) -> Rounded:
