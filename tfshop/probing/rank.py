@@ -65,11 +65,7 @@ class Rank(Technique):
         )
 
     def _details(self) -> tuple[str, ...]:
-        return (
-            *(("energy",) if self.by_energy else ()),
-            *(() if self.whiten else ("not whitened",)),
-            *(("weighed",) if self.weigh else ()),
-        )
+        return (*(("energy",) if self.by_energy else ()), *(() if self.whiten else ("not whitened",)))
 
     def _require(self, strength: float) -> None:
         is_rank = isinstance(strength, int) and not isinstance(strength, bool) and strength >= 1
