@@ -78,7 +78,7 @@ def tiny(
         width: Most units of a hidden layer.
         depth: Most hidden layers of a tower.
         dimension: Width of the widest table.
-        codec: Of the tables, such as `TWO_BITS`, or by feature. None spreads `max_bytes` over the fields by what they are
+        codec: Of the tables, such as `TWO_BITS`, or by feature. None spreads `max_bytes` over the fields by their
             worth.
         max_bytes: Of the student's tables, as `AllocateTables` has it; by default 1.2 bits a number.
         teachers: More networks beside the one that comes in; three rank better than one.

@@ -19,6 +19,7 @@ from tfshop.runtime.integer_rows import with_integer_rows
 from tfshop.runtime.structure import OpenFile
 from tfshop.tables import CodedTable, Int8, RowwiseLookup
 from tfshop.tables.blocks import Block, block_layer
+from tfshop.tables.codec import Fields
 
 conversion: Any = import_module("tfshop.export.convert")  # `tfshop.export.convert` is the function
 ROWS, WIDTH, COLUMNS = 2000, 10, 4
@@ -186,7 +187,7 @@ def test_blocks_of_a_merged_table_are_looked_up_each_by_its_own_operator() -> No
         Block(RowwiseLookup(4).encode(table()[:1500]), [0, 2], [0, 0], [(0, 1500)]),
         Block(RowwiseLookup(8).encode(table()[1500:]), [1, 3], [-1500, -1500], [(1500, 500)]),
     ]
-    model = network(block_layer(blocks, ROWS, name="table"))
+    model = network(block_layer(blocks, ROWS, Fields((0, 1500), (0, 1, 0, 1)), name="table"))
     own = inputs()
     own["ids"] = own["ids"] % 500 + np.array([0, 1500, 1000, 1500], dtype=np.int32)
     file = convert(model)
