@@ -19,7 +19,7 @@ from tfshop.tables import Int2
 
 TWO_BITS = Int2("field", grid="mid-rise")
 TINY_BYTES = 0.0375  # 1.2 bits a number
-TINY_EPOCHS = 6  # of the student
+NARROW_EPOCHS = 6  # of a student, which take about as long as two of the network
 TINY_RATE = 2e-3  # of the tuning
 
 
@@ -61,7 +61,7 @@ def fast(width: int = 64, depth: int = 2, dimension: int | None = None) -> Plan:
         {'width': 64, 'depth': 2, 'dimension': 8}
     """
     shrink = {"width": width, "depth": depth} | ({} if dimension is None else {"dimension": dimension})
-    return chain(Distill(shrink=shrink), Export("int8"))
+    return chain(Distill(shrink=shrink, epochs=NARROW_EPOCHS), Export("int8"))
 
 
 def tiny(
@@ -95,7 +95,7 @@ def tiny(
     shrink = {"width": width, "depth": depth, "dimension": dimension}
     bits = () if codec is not None else (AllocateTables(max_bytes=max_bytes or TINY_BYTES),)
     tuned = TuneTables(codec, learning_rate=TINY_RATE, teachers=teachers)
-    return chain(Distill(shrink=shrink, epochs=TINY_EPOCHS, teachers=teachers), *bits, tuned, Export("int8"))
+    return chain(Distill(shrink=shrink, epochs=NARROW_EPOCHS, teachers=teachers), *bits, tuned, Export("int8"))
 
 
 def small_download(sparsity: float = 0.8, clusters: int = 16) -> Plan:

@@ -10,6 +10,8 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
+from tfshop._quiet import quiet
+
 SCALE = 1e4  # of the largest loss: the solver stops within 1e-6 of the optimum
 
 
@@ -83,13 +85,14 @@ def _solved(
         *_paid(shared, starts, num),
     ]
     upper = np.concatenate([allowed.astype(float), np.ones(len(shared))])
-    answer = milp(
-        objective,
-        integrality=np.ones(num),
-        bounds=Bounds(0, upper),
-        constraints=constraints,
-        options={"mip_rel_gap": 0.0},
-    )
+    with quiet():  # HiGHS prints where it is at times, whatever it was asked
+        answer = milp(
+            objective,
+            integrality=np.ones(num),
+            bounds=Bounds(0, upper),
+            constraints=constraints,
+            options={"mip_rel_gap": 0.0},
+        )
     if answer.x is None:
         return None
     return tuple(int(np.argmax(answer.x[a:b])) for a, b in pairwise(starts))
