@@ -119,7 +119,7 @@ def test_float_operators_name_head_raw_numbers_and_masks(exported: Callable[[str
     graph = read_graph(exported("mlp", "float32"))
     names = float_operators(graph)
     kinds = [graph.producers[t.index].kind for t in graph.tensors if t.name in names and t.index in graph.producers]
-    assert {"LOGISTIC", "LOG", "SIGN", "BATCH_MATMUL", "DIV"} <= set(kinds)
+    assert {"LOGISTIC", "LOG", "SIGN", "MINIMUM", "MUL", "SUM", "DIV"} <= set(kinds)
     assert kinds.count("FULLY_CONNECTED") == 1, "the head's product and no other"
     without_head = float_operators(graph, float_head=False)
     assert set(names) - set(without_head) and "LOGISTIC" not in [

@@ -94,7 +94,7 @@ class Material:
         """Directions of a Dense layer's kernel, as LowRank takes them."""
         if (name, whiten, weigh) not in self._spectra:
             kernel = unwrapped(self.model.get_layer(name)).kernel.numpy()
-            slopes = self._slopes[name] if weigh else None
+            slopes = self._slopes.get(name) if weigh else None
             found = spectrum(kernel, self._moments[name].second if whiten else None, slopes)
             self._spectra = {(name, whiten, weigh): found}  # of the last layer asked for alone
         return self._spectra[name, whiten, weigh]
@@ -127,8 +127,9 @@ class Material:
 
     @cached_property
     def _slopes(self) -> Mapping[str, NDArray[np.float64]]:
-        """Of the scores, for each Dense layer."""
-        return output_slopes(self.model, self._dense, self._data.train, seed=self._seed)
+        """Of the scores, for each Dense layer; none for one that trained with rounding, where LowRank is refused."""
+        plain = [name for name in self._dense if type(self.model.get_layer(name)) is keras.layers.Dense]
+        return output_slopes(self.model, plain, self._data.train, seed=self._seed)
 
     @cached_property
     def _rounded(self) -> Rounded:
