@@ -164,7 +164,9 @@ def main() -> None:
     parts = ("codes after training", "tuned", "whole file")
     for part in parts:
         results.show(part, *_table(done, part))
-    if not options.quick:
+    if not options.quick and f"<!-- tables {options.log}: begin -->" in (DOCS / "tables.md").read_text(
+        encoding="utf-8"
+    ):
         text = "\n\n".join(f"{part}\n\n{results.markdown(*_table(done, part))}" for part in parts)
         results.write_between(DOCS / "tables.md", f"tables {options.log}", text)
         if options.log == PROMOTION:
