@@ -29,11 +29,13 @@ from tfshop.models.rebuild import inlined
 from tfshop.runtime import Scorer, read_graph
 from tfshop.tables import (
     Float16,
+    Float32,
     Grouped,
     Int2,
     Int4,
     Int8,
     ProductQuantization,
+    RareRows,
     RowwiseLookup,
     TableLookup,
     lookup_layers,
@@ -255,6 +257,12 @@ def test_a_share_is_one_of_what_the_tables_take(trained_mlp: Any, clicks: Splits
     now = 4 * trained_mlp.get_layer("table").count_params()
     assert notes(allocated(trained_mlp, clicks, max_bytes=0.1))["bytes"][1] <= 0.1 * now
     assert notes(allocated(trained_mlp, clicks, max_bytes=0.001))["bytes"][1] == 335, "the fewest there are"
+
+
+def test_rows_that_fold_are_counted_before_a_budget_is_refused(trained_mlp: Any, clicks: Splits) -> None:
+    made = allocated(trained_mlp, clicks, max_bytes=0.2, codecs=(RareRows(Int8("field"), min_count=60),))
+    assert notes(made)["bytes"][1] <= 0.2 * notes(made)["bytes"][0]
+    EncodeTables(RareRows(Float32(), min_count=60)).check(trained_mlp, clicks.schema)
 
 
 def test_codecs_that_hardly_matter_are_left_out(trained_mlp: Any, clicks: Splits) -> None:

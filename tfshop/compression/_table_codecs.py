@@ -12,6 +12,7 @@ from tfshop.data.schema import Schema
 from tfshop.errors import PlanError
 from tfshop.tables import CODECS, Codec, Float32
 from tfshop.tables.codec import ALONE, Fields
+from tfshop.tables.rare_rows import folds_rows
 
 Asked = Codec | Mapping[str, Codec]
 
@@ -100,9 +101,7 @@ def table_codecs(model: Any, schema: Schema, codec: Asked, *, by: str = "EncodeT
 
 def _saves(layer: Any, codec: Codec, fields: Fields) -> bool:
     shape = int(layer.input_dim), int(layer.output_dim)
-    if "RareRows" in repr(codec):  # how many rows are rare is known once they are counted
-        return True
-    return isinstance(codec, Float32) or codec.num_bytes(*shape, fields) < 4 * shape[0] * shape[1]
+    return isinstance(codec, Float32) or folds_rows(codec) or codec.num_bytes(*shape, fields) < 4 * shape[0] * shape[1]
 
 
 class _Names:

@@ -20,6 +20,7 @@ from tfshop.data.split import Splits
 from tfshop.errors import PlanError
 from tfshop.models.rebuild import inlined
 from tfshop.tables import Codec, Float32, Grouped, Int1, Int2, Int3, Int4, Int8
+from tfshop.tables.rare_rows import folds_rows
 from tfshop.training.adoption import require_copyable
 
 STEPS = 48  # budgets on the frontier
@@ -164,8 +165,7 @@ class AllocateTables:
                 "one that needs fewer than 4 bytes a number. Fix: leave codecs out."
             )
         most = self._most_bytes(parts)
-        folds = any("RareRows" in repr(codec) for codec in self.codecs)  # how many rows: known once they are counted
-        if most is not None and most < allocation.smallest().num_bytes and not folds:
+        if most is not None and most < allocation.smallest().num_bytes and not any(map(folds_rows, self.codecs)):
             raise _too_few_bytes(allocation, most)
         return parts
 

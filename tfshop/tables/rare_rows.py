@@ -210,3 +210,9 @@ def _counts(counts: NDArray[np.float64], stay: NDArray[np.bool_], parts: Sequenc
         own, rare = counts[part][stay[part]], counts[part][~stay[part]]
         made += [own, rare.sum(keepdims=True)] if len(rare) else [own]
     return np.concatenate(made)
+
+
+def folds_rows(codec: Codec) -> bool:
+    """Whether rows fold into one, here or in a codec inside: how many is known once they are counted."""
+    inner = getattr(codec, "codecs", ())
+    return isinstance(codec, RareRows) or any(map(folds_rows, inner))
