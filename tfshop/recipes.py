@@ -53,7 +53,7 @@ def fast(width: int = 64, depth: int = 2, dimension: int | None = None) -> Plan:
 
     Args:
         width: Most units of a hidden layer.
-        depth: Most hidden layers of a tower.
+        depth: Most hidden layers of a tower, and most crosses of a network of ours.
         dimension: Width of the widest table; None leaves tables as they are.
 
     Example:
@@ -76,7 +76,7 @@ def tiny(
 
     Args:
         width: Most units of a hidden layer.
-        depth: Most hidden layers of a tower.
+        depth: Most hidden layers of a tower, and most crosses of a network of ours.
         dimension: Width of the widest table.
         codec: Of the tables, such as `TWO_BITS`, or by feature. None spreads `max_bytes` over the fields by their
             worth.

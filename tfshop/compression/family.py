@@ -37,6 +37,8 @@ def shrunk_by_hyperparameters(model: Any, schema: Schema, wanted: Smaller, seed:
     if "hidden" in found:
         kept = wanted.layers(len(found["hidden"])) if found["hidden"] else 0
         smaller["hidden"] = tuple(wanted.units(width) for width in found["hidden"][:kept])
+    if "num_crosses" in found:
+        smaller["num_crosses"] = wanted.layers(found["num_crosses"])
     if "dimension" in found:
         smaller["dimension"] = wanted.columns(found["dimension"], found["dimension"])
     try:

@@ -25,7 +25,8 @@ class Shrinkage:
 
     Attributes:
         width: Of the hidden Dense layers: a share as a float in (0, 1], or most units of each.
-        depth: Of the towers: a share as a float in (0, 1], or most hidden layers one after the other.
+        depth: Of the towers, and of the crosses of ours: a share as a float in (0, 1], or most hidden layers one
+            after the other.
         dimension: Of the widest table, the others in proportion: a share as a float in (0, 1], or its new width.
 
     Raises:
@@ -84,7 +85,8 @@ def shrink(
     Args:
         model: Functional model; left as it is.
         width: Of the hidden Dense layers: a share as a float in (0, 1], or most units of each.
-        depth: Of the towers: a share as a float in (0, 1], or most hidden layers one after the other.
+        depth: Of the towers, and of the crosses of ours: a share as a float in (0, 1], or most hidden layers one
+            after the other.
         dimension: Of the widest table, the others in proportion: a share as a float in (0, 1], or its new width.
         schema: Fitted schema of the data.
         seed: Of the fresh weights.

@@ -72,8 +72,8 @@ class FieldSlice(keras.layers.Layer):
         self.length = length
 
     def call(self, fields: Any) -> Any:
-        """Cut fields start … start + length out."""
-        return fields[:, self.start : self.start + self.length, :]
+        """Cut fields start … start + length out; the gradient of `fields[:, a:b]` takes a third of a narrow step."""
+        return tf.slice(fields, [0, self.start, 0], [-1, self.length, -1])
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -102,7 +102,7 @@ def _summed_by_row(gradient: Any) -> Any:
     As a product with the matrix of ones that says which value belongs to which row: on a processor it takes a sixth of
     the time of `unsorted_segment_sum`, adds in the same order, and gives the same bits.
     """
-    rows, positions = tf.unique(gradient.indices)
+    rows, positions = _rows_once(gradient)
     values = gradient.values
     if values.shape.rank != 2 or values.dtype not in (tf.float32, tf.float64):  # noqa: PLR2004  (a matrix)
         summed = tf.math.unsorted_segment_sum(values, positions, tf.size(rows))
@@ -111,3 +111,25 @@ def _summed_by_row(gradient: Any) -> Any:
     entries = tf.stack([tf.cast(positions, tf.int64), tf.range(count)], axis=1)
     belongs = tf.SparseTensor(entries, tf.ones([count], values.dtype), tf.stack([tf.size(rows, tf.int64), count]))
     return tf.IndexedSlices(tf.sparse.sparse_dense_matmul(belongs, values), rows, gradient.dense_shape)
+
+
+def _rows_once(gradient: Any) -> tuple[Any, Any]:
+    """The different rows of a gradient, and the place of each value's row among them.
+
+    Where a batch names more rows than the table has, they are ticked off in a list as long as the table: two thirds
+    of the time of a hash map.
+    """
+    named = gradient.indices
+    shape = tf.get_static_value(gradient.dense_shape)
+    if shape is None or named.dtype not in (tf.int32, tf.int64):
+        return tuple(tf.unique(named))
+    num_rows = int(shape[0])
+
+    def ticked() -> tuple[Any, Any]:
+        size, weights = tf.constant(num_rows, named.dtype), tf.constant([], tf.int32)
+        seen = tf.raw_ops.DenseBincount(input=named, size=size, weights=weights, binary_output=True)
+        return tf.cast(tf.where(seen)[:, 0], named.dtype), tf.gather(tf.cumsum(seen) - 1, named)
+
+    if named.shape[0] is not None:  # known before it runs: no other branch in the graph
+        return ticked() if named.shape[0] > num_rows else tuple(tf.unique(named))
+    return tuple(tf.cond(tf.size(named) > num_rows, ticked, lambda: tuple(tf.unique(named))))
