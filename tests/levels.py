@@ -19,7 +19,7 @@ def int8_activations(graph: Graph) -> Iterator[Tensor]:
         if tensor.dtype == "int8" and not tensor.is_constant and tensor.scales is not None:
             maker, readers = graph.producers.get(index), graph.consumers.get(index, ())
             looked_up = maker is not None and maker.kind == "GATHER"
-            if not (looked_up and all(reader.kind in {"DEQUANTIZE", "SLICE"} for reader in readers)):
+            if not (looked_up and all(reader.kind in {"DEQUANTIZE", "STRIDED_SLICE"} for reader in readers)):
                 yield tensor
 
 
