@@ -16,8 +16,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,33 +27,19 @@ import results
 from routes import ROUTES, Start
 from scipy.special import logit
 from table_data import LOGS, Log
+from table_rows import PROMOTION, ROWS, Teachers
 
 import tfshop as ts
 from tfshop._console import say
 from tfshop.compression import Candidate, Distill
-from tfshop.data.datasets.complete_journey import ID_COLUMNS
 from tfshop.evaluation.measured import Measured
 from tfshop.export import Plan
 from tfshop.measuring import measure_baseline
 from tfshop.pipeline import Goal, pursue
-from tfshop.recipes import TWO_BITS
 from tfshop.result import Result
 from tfshop.runtime import Scorer, bytes_by_part
-from tfshop.tables import (
-    Float16,
-    Int1,
-    Int2,
-    Int3,
-    Int4,
-    Int8,
-    LowRankTable,
-    ProductQuantization,
-    RareRows,
-    ResidualQuantization,
-)
 
 DOCS = Path(__file__).parent.parent / "docs"
-PROMOTION = "promotion"
 MORE_TEACHERS = (101, 102)  # seeds of the second and third teacher, beside that of the network
 NEAREST = 1e-6  # to 0 and 1 that a probability is taken to be
 STOCK = (
@@ -65,89 +51,6 @@ STOCK = (
     "ai-edge static_wi8_ai8",
     "ai-edge dynamic_wi4_afp32",
     "ai-edge weight_only_wi4_afp32",
-)
-Teachers = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One file: a plan for the network, with the help of more teachers; `logs` are those it is made of."""
-
-    part: str
-    name: str
-    plan: Callable[[Teachers], Plan]
-    logs: tuple[str, ...] = tuple(LOGS)
-
-
-def after_training(name: str, codec: Any) -> Row:
-    """A codec alone; the dense half stays in float32."""
-    return Row("codes after training", name, lambda _: ts.chain(ts.EncodeTables(codec), ts.Export("float32")))
-
-
-def allocated(name: str, **budget: Any) -> Row:
-    """Uneven bits alone."""
-    return Row("codes after training", name, lambda _: ts.chain(ts.AllocateTables(**budget), ts.Export("float32")))
-
-
-def tuned(name: str, codec: Any, **settings: Any) -> Row:
-    """A codec, then an epoch or more through its rounding."""
-    return Row("tuned", name, lambda _: ts.chain(ts.TuneTables(codec, **settings), ts.Export("float32")))
-
-
-def whole(name: str, plan: Callable[[Teachers], Plan], *logs: str) -> Row:
-    """Everything: tables and dense half."""
-    return Row("whole file", name, plan, logs or tuple(LOGS))
-
-
-def steps(teachers: Teachers, *passes: Any, mode: str = "int8") -> Plan:
-    """The student of `recipes.tiny`, and other passes after it."""
-    return ts.chain(ts.recipes.tiny(teachers=teachers).passes[0], *passes, ts.Export(mode))
-
-
-def tiny(**settings: Any) -> Callable[[Teachers], Plan]:
-    """`recipes.tiny` with other settings."""
-    return lambda teachers: ts.recipes.tiny(teachers=teachers, **settings)
-
-
-ONE_BIT = Int1("field")
-LARGE = ("product_id", "manufacturer_id", "product_type", "package_size")
-BY_HAND = {name: ONE_BIT if name in LARGE else TWO_BITS for name in ID_COLUMNS}
-THREE = {"epochs": 3, "learning_rate": 2e-3}
-ROWS = (
-    after_training("Float16", Float16()),
-    after_training("Int8, a row", Int8()),
-    after_training("Int4, a row", Int4()),
-    after_training("Int4, a field", Int4("field")),
-    after_training("Int3, a row", Int3()),
-    after_training("Int2, a row", Int2()),
-    after_training("Int2, a field", Int2("field")),
-    after_training("product quantization, 8 codes", ProductQuantization(8)),
-    after_training("product quantization, 4 codes", ProductQuantization(4)),
-    after_training("product quantization, 2 codes", ProductQuantization(2)),
-    after_training("residual quantization, 4 codes", ResidualQuantization(4)),
-    after_training("residual quantization, 2 codes", ResidualQuantization(2)),
-    after_training("Int4, rows seen under 5 times folded", RareRows(Int4(), min_count=5)),
-    after_training("rank 8 of 16, Int8", LowRankTable(8)),
-    allocated("allocated, an eighth of the bytes", max_bytes=0.125),
-    allocated("allocated, a sixteenth", max_bytes=0.0625),
-    allocated("allocated, 0.0005 of validation AUC", max_auc_drop=0.0005),
-    tuned("Int2, a field", TWO_BITS),
-    tuned("Int1, a field", ONE_BIT, **THREE),
-    tuned("Int1, a field, labels alone", ONE_BIT, weight=0.0, **THREE),
-    tuned("product quantization, 2 codes", ProductQuantization(2)),
-    whole("int8, tables in one int8 scale", lambda _: ts.recipes.int8()),
-    whole("Int2 tuned, int8", lambda more: ts.chain(ts.TuneTables(TWO_BITS, teachers=more), ts.Export("int8"))),
-    whole("student", lambda more: steps(more, mode="float32")),
-    whole("student, int8", steps),
-    whole("student, Int2 coded, int8", lambda more: steps(more, ts.EncodeTables(TWO_BITS))),
-    whole("student, Int2 tuned, int8", tiny(codec=TWO_BITS)),
-    whole("student, allocated 1.2 bits a number, int8", lambda more: steps(more, *ts.recipes.tiny().passes[1:2])),
-    whole("student, allocated 1.2 bits a number, tuned, int8: recipes.tiny", tiny()),
-    whole("student, large tables in 1 bit, others in 2, tuned, int8", tiny(codec=BY_HAND), PROMOTION),
-    whole("student, Int1 tuned, int8", tiny(codec=ONE_BIT)),
-    whole("student, allocated, 1.1 bits a number, tuned, int8", tiny(max_bytes=0.0345)),
-    whole("student of dimension 4, Int2 tuned, int8", tiny(codec=TWO_BITS, dimension=4)),
-    whole("student of 100-100-100, Int2 tuned, int8", tiny(codec=TWO_BITS, width=100, depth=3), PROMOTION),
 )
 
 

@@ -95,7 +95,9 @@ def tiny(
     shrink = {"width": width, "depth": depth, "dimension": dimension}
     bits = () if codec is not None else (AllocateTables(max_bytes=max_bytes or TINY_BYTES),)
     tuned = TuneTables(codec, learning_rate=TINY_RATE, teachers=teachers)
-    return chain(Distill(shrink=shrink, epochs=NARROW_EPOCHS, teachers=teachers), *bits, tuned, Export("int8"))
+    return chain(
+        Distill(shrink=shrink, epochs=NARROW_EPOCHS, teachers=teachers), *bits, tuned, Export("int8", strip=True)
+    )
 
 
 def small_download(sparsity: float = 0.8, clusters: int = 16) -> Plan:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +13,7 @@ from tfshop.compression._table_slopes import Sample, sampled
 from tfshop.compression._table_trials import Trials
 from tfshop.compression.encode_tables import Encoded, encode
 from tfshop.data.split import Splits
-from tfshop.tables import Codec, row_counts
+from tfshop.tables import Codec
 from tfshop.tables.codec import CodedTable
 
 
@@ -23,19 +22,17 @@ class Measures:
 
     Args:
         model: Functional model without submodels; left as it is.
-        parts: Its fields.
+        parts: Its fields, with the counts of their rows.
         menu: Codecs, rows as they are last.
-        data: Rows are counted on its training split; everything else is measured on its validation split.
+        data: Everything is measured on its validation split.
         rows: Most validation rows of the sample.
         seed: Of codes and of the sample.
     """
 
     def __init__(self, model: Any, parts: Parts, menu: tuple[Codec, ...], data: Splits, rows: int, seed: int) -> None:
         self._model, self._menu, self._seed = model, menu, seed
-        layers = tuple(dict.fromkeys(part.layer for part in parts.each))
-        self._counts = row_counts(model, layers, data.train)
-        self._parts = replace(parts, counts=self._counts)
-        self._tables = {name: model.get_layer(name).get_weights()[0] for name in layers}
+        self._parts, self._counts = parts, parts.counts
+        self._tables = {part.layer: model.get_layer(part.layer).get_weights()[0] for part in parts.each}
         self._trials = Trials(model, data.validation.take(rows, seed=seed), data.validation)
         self.sample: Sample = sampled(model, parts.each, data.validation, rows=rows, seed=seed)
         self._coded: dict[Choice, CodedTable] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from tfshop.compression._table_allocation import Allocation, Choice, Point
 from tfshop.compression._table_codecs import codec_of
 from tfshop.compression._table_measures import Measures
-from tfshop.compression._table_parts import Parts, menu_of, parts_of
+from tfshop.compression._table_parts import Counts, Parts, menu_of, parts_of
 from tfshop.compression._table_slopes import Sample, loss_of
 from tfshop.compression.candidate import OF_THE_NETWORK, Candidate, require_positive
 from tfshop.compression.encode_tables import encoded, with_unknown_rows
@@ -19,7 +19,7 @@ from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
 from tfshop.models.rebuild import inlined
-from tfshop.tables import Codec, Float32, Grouped, Int1, Int2, Int3, Int4, Int8
+from tfshop.tables import Codec, Float32, Grouped, Int1, Int2, Int3, Int4, Int8, RareRows, row_counts
 from tfshop.tables.rare_rows import folds_rows
 from tfshop.training.adoption import require_copyable
 
@@ -31,6 +31,9 @@ MENU = (
     *(codec("field") for codec in (Int8, Int4, Int3, Int2, Int1)),
     *(Grouped((often("field"), seldom("field")), (share,)) for often, seldom, share in GROUPS),
 )
+RARE = 5  # lookups in training, below which a row has learned next to nothing
+MOSTLY_RARE = 0.5  # share of rows from which it pays to try folding them
+FOLDING = (RareRows(Int4("field"), RARE), RareRows(Int2("field"), RARE))
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class AllocateTables:
             take now in float32, or as few as they can where that is more. Either this or `max_auc_drop`.
         max_auc_drop: Most validation AUC to lose before any tuning; the cheapest allocation of the frontier that keeps
             it is taken.
-        codecs: To choose from; names of `CODECS` may stand for codecs. By default one to eight bits, and four ways to
-            give frequent rows more of them.
+        codecs: To choose from; names of `CODECS` may stand for codecs. By default one to eight bits, four ways to
+            give frequent rows more of them, and two that fold rare rows into one where most rows are rare.
         rows: Most validation rows to estimate and try on.
         measured: How many allocations of the frontier are coded and measured on validation, to be shown beside what is
             expected of them.
@@ -114,9 +117,13 @@ class AllocateTables:
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Estimate, try, solve, and put lookups in the place of the tables."""
         model = inlined(candidate.model)
-        measures = Measures(model, self._parts(model, data.schema), menu_of(self.codecs), data, self.rows, seed)
+        parts = self._parts(model, data.schema)
+        counts = row_counts(model, tuple({part.layer: None for part in parts.each}), data.train)
+        parts = replace(parts, counts=counts)  # which codecs that tell rare rows apart depend on
+        menu = self._menu(counts)
+        measures = Measures(model, parts, menu, data, self.rows, seed)
         expected = measures.expected()
-        most = self._most_bytes(expected.parts)  # with counts, which codecs that tell rare rows apart depend on
+        most = self._most_bytes(parts, menu)
         budget = most or _likely(expected, measures.sample, self.max_auc_drop or 0.0)
         tried = measures.losses(expected.finalists(budget))
         allocation = expected.corrected(tried)
@@ -143,17 +150,22 @@ class AllocateTables:
             raise _too_few_bytes(allocation, most)
         return allocation.lean(found, most)
 
-    def _most_bytes(self, parts: Parts) -> int | None:
+    def _menu(self, counts: Counts) -> tuple[Codec, ...]:
+        """The choices, rows as they are last."""
+        rare = np.mean(np.concatenate(list(counts.values())) < RARE)
+        return menu_of((*self.codecs, *FOLDING) if self.codecs == MENU and rare > MOSTLY_RARE else self.codecs)
+
+    def _most_bytes(self, parts: Parts, menu: tuple[Codec, ...]) -> int | None:
         """The budget in bytes; None where AUC is the budget."""
         if not isinstance(self.max_bytes, float):
             return self.max_bytes
         now = sum(parts.bytes_alone(part, Float32()) for part in parts.each)
-        return max(round(self.max_bytes * now), Allocation(parts, menu_of(self.codecs), {}).smallest().num_bytes)
+        return max(round(self.max_bytes * now), Allocation(parts, menu, {}).smallest().num_bytes)
 
     def _parts(self, model: Any, schema: Schema) -> Parts:
         """The fields, once it is clear that they can be coded within the budget."""
-        parts = parts_of(model, schema)
-        allocation = Allocation(parts, menu_of(self.codecs), {})
+        parts, menu = parts_of(model, schema), menu_of(self.codecs)
+        allocation = Allocation(parts, menu, {})
         if not parts.each:
             raise PlanError(
                 f"AllocateTables finds no table in {model.name!r} to code. Expected an Embedding layer that is not "
@@ -164,7 +176,7 @@ class AllocateTables:
                 f"AllocateTables can make no table of {model.name!r} smaller with the codecs {self.codecs}. Expected "
                 "one that needs fewer than 4 bytes a number. Fix: leave codecs out."
             )
-        most = self._most_bytes(parts)
+        most = self._most_bytes(parts, menu)
         if most is not None and most < allocation.smallest().num_bytes and not any(map(folds_rows, self.codecs)):
             raise _too_few_bytes(allocation, most)
         return parts

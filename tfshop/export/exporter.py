@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from tfshop.export.int16_numbers import int16_obstacle
 from tfshop.export.modes import MODES, Mode
 from tfshop.export.settings import RECORDED, Batches, Mixed, Precision
 from tfshop.export.validation import validation_auc
+from tfshop.runtime.stripping import stripped
 from tfshop.training.inputs import model_specs
 from tfshop.training.outputs import arrange_outputs
 
@@ -42,6 +43,8 @@ class Export:
             `keep_float` for int8 and int8_io alone, and between int8 and float alone: TensorFlow's quantizer drops the
             ranges of what it leaves in float, so that a run with int8 finds nothing to do behind one with int16, and
             LiteRT refuses int16 products that have ranges measured for int8.
+        strip: Leave out what no runtime reads: names of inner tensors, empty scales and buffers. The scores are the
+            same to the bit; tools that draw the file show its operators without names.
 
     Raises:
         PlanError: At construction for an unknown mode or a setting out of range; in `check` for a model the mode
@@ -66,6 +69,7 @@ class Export:
     bias_correction: bool = False
     keep_float: tuple[str, ...] = ()
     mixed: Mapping[str, float] | None = None
+    strip: bool = False
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -130,7 +134,8 @@ class Export:
         """
         model = arrange_outputs(model, data.schema)
         calibration = self.calibration(model, data, seed) if self.details.calibrates else None
-        return export(model, self.mode, calibration, self.precision, auc=validation_auc(data))
+        made = export(model, self.mode, calibration, self.precision, auc=validation_auc(data))
+        return replace(made, content=stripped(made.content)) if self.strip else made
 
     def calibration(self, model: Any, data: Splits, seed: int) -> Batches:
         """The training rows on which ranges are measured, in batches of inputs by name."""

@@ -104,8 +104,7 @@ def _cut(fields: Any, start: int, length: int) -> Any:
     """
     after = fields.shape[1] - start - length
 
-    @tf.custom_gradient
     def cut(fields: Any) -> Any:
         return fields[:, start : start + length, :], lambda gradient: tf.pad(gradient, [[0, 0], [start, after], [0, 0]])
 
-    return cut(fields)
+    return tf.custom_gradient(cut)(fields)

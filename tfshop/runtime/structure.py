@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import flatbuffers
@@ -35,7 +35,8 @@ class OpenFile:
         if any(buffer.offset > 1 for buffer in self._model.buffers):
             raise ExportError(
                 f"the file has {len(content):,} bytes, and its constants stand behind the flatbuffer, which is not "
-                "written anew. Expected a file under 2 GB. Fix: a codec other than RowwiseLookup for the largest table."
+                "written anew. Expected a file under 2 GB. Fix: Export without strip, and a codec other than "
+                "RowwiseLookup for the largest table."
             )
         self._graph = self._model.subgraphs[0]
         self._read = self._used()
@@ -73,6 +74,29 @@ class OpenFile:
         """Number of a new buffer with these numbers."""
         self._model.buffers.append(schema.BufferT(data=np.ascontiguousarray(data).reshape(-1).view(np.uint8)))
         return len(self._model.buffers) - 1
+
+    def strip(self, named: Collection[int] = ()) -> None:
+        """Leave out what no runtime reads: names, empty scales, and a buffer for each tensor that has no constant.
+
+        Inputs, outputs and what the signatures mean keep their names.
+
+        Args:
+            named: Further tensors that keep theirs.
+        """
+        kept = {*named, *self._ends()}
+        for index, tensor in enumerate(self._graph.tensors):
+            tensor.name = tensor.name if index in kept else None
+            is_scaled = tensor.quantization is not None and _num_bytes(tensor.quantization) > 0
+            if not is_scaled and _blocks(tensor) is None:
+                tensor.quantization = None
+        filled = [n for n, buffer in enumerate(self._model.buffers) if buffer.data is not None and len(buffer.data)]
+        numbers = {old: new for new, old in enumerate(filled, start=1)}  # the first buffer is the empty one
+        for graph in self._model.subgraphs:
+            for tensor in graph.tensors:
+                tensor.buffer = numbers.get(tensor.buffer, 0)
+        for entry in self._model.metadata or ():
+            entry.buffer = numbers.get(entry.buffer, 0)
+        self._model.buffers = [schema.BufferT(), *(self._model.buffers[number] for number in filled)]
 
     def to_bytes(self) -> bytes:
         """The file, without what nothing reads any more."""

@@ -1,0 +1,125 @@
+"""The files of which `tables.py` makes rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from table_data import LOGS
+
+import tfshop as ts
+from tfshop.data.datasets.complete_journey import ID_COLUMNS
+from tfshop.export import Plan
+from tfshop.recipes import TWO_BITS
+from tfshop.tables import (
+    Float16,
+    Grouped,
+    Hashed,
+    Int1,
+    Int2,
+    Int3,
+    Int4,
+    Int8,
+    LowRankTable,
+    MemCom,
+    ProductQuantization,
+    QuotientRemainder,
+    RareRows,
+    ResidualQuantization,
+    RowwiseLookup,
+)
+
+PROMOTION = "promotion"
+Teachers = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file: a plan for the network, with the help of more teachers; `logs` are those it is made of."""
+
+    part: str
+    name: str
+    plan: Callable[[Teachers], Plan]
+    logs: tuple[str, ...] = tuple(LOGS)
+
+
+def after_training(name: str, codec: Any) -> Row:
+    """A codec alone; the dense half stays in float32."""
+    return Row("codes after training", name, lambda _: ts.chain(ts.EncodeTables(codec), ts.Export("float32")))
+
+
+def allocated(name: str, **budget: Any) -> Row:
+    """Uneven bits alone."""
+    return Row("codes after training", name, lambda _: ts.chain(ts.AllocateTables(**budget), ts.Export("float32")))
+
+
+def tuned(name: str, codec: Any, **settings: Any) -> Row:
+    """A codec, then an epoch or more through its rounding."""
+    return Row("tuned", name, lambda _: ts.chain(ts.TuneTables(codec, **settings), ts.Export("float32")))
+
+
+def whole(name: str, plan: Callable[[Teachers], Plan], *logs: str) -> Row:
+    """Everything: tables and dense half."""
+    return Row("whole file", name, plan, logs or tuple(LOGS))
+
+
+def steps(teachers: Teachers, *passes: Any, mode: str = "int8") -> Plan:
+    """The student of `recipes.tiny`, and other passes after it."""
+    return ts.chain(ts.recipes.tiny(teachers=teachers).passes[0], *passes, ts.Export(mode))
+
+
+def tiny(**settings: Any) -> Callable[[Teachers], Plan]:
+    """`recipes.tiny` with other settings, not stripped."""
+    return lambda teachers: ts.chain(*ts.recipes.tiny(teachers=teachers, **settings).passes, ts.Export("int8"))
+
+
+ONE_BIT = Int1("field")
+LARGE = ("product_id", "manufacturer_id", "product_type", "package_size")
+BY_HAND = {name: ONE_BIT if name in LARGE else TWO_BITS for name in ID_COLUMNS}
+TAIL = (0.9,)
+THREE = {"epochs": 3, "learning_rate": 2e-3}
+ROWS = (
+    after_training("Float16", Float16()),
+    after_training("Int8, a row", Int8()),
+    after_training("Int4, a row", Int4()),
+    after_training("Int4, a field", Int4("field")),
+    after_training("Int3, a row", Int3()),
+    after_training("Int2, a row", Int2()),
+    after_training("Int2, a field", Int2("field")),
+    after_training("product quantization, 8 codes", ProductQuantization(8)),
+    after_training("product quantization, 4 codes", ProductQuantization(4)),
+    after_training("product quantization, 2 codes", ProductQuantization(2)),
+    after_training("residual quantization, 4 codes", ResidualQuantization(4)),
+    after_training("residual quantization, 2 codes", ResidualQuantization(2)),
+    after_training("Int4, rows seen under 5 times folded", RareRows(Int4(), min_count=5)),
+    after_training("rank 8 of 16, Int8", LowRankTable(8)),
+    after_training("RowwiseLookup, 4 bits", RowwiseLookup(4)),
+    after_training("half of the lookups in Int4, the rest in Int2", Grouped((Int4("field"), Int2("field")), (0.5,))),
+    after_training("a tenth of the lookups hashed, Int4", Grouped((Int4("field"), Hashed(1024)), TAIL)),
+    after_training("a tenth by quotient and remainder, Int4", Grouped((Int4("field"), QuotientRemainder(256)), TAIL)),
+    after_training("a tenth by MemCom, Int4", Grouped((Int4("field"), MemCom(256)), TAIL)),
+    allocated("allocated, an eighth of the bytes", max_bytes=0.125),
+    allocated("allocated, a sixteenth", max_bytes=0.0625),
+    allocated("allocated, 0.0005 of validation AUC", max_auc_drop=0.0005),
+    tuned("Int2, a field", TWO_BITS),
+    tuned("Int1, a field", ONE_BIT, **THREE),
+    tuned("Int1, a field, labels alone", ONE_BIT, weight=0.0, **THREE),
+    tuned("product quantization, 2 codes", ProductQuantization(2)),
+    whole("int8, tables in one int8 scale", lambda _: ts.recipes.int8()),
+    whole("Int2 tuned, int8", lambda more: ts.chain(ts.TuneTables(TWO_BITS, teachers=more), ts.Export("int8"))),
+    whole("student", lambda more: steps(more, mode="float32")),
+    whole("student, int8", steps),
+    whole("student, Int2 coded, int8", lambda more: steps(more, ts.EncodeTables(TWO_BITS))),
+    whole("student, Int2 tuned, int8", tiny(codec=TWO_BITS)),
+    whole("student, allocated 1.2 bits a number, int8", lambda more: steps(more, *ts.recipes.tiny().passes[1:2])),
+    whole("student, allocated 1.2 bits a number, tuned, int8", tiny()),
+    whole(
+        "recipes.tiny: allocated 1.2 bits a number, tuned, int8, stripped", lambda more: ts.recipes.tiny(teachers=more)
+    ),
+    whole("student, large tables in 1 bit, others in 2, tuned, int8", tiny(codec=BY_HAND), PROMOTION),
+    whole("student, Int1 tuned, int8", tiny(codec=ONE_BIT)),
+    whole("student, allocated, 1.1 bits a number, tuned, int8", tiny(max_bytes=0.0345)),
+    whole("student of dimension 4, Int2 tuned, int8", tiny(codec=TWO_BITS, dimension=4)),
+    whole("student of 100-100-100, Int2 tuned, int8", tiny(codec=TWO_BITS, width=100, depth=3), PROMOTION),
+)
