@@ -31,7 +31,6 @@ from tfshop.tables import (
     Float16,
     Float32,
     Grouped,
-    Int1,
     Int2,
     Int4,
     Int8,
@@ -264,30 +263,6 @@ def test_rows_that_fold_are_counted_before_a_budget_is_refused(trained_mlp: Any,
     made = allocated(trained_mlp, clicks, max_bytes=0.2, codecs=(RareRows(Int8("field"), min_count=60),))
     assert notes(made)["bytes"][1] <= 0.2 * notes(made)["bytes"][0]
     EncodeTables(RareRows(Float32(), min_count=60)).check(trained_mlp, clicks.schema)
-
-
-def test_rare_rows_are_folded_where_most_rows_are_rare(planted: tuple[Any, Splits]) -> None:
-    """Fifty ids decide, five thousand are seen once or never: fewer bytes than one bit each."""
-    random = np.random.default_rng(0)
-    item, rare = random.integers(0, 50, 6000), random.integers(50, 5000, 6000)
-    seen = np.where(random.random(6000) < 0.5, item, rare)
-    logits = np.where(seen < 50, np.linspace(-3, 3, 50)[np.minimum(seen, 49)], 0)
-    clicked = random.random(6000) < 1 / (1 + np.exp(-logits))
-    table = pa.table({"item": seen.astype(str), "clicked": clicked.astype(np.int8)})
-    schema = Schema([IdFeature("item", min_count=1)], target="clicked")
-    data = prepare(table, schema, split=RandomSplit(seed=0), batch_size=128)
-    model = build_model("mlp", data.schema, dimension=8, hidden=(16,))
-    train(model, data, epochs=4, learning_rate=5e-3)
-    made = allocated(model, data, max_bytes=0.02)
-    row = notes(made)["allocation"][0]
-    assert row["codec"].startswith("RareRows")
-    one_bit = EncodeTables(Int1("field")).apply(Candidate(model, data.schema), data, 0)
-    assert row["bytes"] < notes(one_bit)["bytes"][1]
-    assert mean_auc(made.model, data.test) > mean_auc(one_bit.model, data.test) + 0.005
-    file = Scorer(Export("float32").to_bytes(made.model, data), schema=data.schema)
-    np.testing.assert_allclose(file.score_split(data.test), keras_scores(made.model, data.test.inputs), atol=1e-5)
-    few, log = planted
-    assert not any("RareRows" in row["codec"] for row in notes(allocated(few, log, max_bytes=0.05))["allocation"])
 
 
 def test_codecs_that_hardly_matter_are_left_out(trained_mlp: Any, clicks: Splits) -> None:
