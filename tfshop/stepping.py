@@ -69,7 +69,7 @@ def gentler(plan: Plan) -> Plan | None:
         return plan.with_passes(*plan.passes, QAT())
     kept = tuple(step for step in plan.passes if not isinstance(step, QAT | Equalize))
     if plan.exporter.mode in {"int8", "int8_io", "int16x8", "dynamic"}:
-        return Plan(kept, Export("float16", plan.exporter.calibration_rows))
+        return Plan(kept, _plain(plan.exporter, "float16"))
     return None
 
 
@@ -82,7 +82,7 @@ def smaller(plan: Plan, works: Callable[[Plan], bool] = lambda _: True) -> Plan 
     """
     if plan.exporter.mode in SHRINKING[:-1]:
         mode = SHRINKING[SHRINKING.index(plan.exporter.mode) + 1]
-        return Plan(plan.passes, Export(mode, plan.exporter.calibration_rows))
+        return Plan(plan.passes, _plain(plan.exporter, mode))
     if not any(isinstance(step, Distill) for step in plan.passes):
         students = (plan.with_passes(student, *plan.passes) for student in STUDENTS)
         return next(filter(works, students), None)
@@ -91,6 +91,11 @@ def smaller(plan: Plan, works: Callable[[Plan], bool] = lambda _: True) -> Plan 
         if narrower is not None:
             return plan.with_passes(*plan.passes[:position], narrower, *plan.passes[position + 1 :])
     return None
+
+
+def _plain(exporter: Export, mode: str) -> Export:
+    """Another number format, without what the first alone reads."""
+    return Export(mode, exporter.calibration_rows, strip=exporter.strip)
 
 
 def _narrower(step: Distill) -> Distill | None:

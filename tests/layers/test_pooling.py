@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tfshop._keras import tf
 from tfshop.layers import FieldSlice, FieldSum, MaskedMean
@@ -27,6 +28,27 @@ def test_a_slice_takes_neighbouring_fields() -> None:
     fields = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
     layer = FieldSlice.from_config(FieldSlice(1, 2).get_config())
     np.testing.assert_array_equal(layer(fields), fields[:, 1:3])
+
+
+@pytest.mark.parametrize("width", [5, None], ids=["five fields", "any number of them"])
+def test_training_cuts_and_learns_as_any_slice_does(width: int | None) -> None:
+    layer = FieldSlice(1, 3)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, width, 2)), tf.TensorSpec((None, 3, 2))])
+    def gradients(fields: tf.Tensor, weights: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(fields)
+            cuts = layer(fields, training=True), layer(fields, training=False), fields[:, 1:4]
+            sums = [tf.reduce_sum(weights * cut) for cut in cuts]
+        return [*cuts, *(tape.gradient(total, fields) for total in sums)]
+
+    fields, weights = tf.random.stateless_normal((4, 5, 2), (0, 1)), tf.random.stateless_normal((4, 3, 2), (2, 3))
+    training, scoring, plain, *slopes = gradients(fields, weights)
+    np.testing.assert_array_equal(training, plain)
+    np.testing.assert_array_equal(scoring, plain)
+    for slope in slopes:
+        np.testing.assert_array_equal(slope[:, 1:4], weights)
+        assert not slope[:, 0].numpy().any() and not slope[:, 4].numpy().any()
 
 
 def test_the_sum_runs_over_fields_and_keeps_rows_and_dimensions_apart() -> None:

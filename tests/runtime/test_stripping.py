@@ -27,7 +27,7 @@ def model(request: pytest.FixtureRequest, clicks: Splits):
     return EncodeTables(codecs[request.param]).apply(Candidate(made, clicks.schema), clicks, 0).model
 
 
-@pytest.mark.parametrize("mode", ["float32", "float16", "dynamic", "int8"])
+@pytest.mark.parametrize("mode", ["float32", "float16", "dynamic", "int8", "int8_io"])
 def test_scores_are_the_same_to_the_bit_and_the_file_is_smaller(model, mode: str, clicks: Splits) -> None:
     whole = Export(mode).to_bytes(model, clicks)
     small = Export(mode, strip=True).to_bytes(model, clicks)

@@ -70,11 +70,13 @@ class Parts:
         merged: Layers that hold several, to their blocks.
         counts: How often rows were seen, by layer: bytes of codecs that tell frequent rows apart depend on it. Empty
             where that is not known yet, and then all count alike.
+        known: Bytes that were computed before: some codecs sort all counts for them.
     """
 
     each: tuple[Part, ...]
     merged: Mapping[str, MergedTable]
     counts: Counts = field(default_factory=dict)
+    known: dict[tuple[tuple[Part, ...], Codec], int] = field(default_factory=dict)
 
     def asked(self, codecs: Sequence[Codec]) -> TableCodecs:
         """One codec a field as `EncodeTables` takes them."""
@@ -108,6 +110,12 @@ class Parts:
         return self._block_bytes([part], codec)
 
     def _block_bytes(self, parts: Sequence[Part], codec: Codec) -> int:
+        key = tuple(parts), codec
+        if key not in self.known:
+            self.known[key] = self._counted_bytes(parts, codec)
+        return self.known[key]
+
+    def _counted_bytes(self, parts: Sequence[Part], codec: Codec) -> int:
         num_rows, dimension = sum(part.num_rows for part in parts), parts[0].dimension
         merged, layer = self.merged.get(parts[0].layer), parts[0].layer
         fields = merged.fields([str(part.table) for part in parts]) if merged else ALONE

@@ -119,7 +119,7 @@ class AllocateTables:
         model = inlined(candidate.model)
         parts = self._parts(model, data.schema)
         counts = row_counts(model, tuple({part.layer: None for part in parts.each}), data.train)
-        parts = replace(parts, counts=counts)  # which codecs that tell rare rows apart depend on
+        parts = replace(parts, counts=counts, known={})  # which codecs that tell rare rows apart depend on
         menu = self._menu(counts)
         measures = Measures(model, parts, menu, data, self.rows, seed)
         expected = measures.expected()
@@ -186,7 +186,8 @@ def _too_few_bytes(allocation: Allocation, most: int) -> PlanError:
     fewest = allocation.smallest().num_bytes
     return PlanError(
         f"max_bytes is {most:,}, and the tables need {fewest:,} bytes with the cheapest codec for each field. Expected "
-        f"at least those. Fix: max_bytes={fewest}, codecs of fewer bits, or Distill to a smaller dimension first."
+        f"at least those. Fix: max_bytes={fewest}, codecs of fewer bits, or RareRows where most rows are rare, "
+        "or Distill to a smaller dimension first."
     )
 
 

@@ -22,7 +22,7 @@ class Smaller(Protocol):
         """New width of a hidden layer."""
 
     def layers(self, depth: int) -> int:
-        """New number of hidden layers."""
+        """New number of hidden layers, or of crosses."""
 
     def columns(self, width: int, widest: int) -> int:
         """New width of a table."""

@@ -57,7 +57,7 @@ class Shrinkage:
         return _shrunk(width, self.width)
 
     def layers(self, depth: int) -> int:
-        """New number of hidden layers."""
+        """New number of hidden layers, or of crosses."""
         return _shrunk(depth, self.depth)
 
     def columns(self, width: int, widest: int) -> int:

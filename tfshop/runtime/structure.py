@@ -89,13 +89,14 @@ class OpenFile:
             is_scaled = tensor.quantization is not None and _num_bytes(tensor.quantization) > 0
             if not is_scaled and _blocks(tensor) is None:
                 tensor.quantization = None
-        filled = [n for n, buffer in enumerate(self._model.buffers) if buffer.data is not None and len(buffer.data)]
+        filled = [n for n, buffer in enumerate(self._model.buffers) if buffer.data is not None]
         numbers = {old: new for new, old in enumerate(filled, start=1)}  # the first buffer is the empty one
         for graph in self._model.subgraphs:
             for tensor in graph.tensors:
                 tensor.buffer = numbers.get(tensor.buffer, 0)
         for entry in self._model.metadata or ():
             entry.buffer = numbers.get(entry.buffer, 0)
+        self._model.metadataBuffer = None  # which no longer means anything: the schema has metadata instead
         self._model.buffers = [schema.BufferT(), *(self._model.buffers[number] for number in filled)]
 
     def to_bytes(self) -> bytes:
