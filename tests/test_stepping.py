@@ -92,6 +92,12 @@ def test_a_smaller_plan_makes_a_smaller_file(plan: Plan, expected: Plan | None) 
     assert smaller(plan) == expected
 
 
+def test_another_number_format_is_stripped_as_the_first_was() -> None:
+    assert gentler(chain(QAT(), Export("int8", ranges="mse", strip=True))) == chain(Export("float16", strip=True))
+    assert smaller(chain(Export("float32", strip=True))) == chain(Export("float16", strip=True))
+    assert smaller(chain(Export("float32"))) == chain(Export("float16"))
+
+
 @pytest.mark.parametrize(
     ("plan", "step", "most"),
     [
@@ -103,12 +109,6 @@ def test_a_smaller_plan_makes_a_smaller_file(plan: Plan, expected: Plan | None) 
         (chain(Distill(STUDENT), Export("float32")), smaller, 5),
     ],
 )
-def test_another_number_format_is_stripped_as_the_first_was() -> None:
-    assert gentler(chain(QAT(), Export("int8", ranges="mse", strip=True))) == chain(Export("float16", strip=True))
-    assert smaller(chain(Export("float32", strip=True))).exporter.strip
-    assert not smaller(chain(Export("float32"))).exporter.strip
-
-
 def test_steps_end_and_never_repeat(plan: Plan, step, most: int) -> None:
     seen = steps(plan, step)
     assert all(one != other for position, one in enumerate(seen) for other in seen[:position])
