@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tfshop.data.databases.columns import to_array, widest
@@ -60,6 +60,7 @@ def test_a_column_of_two_kinds_is_refused_with_both_shown(values):
         to_array("c", values)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # drawing waits where the machine is busy
 @given(
     st.lists(st.one_of(st.none(), st.integers(-(10**37), 10**37), st.decimals("-1e15", "1e15", places=3)), max_size=20)
 )
