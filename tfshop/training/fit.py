@@ -28,6 +28,7 @@ from tfshop.training.checks import (
 )
 from tfshop.training.distribution import Workers
 from tfshop.training.fingerprint import fingerprint
+from tfshop.training.freed_memory import FreedMemoryKeeper
 from tfshop.training.history import History
 from tfshop.training.inputs import model_specs
 from tfshop.training.lazy_adam import LazyAdam
@@ -164,7 +165,7 @@ def fit(
                 steps_per_epoch=split.num_batches,
                 epochs=settings.epochs,
                 verbose=0,
-                callbacks=[beginning, watcher, *writers, *settings.callbacks, bar],
+                callbacks=[beginning, watcher, *writers, FreedMemoryKeeper(), *settings.callbacks, bar],
             )
     return watcher.finish(model)
 

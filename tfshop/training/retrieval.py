@@ -16,6 +16,7 @@ from tfshop.errors import DataError, PlanError
 from tfshop.models.two_tower import SCORE
 from tfshop.training.catalogue import Catalogue, item_column
 from tfshop.training.checks import require_functional
+from tfshop.training.freed_memory import FreedMemoryKeeper
 from tfshop.training.inputs import model_specs
 from tfshop.training.lazy_adam import LazyAdam
 from tfshop.training.progress import ProgressLine
@@ -183,7 +184,7 @@ def train_two_tower(
     watcher = _RecallWatcher(model, catalogue, data.validation, settings)
     batches = replace(positives, labels=targets).batches(shuffle=True, seed=seed, inputs=model_specs(model))
     bar = ProgressLine(f"training {model.name}", epochs * positives.num_batches)
-    both.fit(batches, epochs=epochs, verbose=0, callbacks=[watcher, bar])
+    both.fit(batches, epochs=epochs, verbose=0, callbacks=[watcher, FreedMemoryKeeper(), bar])
     history = watcher.finish()
     calibrate(model, data.train, seed)
     return history
