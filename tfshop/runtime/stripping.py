@@ -29,4 +29,4 @@ def stripped(content: bytes) -> bytes:
     named = {index for operator in multiply for index in (*operator.inputs, *operator.outputs)}
     file = OpenFile(content)
     file.strip(named | {table.tensor.index for table in lookup_tables(graph)})
-    return file.to_bytes()
+    return file.to_bytes(share=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tfshop.errors import ExportError
 from tfshop.runtime.flatbuffer import IDENTIFIER
+from tfshop.runtime.sharing import SharingBuilder
 
 ALIGNMENT = 16  # of constants, as the schema asks for
 ROOM = 1 << 20  # bytes for all that is no constant
@@ -99,13 +100,17 @@ class OpenFile:
         self._model.metadataBuffer = None  # which no longer means anything: the schema has metadata instead
         self._model.buffers = [schema.BufferT(), *(self._model.buffers[number] for number in filled)]
 
-    def to_bytes(self) -> bytes:
-        """The file, without what nothing reads any more."""
+    def to_bytes(self, *, share: bool = False) -> bytes:
+        """The file, without what nothing reads any more.
+
+        Args:
+            share: Write equal shapes, scales, names and settings once, for a file that nobody changes in place.
+        """
         self._sweep()
         self._model.buffers = [_Aligned(b.data, b.offset, b.size) for b in self._model.buffers]
         added = sum(0 if buffer.data is None else len(buffer.data) for buffer in self._model.buffers)
         scales = sum(_num_bytes(tensor.quantization) for tensor in self._graph.tensors)
-        builder = flatbuffers.Builder(max(added + scales, self._size // 2) + ROOM)
+        builder = (SharingBuilder if share else flatbuffers.Builder)(max(added + scales, self._size // 2) + ROOM)
         builder.Finish(self._model.Pack(builder), file_identifier=IDENTIFIER)
         return bytes(memoryview(builder.Bytes)[builder.Head() :])
 
