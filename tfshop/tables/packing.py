@@ -90,9 +90,26 @@ def _packed_plane(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
 
 
 def _unpacked_plane(values: Any, dimension: int, bits: int, arithmetic: Arithmetic) -> Any:
+    """The digits of bytes (…, width): halves are cut in halves; pieces of a single byte are all cut off at once.
+
+    Each number is moved down by a power of two, so that nothing is rounded.
+    """
     held = BYTE
+    if values.shape[-1] == 1 and bits < BYTE:
+        held = bits
+        moved = arithmetic.floor(values * np.exp2(-_shifts(bits)).astype(np.float32))
+        values = moved - arithmetic.floor(moved * (1.0 / 2**bits)) * float(2**bits)
     while held > bits:
         held //= 2
-        high = arithmetic.floor(values * (1.0 / 2**held))  # a power of two: nothing is rounded
+        high = arithmetic.floor(values * (1.0 / 2**held))
         values = arithmetic.join([high, values - high * float(2**held)])
     return values if values.shape[-1] == dimension else values[..., :dimension]
+
+
+def _shifts(bits: int) -> NDArray[np.float64]:
+    """How far each piece of a byte lies above its lowest bit, in the order in which `pack` halves a row."""
+    shifts, held = np.zeros(1), BYTE
+    while held > bits:
+        held //= 2
+        shifts = np.concatenate([shifts + held, shifts])
+    return shifts
