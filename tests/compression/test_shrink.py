@@ -113,11 +113,12 @@ def test_ours_shrink_in_every_direction(clicks):
         assert small.get_layer("cross_1_kernel").units == small.get_layer("features").output.shape[-1]
 
 
-def test_depth_is_that_of_the_crosses_too(clicks):
-    model = build_model("dcn", clicks.schema, dimension=4, hidden=(16, 8), num_crosses=3)
-    small = shrink(model, depth=1, schema=clicks.schema)
-    assert [name for name in widths(small) if name.endswith("kernel")] == ["cross_0_kernel"]
-    assert "dense_1" not in widths(small) and widths(small)["dense_0"] == 16
+@pytest.mark.parametrize("name", ["dcn", "dcn_mix", "dcn_vector", "gdcn"])
+def test_depth_is_that_of_the_crosses_too(name, clicks):
+    model = build_model(name, clicks.schema, dimension=4, hidden=(16, 8), num_crosses=3)
+    small = {layer.name: layer for layer in shrink(model, depth=1, schema=clicks.schema).layers}
+    assert {place for place in small if place.startswith("cross_") and place.endswith("kernel")} == {"cross_0_kernel"}
+    assert "dense_1" not in small and small["dense_0"].units == 16
 
 
 def test_the_same_seed_gives_the_same_student(log):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers import first_rows
@@ -29,6 +31,15 @@ def model(request: pytest.FixtureRequest, clicks: Splits):
 
 @pytest.mark.parametrize("mode", ["float32", "float16", "dynamic", "int8", "int8_io"])
 def test_scores_are_the_same_to_the_bit_and_the_file_is_smaller(model, mode: str, clicks: Splits) -> None:
+    require_same_scores(model, mode, clicks)
+
+
+def test_scores_with_sixteen_bit_activations_are_the_same(trained_mlp, clicks: Splits) -> None:
+    require_same_scores(trained_mlp, "int16x8", clicks)
+
+
+def require_same_scores(model: Any, mode: str, clicks: Splits) -> None:
+    """What the runtime gives, and what is known of the file."""
     whole = Export(mode).to_bytes(model, clicks)
     small = Export(mode, strip=True).to_bytes(model, clicks)
     assert small == stripped(whole) and len(small) < len(whole) - 1000
@@ -55,6 +66,7 @@ def test_names_stay_at_the_ends_and_around_products(model, clicks: Splits) -> No
     named = [tensor for tensor in graph.tensors if tensor.name]
     assert len(named) < 0.6 * len(graph.tensors)
     assert stripped(content) == content
+    assert b"CONVERSION_METADATA" not in content and b"min_runtime_version" in content
 
 
 def test_what_is_no_file_is_refused() -> None:

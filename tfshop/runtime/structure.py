@@ -16,6 +16,7 @@ from tfshop.runtime.sharing import SharingBuilder
 
 ALIGNMENT = 16  # of constants, as the schema asks for
 ROOM = 1 << 20  # bytes for all that is no constant
+HISTORY = b"CONVERSION_METADATA"  # which converter made the file, with what settings
 
 
 class OpenFile:
@@ -77,7 +78,7 @@ class OpenFile:
         return len(self._model.buffers) - 1
 
     def strip(self, named: Collection[int] = ()) -> None:
-        """Leave out what no runtime reads: names, empty scales, and a buffer for each tensor that has no constant.
+        """Leave out what no runtime reads: names, empty scales, buffers of tensors without a constant, the history.
 
         Inputs, outputs and what the signatures mean keep their names.
 
@@ -90,7 +91,11 @@ class OpenFile:
             is_scaled = tensor.quantization is not None and _num_bytes(tensor.quantization) > 0
             if not is_scaled and _blocks(tensor) is None:
                 tensor.quantization = None
-        filled = [n for n, buffer in enumerate(self._model.buffers) if buffer.data is not None]
+        self._model.description = None
+        self._model.metadata = [entry for entry in self._model.metadata or () if entry.name != HISTORY] or None
+        meant = {tensor.buffer for graph in self._model.subgraphs for tensor in graph.tensors}
+        meant |= {entry.buffer for entry in self._model.metadata or ()}
+        filled = [n for n, buffer in enumerate(self._model.buffers) if buffer.data is not None and n in meant]
         numbers = {old: new for new, old in enumerate(filled, start=1)}  # the first buffer is the empty one
         for graph in self._model.subgraphs:
             for tensor in graph.tensors:
