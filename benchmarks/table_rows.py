@@ -31,6 +31,7 @@ from tfshop.tables import (
 )
 
 PROMOTION = "promotion"
+WIDER = 64  # units of the students that the other rows compare
 Teachers = tuple[Any, ...]
 
 
@@ -64,20 +65,26 @@ def whole(name: str, plan: Callable[[Teachers], Plan], *logs: str) -> Row:
     return Row("whole file", name, plan, logs or tuple(LOGS))
 
 
-def steps(teachers: Teachers, *passes: Any, mode: str = "int8") -> Plan:
-    """The student of `recipes.tiny`, and other passes after it."""
-    return ts.chain(ts.recipes.tiny(teachers=teachers).passes[0], *passes, ts.Export(mode))
+def steps(teachers: Teachers, *passes: Any, mode: str = "int8", width: int = WIDER) -> Plan:
+    """A student like that of `recipes.tiny`, and other passes after it."""
+    return ts.chain(ts.recipes.tiny(width, teachers=teachers).passes[0], *passes, ts.Export(mode))
 
 
-def tiny(**settings: Any) -> Callable[[Teachers], Plan]:
+def tiny(width: int = WIDER, **settings: Any) -> Callable[[Teachers], Plan]:
     """`recipes.tiny` with other settings, not stripped."""
-    return lambda teachers: ts.chain(*ts.recipes.tiny(teachers=teachers, **settings).passes, ts.Export("int8"))
+    return lambda teachers: ts.chain(*ts.recipes.tiny(width, teachers=teachers, **settings).passes, ts.Export("int8"))
+
+
+def narrow(*passes: Any, mode: str = "int8") -> Callable[[Teachers], Plan]:
+    """The student of `recipes.tiny`, and other passes after it."""
+    return lambda teachers: ts.chain(ts.recipes.tiny(teachers=teachers).passes[0], *passes, ts.Export(mode))
 
 
 ONE_BIT = Int1("field")
 LARGE = ("product_id", "manufacturer_id", "product_type", "package_size")
 BY_HAND = {name: ONE_BIT if name in LARGE else TWO_BITS for name in ID_COLUMNS}
 TAIL = (0.9,)
+UNEVEN = ts.recipes.tiny().passes[1]
 THREE = {"epochs": 3, "learning_rate": 2e-3}
 ROWS = (
     after_training("Float16", Float16()),
@@ -112,14 +119,16 @@ ROWS = (
     whole("student, int8", steps),
     whole("student, Int2 coded, int8", lambda more: steps(more, ts.EncodeTables(TWO_BITS))),
     whole("student, Int2 tuned, int8", tiny(codec=TWO_BITS)),
-    whole("student, allocated 1.2 bits a number, int8", lambda more: steps(more, *ts.recipes.tiny().passes[1:2])),
+    whole("student, allocated 1.2 bits a number, int8", lambda more: steps(more, UNEVEN)),
     whole("student, allocated 1.2 bits a number, tuned, int8", tiny()),
-    whole(
-        "recipes.tiny: allocated 1.2 bits a number, tuned, int8, stripped", lambda more: ts.recipes.tiny(teachers=more)
-    ),
+    whole("the same, stripped", lambda more: ts.recipes.tiny(WIDER, teachers=more)),
+    whole("student of 48-48", narrow(mode="float32")),
+    whole("student of 48-48, int8", narrow()),
+    whole("student of 48-48, allocated 1.2 bits a number, int8", narrow(UNEVEN)),
+    whole("recipes.tiny: student of 48-48, 1.2 bits, tuned, int8, stripped", lambda m: ts.recipes.tiny(teachers=m)),
     whole("student, large tables in 1 bit, others in 2, tuned, int8", tiny(codec=BY_HAND), PROMOTION),
     whole("student, Int1 tuned, int8", tiny(codec=ONE_BIT)),
     whole("student, allocated, 1.1 bits a number, tuned, int8", tiny(max_bytes=0.0345)),
     whole("student of dimension 4, Int2 tuned, int8", tiny(codec=TWO_BITS, dimension=4)),
-    whole("student of 100-100-100, Int2 tuned, int8", tiny(codec=TWO_BITS, width=100, depth=3), PROMOTION),
+    whole("student of 100-100-100, Int2 tuned, int8", tiny(100, codec=TWO_BITS, depth=3), PROMOTION),
 )
