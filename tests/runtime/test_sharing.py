@@ -8,6 +8,8 @@ import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from flatbuffers.number_types import Int8Flags
+from flatbuffers.table import Table
 
 from tfshop.compression import Candidate, EncodeTables
 from tfshop.data import Splits
@@ -78,10 +80,52 @@ def test_only_what_means_the_same_is_shared() -> None:
     assert _table(builder, 7, first) == one != other
     assert _table(builder, 7) not in {one, other} and _table(builder, 8, first) != one
     assert builder.CreateString("name") == builder.CreateString("name") != builder.CreateString("names")
-    zeros = np.zeros(3, dtype=np.int32)
-    assert builder.CreateNumpyVector(zeros) != builder.CreateNumpyVector(zeros.astype(np.int64))  # other bytes
-    large = np.zeros(MOST_BYTES + 4, dtype=np.uint8)
-    assert builder.CreateNumpyVector(large) != builder.CreateNumpyVector(large)  # not looked for: codes of a table
+    assert _bytes_of(builder, 4) == _bytes_of(builder, 4) != _vector(builder, [0])  # the same bytes, more loosely laid
+    assert _slot(builder, 0, 7) != _slot(builder, 1, 7)
+
+
+def test_tables_of_codes_are_not_looked_for() -> None:
+    builder = SharingBuilder(64)
+    assert _bytes_of(builder, MOST_BYTES) == _bytes_of(builder, MOST_BYTES)
+    assert _bytes_of(builder, MOST_BYTES + 4) != _bytes_of(builder, MOST_BYTES + 4)
+
+
+def _bytes_of(builder: flatbuffers.Builder, count: int) -> int:
+    return int(builder.CreateNumpyVector(np.zeros(count, dtype=np.uint8)))
+
+
+def _slot(builder: flatbuffers.Builder, number: int, value: int) -> int:
+    builder.StartObject(2)
+    builder.PrependInt32Slot(number, value, 0)
+    return int(builder.EndObject())
+
+
+def _small(builder: flatbuffers.Builder, value: int) -> int:
+    builder.StartObject(1)
+    builder.PrependInt8Slot(0, value, 0)
+    return int(builder.EndObject())
+
+
+def test_small_tables_keep_what_says_where_their_fields_are() -> None:
+    """A table that ends off a boundary of four bytes, its like behind it, and another of that make."""
+    builder = SharingBuilder(64)
+    tables = [_small(builder, value) for value in (5, 5, 9)]
+    assert tables[0] == tables[1] != tables[2]
+    _vector(builder, [1, 2, 3])
+    builder.StartVector(4, len(tables), 4)
+    for table in reversed(tables):
+        builder.PrependUOffsetTRelative(table)
+    builder.Finish(builder.EndVector())
+    content = bytes(builder.Output())
+    assert [_field(content, number) for number in range(len(tables))] == [5, 5, 9]
+
+
+def _field(content: bytes, number: int) -> int:
+    """The only field of a table in the vector that is the root."""
+    read = Table(bytearray(content), int.from_bytes(content[:4], "little"))
+    table = Table(read.Bytes, read.Indirect(read.Pos + 4 + 4 * number))
+    place = table.Offset(4)
+    return int(table.Get(Int8Flags, table.Pos + place)) if place else 0
 
 
 def test_tables_that_point_from_elsewhere_to_the_same_are_one() -> None:

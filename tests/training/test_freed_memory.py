@@ -13,7 +13,7 @@ from tfshop.training import train
 from tfshop.training.freed_memory import CHOSEN, MMAP_THRESHOLD, keep_freed_memory
 
 needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such setting")
-A_PIECE = 600_000
+A_PIECE, PIECES = 600_000, 2000
 TENSORFLOWS = 128 << 10  # what its generators tell glibc under Python 3.11
 
 
@@ -25,15 +25,17 @@ class _Numbers(ctypes.Structure):
 
 
 def _comes_from_the_system() -> bool:
-    """Whether a piece is mapped by itself, which gives it back when it is freed."""
+    """Whether pieces are mapped by themselves; so many that not all find a hole that was left before."""
     library = ctypes.CDLL(None)
     library.mallinfo.restype = _Numbers
     library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     library.free.argtypes = [ctypes.c_void_p]
     before = library.mallinfo().hblks
-    piece = library.malloc(A_PIECE)
+    pieces = [library.malloc(A_PIECE) for _ in range(PIECES)]
     after = library.mallinfo().hblks
-    library.free(piece)
+    for piece in pieces:
+        library.free(piece)
+    library.malloc_trim(0)
     return bool(after > before)
 
 
@@ -48,5 +50,7 @@ def test_a_training_keeps_what_it_frees(clicks: Splits, monkeypatch: pytest.Monk
         monkeypatch.delenv(name, raising=False)
     ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, TENSORFLOWS)
     assert _comes_from_the_system()
+    assert keep_freed_memory({}) and not _comes_from_the_system()
+    ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, TENSORFLOWS)
     train(build_model("mlp", clicks.schema, dimension=4, hidden=(8,), seed=0), clicks, epochs=1)
     assert not _comes_from_the_system()

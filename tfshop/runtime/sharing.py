@@ -17,12 +17,14 @@ class _Open:
 
     Attributes:
         start: Bytes behind it, padding left out.
-        size: Bytes of a vector's elements.
-        alignment: Of a vector's elements.
+        count: Elements of a vector.
+        size: Bytes of them.
+        alignment: Of them.
         targets: Places in it of offsets, and what they point to, both as bytes behind.
     """
 
     start: int
+    count: int = 0
     size: int = 0
     alignment: int = 0
     targets: list[tuple[int, int]] = field(default_factory=list)
@@ -47,7 +49,7 @@ class SharingBuilder(flatbuffers.Builder):
 
     def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:  # noqa: N802, N803 - as its parent
         """Begin a vector."""
-        self._open = _Open(self.Offset(), elemSize * numElems, alignment)
+        self._open = _Open(self.Offset(), numElems, elemSize * numElems, alignment)
         return int(super().StartVector(elemSize, numElems, alignment))
 
     def EndVector(self, numElems: int | None = None) -> int:  # noqa: N802, N803 - as its parent
@@ -58,17 +60,18 @@ class SharingBuilder(flatbuffers.Builder):
             return made
         targets = tuple(target for _, target in begun.targets)
         content = () if targets else bytes(self.Bytes[self.head + OFFSET_BYTES : self.head + OFFSET_BYTES + begun.size])
-        return self._once(("vector", begun.alignment, begun.size, targets, content), made, begun)
+        return self._once(("vector", begun.alignment, begun.count, targets, content), made, begun)
 
     def CreateString(self, s: Any, encoding: str = "utf-8", errors: str = "strict") -> int:  # noqa: N802 - its parent's
         """A string, once."""
-        key = ("string", s)
+        key = ("string", s if isinstance(s, str) else bytes(s), encoding, errors)
         if key not in self._known:
             self._known[key] = int(super().CreateString(s, encoding, errors))
         return self._known[key]
 
     def StartObject(self, numfields: int) -> None:  # noqa: N802 - as its parent
-        """Begin a table."""
+        """Begin a table, where an offset may stand: the same fields are then always laid out alike."""
+        self.Prep(OFFSET_BYTES, 0)
         super().StartObject(numfields)
         self._open = _Open(self.Offset())
 

@@ -95,7 +95,7 @@ def _unpacked_plane(values: Any, dimension: int, bits: int, arithmetic: Arithmet
     Each number is moved down by a power of two, so that nothing is rounded.
     """
     held = BYTE
-    if values.shape[-1] == 1 and bits < BYTE:
+    if values.shape[-1] == 1 and bits < BYTE // 2:
         held = bits
         moved = arithmetic.floor(values * np.exp2(-_shifts(bits)).astype(np.float32))
         values = moved - arithmetic.floor(moved * (1.0 / 2**bits)) * float(2**bits)

@@ -10,33 +10,32 @@ from typing import Any
 
 from tfshop._keras import keras
 
-TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3  # as malloc.h numbers them
-KEPT = {MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: 1 << 30, TOP_PAD: 64 << 20}  # bytes
-CHOSEN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+MMAP_THRESHOLD = -3  # as malloc.h numbers it
+LARGEST = 32 << 20  # bytes; as far as glibc moves it by itself
+CHOSEN = ("MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 
 def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
-    """Tell glibc's allocator to keep what is freed, for the rest of the process.
+    """Let glibc keep freed pieces of up to 32 MB for whoever asks next, for the rest of the process.
 
-    A step of a wide network frees tens of megabytes. Under Python 3.11 a `tf.data` generator tells glibc to give every
-    piece over 128 kB back to the system (TensorFlow's `ApplyPython311MemoryPatch`), which clears its pages anew at the
-    next step: a third of the processors' time where pages are small. The process keeps about a tenth more memory.
+    A step of a wide network frees tens of megabytes. Under Python 3.11 a `tf.data` generator has glibc give every piece
+    over 128 kB back to the system (TensorFlow's `ApplyPython311MemoryPatch`), whose pages are cleared anew at the next
+    step: a third of the processors' time where pages are small. 32 MB is what glibc comes to without that patch.
 
     Args:
-        environment: Nothing is done where it has a setting of the allocator.
+        environment: Nothing is done where it has this setting of the allocator.
 
     Returns:
         Whether glibc was told: not outside of Linux, nor where the C library is another one.
 
     Example:
-        >>> keep_freed_memory({"MALLOC_TOP_PAD_": "0"})
+        >>> keep_freed_memory({"MALLOC_MMAP_THRESHOLD_": "131072"})
         False
     """
     if any(name in environment for name in CHOSEN) or not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    told = [] if mallopt is None else [mallopt(name, value) for name, value in KEPT.items()]
-    return bool(told) and all(told)
+    return mallopt is not None and bool(mallopt(MMAP_THRESHOLD, LARGEST))
 
 
 class FreedMemoryKeeper(keras.callbacks.Callback):
