@@ -10,7 +10,20 @@ from typing import Any
 import pytest
 
 from tfshop import recipes
-from tfshop.compression import PASSES, QAT, AllocateTables, Distill, DropFeatures, Equalize, LowRank, Prune, PruneUnits
+from tfshop.compression import (
+    PASSES,
+    QAT,
+    AllocateTables,
+    Cluster,
+    Distill,
+    DropFeatures,
+    EncodeTables,
+    Equalize,
+    LowRank,
+    Prune,
+    PruneUnits,
+    TuneTables,
+)
 from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.export import Export, Plan, chain
@@ -66,6 +79,17 @@ def test_passes_can_be_changed_and_the_exporter_stays() -> None:
         ((PruneUnits(), Distill()), "(Distill) comes after PruneUnits and would undo its smaller layers"),
         ((DropFeatures(), Distill()), "(Distill) comes after DropFeatures and would undo its fewer features"),
         ((Equalize(), Distill()), "(Distill) comes after Equalize and would undo its equal scales"),
+        (
+            (Prune(0.5, pattern="2:4"), PruneUnits()),
+            "(PruneUnits) comes after Prune and would undo its pattern of zeros",
+        ),
+        (
+            (Prune(0.5, pattern="block 4x4"), DropFeatures()),
+            "(DropFeatures) comes after Prune and would undo its pattern",
+        ),
+        ((Prune(0.5, roles=("table",)), EncodeTables()), "would undo its zeros or shared numbers in tables"),
+        ((Prune(0.5, layers={"table": 0.5}), TuneTables()), "would undo its zeros or shared numbers in tables"),
+        ((Cluster(16, roles=("table",)), EncodeTables()), "would undo its zeros or shared numbers in tables"),
         ((Distill(), Prune(0.5), Distill()), "step 3 (Distill) comes after Prune"),
         ((QAT(), Prune(0.5)), "step 2 (Prune) comes after QAT"),
         ((Prune(0.2), QAT(), Distill()), "step 3 (Distill) comes after QAT"),

@@ -125,9 +125,11 @@ def test_a_kernel_of_lower_rank_has_that_rank(material: Material) -> None:
     assert change.multiplies_saved == 64 * 32 - 8 * (64 + 32)
     assert change.bytes_saved == 4 * change.multiplies_saved
     assert np.array_equal(Rank((8,)).change(material, "dense_1", 8).kernels["dense_1"], after)
-    plain = Rank((8,), whiten=False).change(material, "dense_1", 8).kernels["dense_1"]
+    plain = Rank((8,), whiten=False, weigh=False).change(material, "dense_1", 8).kernels["dense_1"]
     before = kernel_of(material, "dense_1")
     assert np.square(plain - before).sum() < np.square(after - before).sum()
+    alike = Rank((8,), weigh=False).change(material, "dense_1", 8).kernels["dense_1"]
+    assert not np.allclose(alike, after)
     assert "does not pay" in str(Rank().refuses(material, "dense_1", 0.9))
     assert Rank().refuses(material, "dense_1", 1.0) is None  # nothing is factored, nothing to pay
 
@@ -180,6 +182,7 @@ def test_passes_stand_for_their_technique_at_their_strength() -> None:
         (LowRank(), "LowRank (energy)", (0.99,)),
         (LowRank(energy=0.9, whiten=False), "LowRank (energy, not whitened)", (0.9,)),
         (LowRank(rank={"dense_0": 8, "dense_1": 0.5}), "LowRank", (8, 0.5)),
+        (LowRank(rank=8, weigh=False), "LowRank (not weighed)", (8,)),
         (PruneUnits(0.3, importance="activation"), "PruneUnits (activation)", (0.3,)),
         (Cluster(8, "linear"), "Cluster (linear)", (8,)),
         (Export("dynamic"), "Quantize (dynamic)", (8,)),

@@ -13,7 +13,7 @@ from tfshop.compression._table_codecs import codec_of
 from tfshop.compression._table_measures import Measures
 from tfshop.compression._table_parts import Counts, Parts, menu_of, parts_of
 from tfshop.compression._table_slopes import Sample, loss_of
-from tfshop.compression.candidate import OF_THE_NETWORK, Candidate, require_positive
+from tfshop.compression.candidate import OF_THE_NETWORK, WEIGHTS_ALIKE, Candidate, require_positive
 from tfshop.compression.encode_tables import encoded, with_unknown_rows
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
@@ -72,7 +72,7 @@ class AllocateTables:
 
     name: ClassVar[str] = "AllocateTables"
     makes: ClassVar[tuple[str, ...]] = ("codes",)
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "clusters", "factors", *OF_THE_NETWORK)
+    preserves: ClassVar[tuple[str, ...]] = (*WEIGHTS_ALIKE, "clusters", "factors", *OF_THE_NETWORK)
 
     max_bytes: float | int | None = None
     max_auc_drop: float | None = None

@@ -20,6 +20,8 @@ from tfshop.training.outputs import arrange_outputs
 PROPERTIES: Mapping[str, str] = MappingProxyType(
     {
         "sparsity": "zeros",
+        "pattern": "pattern of zeros",
+        "rows": "zeros or shared numbers in tables",
         "clusters": "shared weights",
         "ranges": "ranges",
         "factors": "factors",
@@ -31,6 +33,7 @@ PROPERTIES: Mapping[str, str] = MappingProxyType(
 )
 # What stays as long as the network is the same one: a new network alone throws it away.
 OF_THE_NETWORK = ("units", "features", "scales", "codes")
+WEIGHTS_ALIKE = ("sparsity", "pattern")  # what stays as long as zeros do, where they are
 LEFT_OUT = "left_out"  # among the notes of a pass that could not work on what the passes before it left
 
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from tfshop._keras import tf
 from tfshop.compression._tfmot_clustering import INITIALIZATIONS, clusterable, clustered_weights, in_wrapper, refine
-from tfshop.compression.candidate import OF_THE_NETWORK, Candidate, curve_of
+from tfshop.compression.candidate import OF_THE_NETWORK, WEIGHTS_ALIKE, Candidate, curve_of
 from tfshop.compression.kernels import kernel_variables, kernels_of
 from tfshop.compression.left_alone import has_matrix, left_alone
 from tfshop.compression.masked import zeros_held
 from tfshop.compression.rebuild import copy_model
-from tfshop.compression.roles import calls_of, layers_with, require_known_roles, unwrapped
+from tfshop.compression.roles import TABLE, calls_of, layers_with, require_known_roles, unwrapped
 from tfshop.compression.teaching import fine_tuned
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
@@ -61,7 +61,7 @@ class Cluster:
 
     name: ClassVar[str] = "Cluster"
     makes: ClassVar[tuple[str, ...]] = ("clusters",)
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors", *OF_THE_NETWORK)
+    preserves: ClassVar[tuple[str, ...]] = (*WEIGHTS_ALIKE, "rows", "factors", *OF_THE_NETWORK)
 
     clusters: int = 16
     initialization: str = "kmeans++"
@@ -72,6 +72,7 @@ class Cluster:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "roles", tuple(self.roles))
+        object.__setattr__(self, "makes", ("clusters", "rows") if TABLE in self.roles else ("clusters",))
         is_count = isinstance(self.clusters, int) and not isinstance(self.clusters, bool)
         if not is_count or not FEWEST <= self.clusters <= MOST:
             raise PlanError(f"clusters is {self.clusters!r}. Expected {FEWEST} … {MOST}. Fix: clusters=16.")

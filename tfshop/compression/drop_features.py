@@ -60,6 +60,7 @@ class DropFeatures:
     makes: ClassVar[tuple[str, ...]] = ("features",)
     preserves: ClassVar[tuple[str, ...]] = (
         "sparsity",
+        "rows",
         "factors",
         "units",
         "features",

@@ -13,7 +13,7 @@ from tfshop._console import progress
 from tfshop._keras import keras
 from tfshop.compression._projection_folding import NOTHING_FOLDED, Foldings, foldings, with_lookups
 from tfshop.compression._table_codecs import TableCodecs, codec_of, table_codecs
-from tfshop.compression.candidate import OF_THE_NETWORK, Candidate
+from tfshop.compression.candidate import OF_THE_NETWORK, WEIGHTS_ALIKE, Candidate
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.table_rows import MergedTable
 from tfshop.data.schema import Schema
@@ -55,7 +55,7 @@ class EncodeTables:
 
     name: ClassVar[str] = "EncodeTables"
     makes: ClassVar[tuple[str, ...]] = ("codes",)
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "clusters", "factors", *OF_THE_NETWORK)
+    preserves: ClassVar[tuple[str, ...]] = (*WEIGHTS_ALIKE, "clusters", "factors", *OF_THE_NETWORK)
 
     codec: Any = "Int4"
     fold: bool = True

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tfshop._keras import keras, tf
 from tfshop.compression._scale_paths import HOMOGENEOUS, UNSCALED, Path, scale_path
-from tfshop.compression.candidate import OF_THE_NETWORK, Candidate
+from tfshop.compression.candidate import OF_THE_NETWORK, WEIGHTS_ALIKE, Candidate
 from tfshop.compression.left_alone import has_matrix, left_alone
 from tfshop.compression.roles import calls_of, output_tensors, readers, source_layers, source_tensors
 from tfshop.compression.unread import refuse_unread
@@ -63,7 +63,7 @@ class Equalize:
 
     name: ClassVar[str] = "Equalize"
     makes: ClassVar[tuple[str, ...]] = ("scales",)
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors", *OF_THE_NETWORK)
+    preserves: ClassVar[tuple[str, ...]] = (*WEIGHTS_ALIKE, "rows", "factors", *OF_THE_NETWORK)
 
     layers: bool = True
     inputs: bool = True

@@ -84,7 +84,7 @@ class LowRank:
 
     name: ClassVar[str] = "LowRank"
     makes: ClassVar[tuple[str, ...]] = ("factors",)
-    preserves: ClassVar[tuple[str, ...]] = OF_THE_NETWORK
+    preserves: ClassVar[tuple[str, ...]] = ("rows", *OF_THE_NETWORK)
 
     energy: float | None = None
     rank: int | float | Mapping[str, int | float] | None = None

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from tfshop.compression.candidate import OF_THE_NETWORK, Candidate, require_fraction
+from tfshop.compression.candidate import OF_THE_NETWORK, WEIGHTS_ALIKE, Candidate, require_fraction
 from tfshop.compression.importance import Importance, require_importance
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.patterns import UNSTRUCTURED, Pattern
 from tfshop.compression.prunable import PRUNABLE, Prunable, Wanted, prunable
 from tfshop.compression.pruning import Pruning, sparsity_of, with_zeros
-from tfshop.compression.roles import require_known_roles
+from tfshop.compression.roles import TABLE, require_known_roles
 from tfshop.compression.schedules import SCHEDULES
 from tfshop.compression.thresholds import Threshold
 from tfshop.compression.unread import refuse_unread, refuse_unread_without_training
@@ -76,7 +76,7 @@ class Prune:
 
     name: ClassVar[str] = "Prune"
     makes: ClassVar[tuple[str, ...]] = ("sparsity",)
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors", *OF_THE_NETWORK)
+    preserves: ClassVar[tuple[str, ...]] = (*WEIGHTS_ALIKE, "rows", "factors", *OF_THE_NETWORK)
 
     sparsity: float = 0.5
     schedule: str = "polynomial"
@@ -109,6 +109,8 @@ class Prune:
         if self.epochs != 0 or self.schedule != "one_shot":
             FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
         _require_sensible(self, Pattern.parse(self.pattern))
+        more = {"pattern": self.pattern != UNSTRUCTURED, "rows": TABLE in (*self.roles, *self.layers)}
+        object.__setattr__(self, "makes", ("sparsity", *(name for name, is_made in more.items() if is_made)))
 
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse roles and layers that cannot be pruned or that the model does not have."""

@@ -15,7 +15,7 @@ from tfshop.compression.teaching import fine_tuned
 from tfshop.compression.units.compensation import compensate
 from tfshop.compression.units.following import Kept
 from tfshop.compression.units.groups import Group, groups
-from tfshop.compression.units.scoring import BATCHNORM, Judge, scored_by_scale, unit_scores
+from tfshop.compression.units.scoring import BATCHNORM, Judge, scored_by_scale, unit_scores, unreached
 from tfshop.compression.units.selection import SCOPES, Limits, choose, choose_for_budget, multiplications
 from tfshop.compression.units.surgery import shrunk
 from tfshop.compression.units.trace import Trace, follow
@@ -73,7 +73,7 @@ class PruneUnits:
 
     name: ClassVar[str] = "PruneUnits"
     makes: ClassVar[tuple[str, ...]] = ("units",)
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors", *OF_THE_NETWORK)
+    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "rows", "factors", *OF_THE_NETWORK)
 
     share: float = SHARE
     multiplies: float | None = None
@@ -188,6 +188,10 @@ class PruneUnits:
         for series in trace.ledger.series:
             if series.owner in self.keep:
                 trace.ledger.hold_axes((series.entries,), f"{series.owner!r} {KEPT}")
+        if self.importance != BATCHNORM:
+            name = self.importance if isinstance(self.importance, str) else self.importance.__qualname__
+            reason = f"no kernel that importance {name!r} can score makes or reads its units"
+            trace.ledger.hold_axes(unreached(trace, self.importance), reason)
         found = groups(trace.ledger)
         return trace, scored_by_scale(trace, found) if self.importance == BATCHNORM else found
 
@@ -219,7 +223,9 @@ class PruneUnits:
             if atoms.isdisjoint(removed):
                 held = next((trace.ledger.reasons[atom] for atom in sorted(atoms) if atom in trace.ledger.reasons), "")
                 held = "it was to keep its units" if series.owner in self.keep else held
-                reasons[series.owner] = held or f"it has no units to spare: {len(series.entries)} of them"
+                told = held or f"it has no units to spare: {len(series.entries)} of them"
+                before = reasons.get(series.owner, told)  # one layer may have units of several kinds
+                reasons[series.owner] = told if told in before else f"{before}; {told}"
         smaller = {owner for group in found if removed.intersection(group.atoms) for owner in group.owners}
         treated = [layer.name for layer in trace.model.layers if layer.name not in reasons or layer.name in smaller]
         return left_alone(trace.model, treated, by=self.name, reason=lambda layer, _: reasons[layer.name])

@@ -22,7 +22,7 @@ from tfshop.compression._rounded_model import (
     rounded_model,
 )
 from tfshop.compression._weight_rules import INT8
-from tfshop.compression.candidate import OF_THE_NETWORK, Candidate, curve_of
+from tfshop.compression.candidate import OF_THE_NETWORK, WEIGHTS_ALIKE, Candidate, curve_of
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.rebuild import zero_masks
 from tfshop.compression.roles import layers_with, output_tensors, require_roles, source_tensors, unwrapped
@@ -81,7 +81,7 @@ class QAT:
 
     name: ClassVar[str] = "QAT"
     makes: ClassVar[tuple[str, ...]] = ("ranges",)
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "clusters", "factors", *OF_THE_NETWORK)
+    preserves: ClassVar[tuple[str, ...]] = (*WEIGHTS_ALIKE, "clusters", "rows", "factors", *OF_THE_NETWORK)
 
     roles: tuple[str, ...] = ("dense", "cross")
     epochs: int = 1

@@ -11,6 +11,7 @@ from tfshop.layers import OutputRange
 from tfshop.layers.crosses import CROSS_PREFIX
 
 ROLES = ("dense", "cross", "head", "table", "other")
+TABLE = "table"
 
 
 def unwrapped(layer: Any) -> Any:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tfshop._keras import keras
 from tfshop.compression._table_codecs import codec_of, table_codecs
-from tfshop.compression.candidate import Candidate, curve_of, require_fraction
+from tfshop.compression.candidate import WEIGHTS_ALIKE, Candidate, curve_of, require_fraction
 from tfshop.compression.encode_tables import EncodeTables
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.masked import zeros_held
@@ -65,7 +65,7 @@ class TuneTables:
 
     name: ClassVar[str] = "TuneTables"
     makes: ClassVar[tuple[str, ...]] = ("codes",)
-    preserves: ClassVar[tuple[str, ...]] = ("sparsity", "factors", "units", "features", "scales", "codes")
+    preserves: ClassVar[tuple[str, ...]] = (*WEIGHTS_ALIKE, "factors", "units", "features", "scales", "codes")
 
     codec: Any = None
     epochs: int = 3

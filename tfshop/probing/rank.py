@@ -21,7 +21,7 @@ class Rank(Technique):
         strengths: What is kept: ranks as whole numbers, or shares of the full rank as floats in (0, 1].
         by_energy: Whether the floats are shares of the energy instead.
         whiten: Whether directions count by what they give on training rows; else by the kernel's numbers.
-        weigh: Whether they count by what they move the scores.
+        weigh: Whether they count by what they move the scores; shares of the energy never do.
 
     Example:
         >>> Rank((0.5,)).setting(0.5), Rank((8,)).setting(8)
@@ -33,7 +33,7 @@ class Rank(Technique):
     strengths: tuple[float, ...] = (0.4, 0.25, 0.1)
     by_energy: bool = False
     whiten: bool = True
-    weigh: bool = False
+    weigh: bool = True
 
     def setting(self, strength: float) -> str:
         """What is kept."""
@@ -60,12 +60,15 @@ class Rank(Technique):
         by_energy = step.rank is None
         ranks = step.rank.values() if isinstance(step.rank, Mapping) else (step.rank,)
         strengths = (step.energy or ENERGY,) if by_energy else tuple(dict.fromkeys(ranks))
-        return replace(
-            self, strengths=strengths, by_energy=by_energy, whiten=step.whiten, weigh=step.weigh and not by_energy
-        )
+        return replace(self, strengths=strengths, by_energy=by_energy, whiten=step.whiten, weigh=step.weigh)
 
     def _details(self) -> tuple[str, ...]:
-        return (*(("energy",) if self.by_energy else ()), *(() if self.whiten else ("not whitened",)))
+        details = {
+            "energy": self.by_energy,
+            "not whitened": not self.whiten,
+            "not weighed": not (self.weigh or self.by_energy),
+        }
+        return tuple(name for name, is_so in details.items() if is_so)
 
     def _require(self, strength: float) -> None:
         is_rank = isinstance(strength, int) and not isinstance(strength, bool) and strength >= 1
@@ -87,7 +90,8 @@ class Rank(Technique):
         rank = self._rank(material, layer, strength)
         if rank == kernel.full_rank:
             return Change({}, 0)
-        first, second = material.spectrum(layer, whiten=self.whiten, weigh=self.weigh).factors(rank)
+        weigh = self.weigh and not self.by_energy
+        first, second = material.spectrum(layer, whiten=self.whiten, weigh=weigh).factors(rank)
         return Change(
             {name: first @ second},
             kernel.bytes(None) - kernel.bytes(rank),

@@ -58,7 +58,7 @@ class Units(Technique):
         """Layers whose width is not their own affair."""
         role = material.roles[layer]
         if role != "dense" or not material.is_dense(layer):
-            return f"the width of a layer with role {role!r} is not free"
+            return f"units of Dense layers alone are measured one layer at a time; this one has role {role!r}"
         width = material.factorable(layer).outputs
         return None if self._count(strength, width) < width else f"none of its {width} units would stay"
 

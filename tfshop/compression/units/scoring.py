@@ -77,6 +77,35 @@ def scored_by_scale(trace: Trace, groups: Sequence[Group]) -> tuple[Group, ...]:
     return tuple(group for group in groups if all(atom in known for atom in group.atoms))
 
 
+def unreached(trace: Trace, importance: Importance) -> tuple[Axis, ...]:
+    """Axes of units that no kernel with scores makes or reads: whether they matter cannot be told.
+
+    An importance that weighs inputs scores kernels that meet a layer's float input alone.
+    """
+    reached: set[int] = set()
+    for axis in _scored_axes(trace, importance):
+        reached.update(atom for entry in axis for atom in trace.ledger.resolve(entry))
+    series = (series.entries for series in trace.ledger.series)
+    return tuple(own for own in series if not reached.issuperset(frozenset().union(*trace.ledger.resolved(own))))
+
+
+def _scored_axes(trace: Trace, importance: Importance) -> list[Axis]:
+    """Axes that are followed of kernels with scores."""
+    found: list[Axis] = []
+    for kernel in kernels_of(trace.model, _scored_layers(trace, importance)).values():
+        position = _position(trace.model.get_layer(kernel.layer).weights, kernel.variable)
+        found += [axis for axis in trace.weights_of(kernel.layer)[position] if isinstance(axis, tuple)]
+    return found
+
+
+def _scored_layers(trace: Trace, importance: Importance) -> list[str]:
+    names = [layer.name for layer in trace.model.layers if trace.weights_of(layer.name)]
+    if needs_moments(importance):
+        kernels = kernels_of(trace.model, names).values()
+        names = list(dict.fromkeys(kernel.layer for kernel in kernels if kernel.axes))
+    return [name for name in names if type(trace.model.get_layer(name)) is not keras.layers.Embedding]
+
+
 def _scales(trace: Trace, groups: Sequence[Group]) -> Totals:
     totals: Totals = defaultdict(float)
     for layer in trace.model.layers:
@@ -92,11 +121,8 @@ def _kernel_scores(
     trace: Trace, importance: Importance, data: Splits, seed: int
 ) -> list[tuple[str, WeightAxes, NDArray[np.float64]]]:
     """Kernels whose axes are followed: layer, axes and scores."""
-    names = [layer.name for layer in trace.model.layers if trace.weights_of(layer.name)]
+    names = _scored_layers(trace, importance)
     kernels = kernels_of(trace.model, names)
-    if needs_moments(importance):
-        names = list(dict.fromkeys(kernel.layer for kernel in kernels.values() if kernel.axes))
-    names = [name for name in names if type(trace.model.get_layer(name)) is not keras.layers.Embedding]
     scores = weight_scores(trace.model, names, importance, data, seed=seed)
     found = []
     for key, values in scores.items():
