@@ -31,7 +31,7 @@ from tfshop.tables import (
 )
 
 PROMOTION = "promotion"
-WIDER = 64  # units of the students that the other rows compare
+NARROWER = 48  # units of a student's layers, where those of `recipes.tiny` have 64
 Teachers = tuple[Any, ...]
 
 
@@ -65,19 +65,19 @@ def whole(name: str, plan: Callable[[Teachers], Plan], *logs: str) -> Row:
     return Row("whole file", name, plan, logs or tuple(LOGS))
 
 
-def steps(teachers: Teachers, *passes: Any, mode: str = "int8", width: int = WIDER) -> Plan:
-    """A student like that of `recipes.tiny`, and other passes after it."""
-    return ts.chain(ts.recipes.tiny(width, teachers=teachers).passes[0], *passes, ts.Export(mode))
-
-
-def tiny(width: int = WIDER, **settings: Any) -> Callable[[Teachers], Plan]:
-    """`recipes.tiny` with other settings, not stripped."""
-    return lambda teachers: ts.chain(*ts.recipes.tiny(width, teachers=teachers, **settings).passes, ts.Export("int8"))
-
-
-def narrow(*passes: Any, mode: str = "int8") -> Callable[[Teachers], Plan]:
+def steps(teachers: Teachers, *passes: Any, mode: str = "int8") -> Plan:
     """The student of `recipes.tiny`, and other passes after it."""
-    return lambda teachers: ts.chain(ts.recipes.tiny(teachers=teachers).passes[0], *passes, ts.Export(mode))
+    return ts.chain(ts.recipes.tiny(teachers=teachers).passes[0], *passes, ts.Export(mode))
+
+
+def tiny(**settings: Any) -> Callable[[Teachers], Plan]:
+    """`recipes.tiny` with other settings, not stripped."""
+    return lambda teachers: ts.chain(*ts.recipes.tiny(teachers=teachers, **settings).passes, ts.Export("int8"))
+
+
+def narrower(*passes: Any, mode: str = "int8") -> Callable[[Teachers], Plan]:
+    """A narrower student than that of `recipes.tiny`, and other passes after it."""
+    return lambda more: ts.chain(ts.recipes.tiny(NARROWER, teachers=more).passes[0], *passes, ts.Export(mode))
 
 
 ONE_BIT = Int1("field")
@@ -121,14 +121,14 @@ ROWS = (
     whole("student, Int2 tuned, int8", tiny(codec=TWO_BITS)),
     whole("student, allocated 1.2 bits a number, int8", lambda more: steps(more, UNEVEN)),
     whole("student, allocated 1.2 bits a number, tuned, int8", tiny()),
-    whole("the same, stripped", lambda more: ts.recipes.tiny(WIDER, teachers=more)),
-    whole("student of 48-48", narrow(mode="float32")),
-    whole("student of 48-48, int8", narrow()),
-    whole("student of 48-48, allocated 1.2 bits a number, int8", narrow(UNEVEN)),
-    whole("recipes.tiny: student of 48-48, 1.2 bits, tuned, int8, stripped", lambda m: ts.recipes.tiny(teachers=m)),
+    whole("recipes.tiny: 1.2 bits a number, tuned, int8, stripped", lambda more: ts.recipes.tiny(teachers=more)),
+    whole("student of 48-48", narrower(mode="float32"), PROMOTION),
+    whole("student of 48-48, int8", narrower(), PROMOTION),
+    whole("student of 48-48, allocated 1.2 bits a number, int8", narrower(UNEVEN), PROMOTION),
+    whole("recipes.tiny(48)", lambda more: ts.recipes.tiny(NARROWER, teachers=more), PROMOTION),
     whole("student, large tables in 1 bit, others in 2, tuned, int8", tiny(codec=BY_HAND), PROMOTION),
     whole("student, Int1 tuned, int8", tiny(codec=ONE_BIT)),
     whole("student, allocated, 1.1 bits a number, tuned, int8", tiny(max_bytes=0.0345)),
     whole("student of dimension 4, Int2 tuned, int8", tiny(codec=TWO_BITS, dimension=4)),
-    whole("student of 100-100-100, Int2 tuned, int8", tiny(100, codec=TWO_BITS, depth=3), PROMOTION),
+    whole("student of 100-100-100, Int2 tuned, int8", tiny(width=100, codec=TWO_BITS, depth=3), PROMOTION),
 )

@@ -65,7 +65,7 @@ def fast(width: int = 64, depth: int = 2, dimension: int | None = None) -> Plan:
 
 
 def tiny(
-    width: int = 48,
+    width: int = 64,
     depth: int = 2,
     dimension: int = 8,
     codec: Any = None,
