@@ -131,7 +131,8 @@ def main() -> None:
         _time(network, found, data, options.seed)
         say(f"written: {results.save(name, {'settings': settings, 'networks': done})}")
         _show(network, found)
-    if not options.quick:
+    is_whole = not options.rows and options.fraction == 1.0 and set(done) == set(NETWORKS)  # a part is no page
+    if is_whole:
         text = "\n\n".join(f"`{network}`\n\n{_page(found)}" for network, found in done.items())
         results.write_between(DOCS, "dense", text)
 

@@ -67,9 +67,8 @@ def main() -> None:
     parts = ("codes after training", "tuned", "whole file")
     for part in parts:
         results.show(part, *_table(done, part))
-    if not options.quick and f"<!-- tables {options.log}: begin -->" in (DOCS / "tables.md").read_text(
-        encoding="utf-8"
-    ):
+    is_whole = not options.rows and options.fraction == 1.0  # a part of the rows is no page
+    if is_whole and f"<!-- tables {options.log}: begin -->" in (DOCS / "tables.md").read_text(encoding="utf-8"):
         text = "\n\n".join(f"{part}\n\n{results.markdown(*_table(done, part))}" for part in parts)
         results.write_between(DOCS / "tables.md", f"tables {options.log}", text)
         if options.log == PROMOTION:

@@ -93,7 +93,7 @@ def tiny(
     if codec is not None and max_bytes is not None:
         raise PlanError("tiny was given a codec and max_bytes. Expected one of the two. Fix: leave max_bytes out.")
     shrink = {"width": width, "depth": depth, "dimension": dimension}
-    bits = () if codec is not None else (AllocateTables(max_bytes=max_bytes or TINY_BYTES),)
+    bits = () if codec is not None else (AllocateTables(max_bytes=TINY_BYTES if max_bytes is None else max_bytes),)
     tuned = TuneTables(codec, learning_rate=TINY_RATE, teachers=teachers)
     return chain(
         Distill(shrink=shrink, epochs=NARROW_EPOCHS, teachers=teachers), *bits, tuned, Export("int8", strip=True)

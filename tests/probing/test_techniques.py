@@ -187,7 +187,7 @@ def test_passes_stand_for_their_technique_at_their_strength() -> None:
         (Cluster(8, "linear"), "Cluster (linear)", (8,)),
         (Export("dynamic"), "Quantize (dynamic)", (8,)),
         (Export("int8", ranges="mse"), "Quantize (ranges mse)", (8,)),
-        (Export("int8", strip=True), "Quantize", (8,)),
+        (Export("int8", strip=True, int4=True), "Quantize", (8,)),
     ],
 )
 def test_settings_of_a_pass_are_those_of_its_technique(step: Any, name: str, strengths: tuple[float, ...]) -> None:

@@ -18,11 +18,13 @@ from tfshop.export.int16_numbers import int16_obstacle
 from tfshop.export.modes import MODES, Mode
 from tfshop.export.settings import RECORDED, Batches, Mixed, Precision
 from tfshop.export.validation import validation_auc
+from tfshop.runtime.int4_kernels import with_int4_kernels
 from tfshop.runtime.stripping import stripped
 from tfshop.training.inputs import model_specs
 from tfshop.training.outputs import arrange_outputs
 
 CALIBRATION_BATCH = 64
+EIGHT_BITS = ("int8", "int8_io")
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,12 @@ class Export:
             `keep_float` for int8 and int8_io alone, and between int8 and float alone: TensorFlow's quantizer drops the
             ranges of what it leaves in float, so that a run with int8 finds nothing to do behind one with int16, and
             LiteRT refuses int16 products that have ranges measured for int8.
-        strip: Leave out what no runtime reads: names of inner tensors, empty scales and buffers. The scores are the
-            same to the bit; tools that draw the file show its operators without names.
+        strip: Leave out what no runtime reads (names of inner tensors, empty scales and buffers, the history of the
+            file), and write equal parts once. The scores are the same to the bit; tools that draw the file show its
+            operators without names.
+        int4: Store kernels of at most 15 evenly spaced levels a channel, as `QAT(bits=4)` and `QAT(bits=2)` train
+            them, in half a byte a weight, for "int8" and "int8_io". An app's runtime has to know version 10 of
+            FULLY_CONNECTED; others stay in int8.
 
     Raises:
         PlanError: At construction for an unknown mode or a setting out of range; in `check` for a model the mode
@@ -70,6 +76,7 @@ class Export:
     keep_float: tuple[str, ...] = ()
     mixed: Mapping[str, float] | None = None
     strip: bool = False
+    int4: bool = False
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -78,6 +85,11 @@ class Export:
             raise PlanError(f"calibration_rows is {self.calibration_rows!r}. Expected at least 1. Fix: 2048.")
         if isinstance(self.keep_float, list):
             object.__setattr__(self, "keep_float", tuple(self.keep_float))
+        if self.int4 and self.mode not in EIGHT_BITS:
+            raise PlanError(
+                f"Export({self.mode!r}) was given int4=True. Expected it with int8 activations alone. "
+                "Fix: Export('int8', int4=True)."
+            )
         asked = self.precision  # which refuses what is out of range
         if self.mode not in INTEGER_MODES and not asked.is_plain:
             raise PlanError(
@@ -135,7 +147,8 @@ class Export:
         model = arrange_outputs(model, data.schema)
         calibration = self.calibration(model, data, seed) if self.details.calibrates else None
         made = export(model, self.mode, calibration, self.precision, auc=validation_auc(data))
-        return replace(made, content=stripped(made.content)) if self.strip else made
+        content = with_int4_kernels(made.content) if self.int4 else made.content
+        return replace(made, content=stripped(content) if self.strip else content)
 
     def calibration(self, model: Any, data: Splits, seed: int) -> Batches:
         """The training rows on which ranges are measured, in batches of inputs by name."""

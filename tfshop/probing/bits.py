@@ -69,7 +69,7 @@ class Bits(Technique):
             require_usual(step, "ranges are those of an exporter", ("percentile",))
             return replace(self, strengths=(step.bits,))
         require_usual(step, "one layer is rounded at a time, and nothing else", ("mixed", "bias_correction"))
-        return replace(self, strengths=(8,), exporter=replace(step, strip=False))
+        return replace(self, strengths=(8,), exporter=replace(step, strip=False, int4=False))
 
     def _details(self) -> tuple[str, ...]:
         usual = Export()
