@@ -36,7 +36,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (chain(Distill({"hidden": (4,)}), PruneUnits(0.5)), r"step 2 \(PruneUnits\): PruneUnits finds no units"),
         (chain(PruneUnits(0.99), Cluster(256)), r"step 2 \(Cluster\): Cluster finds no layer"),
         (chain(Prune(0.99), Cluster(64)), r"step 2 \(Cluster\): Cluster finds no layer"),
-        (chain(Prune(0.75, pattern="1:4", layers={"dense_1": 0}), PruneUnits(0.99), Cluster(128)), r"step 3 \(Cluster"),
+        (chain(PruneUnits(0.99), Prune(0.75, pattern="1:4", layers={"dense_1": 0}), Cluster(128)), r"step 3 \(Cluster"),
         (chain(LowRank(rank=1), Cluster(64)), r"step 2 \(Cluster\): Cluster finds no layer"),
         (chain(PruneUnits(0.99), LowRank(max_bytes=100)), r"step 2 \(LowRank\): max_bytes is 100"),
         (chain(PruneUnits(0.9), LowRank(rank=7)), r"step 2 \(LowRank\): LowRank finds no kernel"),
