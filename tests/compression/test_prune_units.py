@@ -200,14 +200,11 @@ def test_scores_that_know_the_weights_beat_random_ones(trained_mlp: Any, clicks:
 
 def test_heads_that_an_importance_cannot_score_stay_and_it_is_said(small_log: Splits) -> None:
     model = STYLES["attention"](small_log.schema)
-    found = {}
-    for importance in ("magnitude", "activation"):
-        step = PruneUnits(0.5, importance=importance, minimum=1, epochs=0)
-        notes = step.apply(Candidate(model, small_log.schema), small_log, 0).history[0].notes
-        found[importance] = set(notes["layers"]), {row["layer"]: row["reason"] for row in notes["left_alone"]}
-    assert found["magnitude"][0] == {"heads", "first"} and found["activation"][0] == {"first"}
-    reason = "no kernel that importance 'activation' can score makes or reads its units"
-    assert reason in found["activation"][1]["heads"]
+    step = PruneUnits(0.5, importance="activation", minimum=1, epochs=0)  # by magnitude they go, see FOLLOWED
+    notes = step.apply(Candidate(model, small_log.schema), small_log, 0).history[0].notes
+    told = {row["layer"]: row["reason"] for row in notes["left_alone"]}
+    assert notes["layers"] == ["first"]
+    assert "no kernel that importance 'activation' can score makes or reads its units" in told["heads"]
 
 
 def test_the_scale_of_a_normalization_can_choose(small_log: Splits) -> None:
