@@ -47,7 +47,7 @@ BITS = {"Float32": 32, "Int8": 8, "Int4": 4, "Int3": 3, "Int2": 2, "Int1": 1}
 
 
 def allocated(model: Any, data: Splits, **settings: Any) -> Candidate:
-    step = AllocateTables(**{"rows": 1000, "measured": 2, **settings})
+    step = AllocateTables(**{"rows": 1000, "measured": 2, "lookup_bytes": 0, **settings})
     step.check(model, data.schema)
     return step.apply(Candidate(model, data.schema), data, seed=0)
 
@@ -225,7 +225,7 @@ def test_networks_of_others_have_a_field_for_each_table(style: str) -> None:
 
 def test_tuning_goes_on_from_the_rows_of_before(uneven: Candidate, planted: tuple[Any, Splits]) -> None:
     model, data = planted
-    plan = chain(AllocateTables(max_bytes=500), TuneTables(epochs=1), Export("int8"))
+    plan = chain(AllocateTables(max_bytes=500, lookup_bytes=0), TuneTables(epochs=1), Export("int8"))
     plan.check(model, data.schema)
     assert np.array_equal(uneven.rows["table"], model.get_layer("table").get_weights()[0])
     tuned = TuneTables(epochs=1).apply(uneven, data, seed=0)

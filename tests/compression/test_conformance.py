@@ -42,7 +42,7 @@ QUICK: dict[str, Pass] = {
     "Cluster": Cluster(8),
     "LowRank": LowRank(rank=3),
     "EncodeTables": EncodeTables("Int8"),
-    "AllocateTables": AllocateTables(max_bytes=1_500, rows=500, measured=1),
+    "AllocateTables": AllocateTables(max_bytes=1_500, rows=500, measured=1, lookup_bytes=0),
     "TuneTables": TuneTables("Int4", epochs=1),
     "QAT": QAT(),
     "Distill": Distill({"dimension": 4, "hidden": (16,)}, epochs=1),

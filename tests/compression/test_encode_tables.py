@@ -34,7 +34,6 @@ from tfshop.tables import (
     RowwiseLookup,
     TableLookup,
     lookup_layers,
-    row_counts,
 )
 from tfshop.training import predict
 
@@ -50,15 +49,6 @@ def holds(content: bytes, model: Any) -> bool:
     constants = {t.data.tobytes() for t in read_graph(content).tensors if t.data is not None}
     codes = [array for layer in lookup_layers(model).values() for array in layer.stored().values()]
     return all(array.tobytes() in constants for array in codes if array.dtype == np.uint8)
-
-
-def test_counts_are_those_of_the_training_rows(trained_mlp: Any, clicks: Splits) -> None:
-    (counts,) = row_counts(trained_mlp, ("table",), clicks.train).values()
-    inputs = clicks.train.inputs
-    assert counts.sum() == clicks.train.num_rows * (inputs["ids"].shape[1] + inputs["hist_id_0"].shape[1])
-    first = clicks.schema.tables["id_0"]
-    wanted = np.bincount(inputs["ids"][:, 1], minlength=clicks.schema.tables["id_1"])
-    assert np.array_equal(counts[first : first + len(wanted)], wanted)
 
 
 @pytest.mark.parametrize("network", ["mlp", "deepfm"])

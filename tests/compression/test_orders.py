@@ -34,7 +34,7 @@ features = DropFeatures(("id_2",), epochs=0)
 units = PruneUnits(0.5, epochs=0)
 ranks = LowRank(rank=3, epochs=0)
 zeros = Prune(0.5, schedule="one_shot", epochs=0)
-uneven = AllocateTables(max_bytes=1_200, rows=500, measured=1)
+uneven = AllocateTables(max_bytes=1_200, rows=500, measured=1, lookup_bytes=0)
 student = Distill({"dimension": 4, "hidden": (48, 16)})
 
 # What is built anew comes before what cuts, that before zeros and shared numbers, and ranges come last.

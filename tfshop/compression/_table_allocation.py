@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tfshop.compression._table_parts import Parts
+from tfshop.compression._table_parts import Parts, num_lookups
 from tfshop.compression._table_slopes import Sample, loss_of
 from tfshop.numerics.multiple_choice import Shared, best_choices
 from tfshop.tables import Codec
@@ -26,7 +26,7 @@ class Point:
 
     Attributes:
         chosen: Numbers of codecs of the menu, one a field.
-        num_bytes: Of the tables in a file, exactly.
+        num_bytes: Of the tables in a file exactly, and of the operators of lookups beyond the first of each layer.
         loss: Cross-entropy that it is expected to cost.
     """
 
@@ -84,17 +84,17 @@ class Allocation:
             most: Bytes.
             without: Codecs of the menu that no field may have.
         """
-        shared, alone = self._shared, self._sizes
+        shared, alone, first = self._shared, self._costs, self.parts.first_lookups
         paid = {member: one.size for one in shared for member in one.members}
         own = [[size - paid.get((i, c), 0) for c, size in enumerate(sizes)] for i, sizes in enumerate(alone)]
         losses = [[np.inf if c in without else loss for c, loss in enumerate(row)] for row in self._losses]
-        left = most
+        left = most + first
         while (chosen := best_choices(losses, own, left, shared)) is not None:
             found = self.point(chosen)
             if found.num_bytes <= most:
                 return found
             left -= found.num_bytes - most  # what lookups share depends a little on how many rows they have
-        chosen = best_choices(losses, alone, most)
+        chosen = best_choices(losses, alone, most + first)
         if chosen is None and without:
             return None
         found = self.smallest() if chosen is None else self.point(chosen)
@@ -153,6 +153,12 @@ class Allocation:
     def _sizes(self) -> list[list[int]]:
         """Bytes of each field by each codec, alone."""
         return [[self.parts.bytes_alone(part, codec) for codec in self.menu] for part in self.parts.each]
+
+    @cached_property
+    def _costs(self) -> list[list[int]]:
+        """The same with the operators of a lookup for each."""
+        operators = [num_lookups(codec) * self.parts.lookup_bytes for codec in self.menu]
+        return [[size + own for size, own in zip(sizes, operators, strict=True)] for sizes in self._sizes]
 
     @cached_property
     def _shared(self) -> list[Shared]:

@@ -70,12 +70,14 @@ class Parts:
         merged: Layers that hold several, to their blocks.
         counts: How often rows were seen, by layer: bytes of codecs that tell frequent rows apart depend on it. Empty
             where that is not known yet, and then all count alike.
+        lookup_bytes: What the operators of a lookup take.
         known: Bytes that were computed before: some codecs sort all counts for them.
     """
 
     each: tuple[Part, ...]
     merged: Mapping[str, MergedTable]
     counts: Counts = field(default_factory=dict)
+    lookup_bytes: int = 0
     known: dict[tuple[tuple[Part, ...], Codec], int] = field(default_factory=dict)
 
     def asked(self, codecs: Sequence[Codec]) -> TableCodecs:
@@ -88,19 +90,24 @@ class Parts:
         return found
 
     def num_bytes(self, codecs: Sequence[Codec]) -> int:
-        """Bytes in a file for one codec a field: those with the same codec share a lookup."""
-        return sum(
-            self._block_bytes([self.each[i] for i in own], codec)
-            for (_, codec), own in _together(self.each, codecs).items()
-        )
+        """Bytes in a file for one codec a field: those with the same codec share a lookup, any more have operators."""
+        blocks = _together(self.each, codecs)
+        arrays = sum(self._block_bytes([self.each[i] for i in own], codec) for (_, codec), own in blocks.items())
+        return arrays + sum(num_lookups(codec) for _, codec in blocks) * self.lookup_bytes - self.first_lookups
+
+    @property
+    def first_lookups(self) -> int:
+        """Bytes of one lookup for each layer, which no choice is without."""
+        return self.lookup_bytes * len({part.layer for part in self.each})
 
     def shared(self, menu: Sequence[Codec]) -> list[Shared]:
-        """What fields of one layer save by having the same codec: levels or codebooks are there once."""
+        """What fields of one layer save by having the same codec: levels, codebooks and operators are there once."""
         found = []
         for number, codec in enumerate(menu):
             for own in _together(self.each, [codec] * len(self.each)).values():
-                parts = [self.each[i] for i in own]
-                saved = sum(self.bytes_alone(part, codec) for part in parts) - self._block_bytes(parts, codec)
+                parts, operators = [self.each[i] for i in own], num_lookups(codec) * self.lookup_bytes
+                together = self._block_bytes(parts, codec) + operators
+                saved = sum(self.bytes_alone(part, codec) + operators for part in parts) - together
                 if saved > 0:
                     found.append(Shared(saved // (len(own) - 1), tuple((i, number) for i in own)))
         return found
@@ -140,6 +147,12 @@ def parts_of(model: Any, schema: Schema) -> Parts:
             names, columns = _features((table,), schema), merged.columns(table)
             found.append(Part(layer.name, table, names, start, merged.sizes[table], dimension, columns))
     return Parts(tuple(found), blocks)
+
+
+def num_lookups(codec: Codec) -> int:
+    """Tables that a codec stores one by one, each with operators of its own."""
+    inner = getattr(codec, "codecs", None) or (getattr(codec, "codec", None),)
+    return sum(num_lookups(own) for own in inner if own is not None) or 1
 
 
 def menu_of(codecs: Sequence[Codec]) -> tuple[Codec, ...]:

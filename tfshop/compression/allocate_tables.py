@@ -48,7 +48,8 @@ class AllocateTables:
 
     Args:
         max_bytes: Most bytes of the tables in the file: a whole number, or as a float in (0, 1] the share of what they
-            take now in float32, or as few as they can where that is more. Either this or `max_auc_drop`.
+            take now in float32, or as few as they can where that is more. Operators of further lookups count, see
+            `lookup_bytes`. Either this or `max_auc_drop`.
         max_auc_drop: Most validation AUC to lose before any tuning; the cheapest allocation of the frontier that keeps
             it is taken.
         codecs: To choose from; names of `CODECS` may stand for codecs. By default one to eight bits, four ways to
@@ -56,6 +57,9 @@ class AllocateTables:
         rows: Most validation rows to estimate and try on.
         measured: How many allocations of the frontier are coded and measured on validation, to be shown beside what is
             expected of them.
+        lookup_bytes: What each lookup beyond the first of a layer takes in the file besides its codes: 1.2 to 1.7 kB
+            in a stripped file, 2.5 to 3.5 with the names of inner tensors. Where tables are small, the same codec for
+            all is smaller than bits by worth. 0 counts codes alone.
 
     Raises:
         PlanError: At construction unless there is one budget; in `check` for a network without tables, and for fewer
@@ -79,6 +83,7 @@ class AllocateTables:
     codecs: tuple[Any, ...] = MENU
     rows: int = 20_000
     measured: int = 5
+    lookup_bytes: int = 1500
 
     def __post_init__(self) -> None:
         if (self.max_bytes is None) == (self.max_auc_drop is None):
@@ -99,7 +104,7 @@ class AllocateTables:
                 f"max_bytes is {self.max_bytes}. Expected whole bytes, or a share as a float in (0, 1]. Fix: "
                 f"max_bytes={round(self.max_bytes)}, or max_bytes=0.05."
             )
-        for name in ("max_auc_drop", "measured"):
+        for name in ("max_auc_drop", "measured", "lookup_bytes"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
                 raise PlanError(f"{name} is {value!r}. Expected a number of at least 0. Fix: leave it out.")
@@ -164,7 +169,8 @@ class AllocateTables:
 
     def _parts(self, model: Any, schema: Schema) -> Parts:
         """The fields, once it is clear that they can be coded within the budget."""
-        parts, menu = parts_of(model, schema), menu_of(self.codecs)
+        parts = replace(parts_of(model, schema), lookup_bytes=self.lookup_bytes)
+        menu = menu_of(self.codecs)
         allocation = Allocation(parts, menu, {})
         if not parts.each:
             raise PlanError(

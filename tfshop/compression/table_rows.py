@@ -8,10 +8,9 @@ from itertools import accumulate
 from typing import Any
 
 from tfshop._keras import keras
-from tfshop.compression.roles import calls_of, source_tensors
+from tfshop.compression.roles import source_tensors
 from tfshop.data.schema import Schema
-from tfshop.layers import FieldOffsets
-from tfshop.models.lookup import sorted_starts, table_starts
+from tfshop.layers import ColumnSelect, FieldOffsets
 from tfshop.tables.codec import Fields
 
 
@@ -42,31 +41,68 @@ class MergedTable:
 
 
 def merged_table(layer: Any, model: Any, schema: Schema) -> MergedTable | None:
-    """The blocks of an `Embedding` of ours, None for a table that is none of several features."""
-    calls = calls_of(layer, model)
-    sources = [tensor._keras_history.layer for tensor in source_tensors(layer, model)]
-    if len(calls) != 1 or len(sources) != 1 or not isinstance(sources[0], FieldOffsets):
+    """The blocks of an `Embedding` of ours, None for a table that is none of several features.
+
+    Columns of ids are followed to the inputs, so that a table from which features were dropped, and one of a tower
+    with some of the features, are known too.
+    """
+    sources = source_tensors(layer, model)
+    if len(sources) != 1 or not isinstance(sources[0]._keras_history.layer, FieldOffsets):
         return None
-    width = sources[0].output.shape[-1]
-    offsets = tuple(sources[0].offsets) * (width if len(sources[0].offsets) == 1 else 1)
-    for starts in (table_starts(schema), sorted_starts(schema.tables)):
-        fits = set(offsets) == set(starts.values()) and layer.input_dim == sum(schema.tables.values())
-        if fits and len(offsets) == width:
-            return MergedTable(starts, dict(schema.tables), offsets)
-    return None
+    shift = sources[0]._keras_history.layer
+    (ids,) = source_tensors(shift, model)
+    tables = _tables_of_columns(ids, model, schema)
+    if not tables:
+        return None
+    offsets = tuple(shift.offsets) * (len(tables) if len(shift.offsets) == 1 else 1)
+    starts = dict(sorted(set(zip(tables, offsets, strict=True)), key=lambda pair: pair[1]))
+    sizes = {table: schema.tables[table] for table in starts}
+    ends = list(accumulate(sizes.values()))
+    fits = len(starts) == len(set(offsets)) and [*starts.values(), layer.input_dim] == [0, *ends]
+    return MergedTable(starts, sizes, offsets) if fits else None
+
+
+def _tables_of_columns(ids: Any, model: Any, schema: Schema) -> tuple[str, ...]:
+    """The table of the schema that each column of some ids points into; none where that is not known."""
+    layer = ids._keras_history.layer
+    if isinstance(layer, keras.layers.InputLayer):
+        found = _tables_of_input(layer.name, schema)
+        return found if (len(found),) == tuple(ids.shape[1:]) else ()
+    parts = [_tables_of_columns(source, model, schema) for source in source_tensors(layer, model)]
+    if isinstance(layer, ColumnSelect):
+        return tuple(parts[0][column] for column in layer.columns) if parts[0] else ()
+    if isinstance(layer, keras.layers.Concatenate) and all(parts):
+        return tuple(table for part in parts for table in part)
+    return ()
+
+
+def _tables_of_input(name: str, schema: Schema) -> tuple[str, ...]:
+    """As `_tables_of_columns`, of an input by its name."""
+    packed = {"ids": tuple(feature.table_name for feature in schema.id_columns)}
+    alone = {feature.name: (feature.table_name,) for feature in schema.id_features}
+    histories = {feature.input_name: (feature.table_name,) * feature.max_length for feature in schema.sequence_features}
+    return {**alone, **histories, **packed}.get(name, ())
 
 
 def tables_behind(layer: Any, model: Any, schema: Schema) -> tuple[str, ...]:
-    """Tables of the schema whose ids reach an `Embedding` through inputs that are named as features."""
-    named = {feature.name: feature.table_name for feature in schema.id_features}
-    named |= {feature.input_name: feature.table_name for feature in schema.sequence_features}
-    found, waiting, seen = set(), [layer], set()
+    """Tables of the schema whose ids reach an `Embedding`: by column where that is known, by inputs otherwise."""
+    found = set()
+    for ids in source_tensors(layer, model):
+        shift = ids._keras_history.layer
+        before = source_tensors(shift, model)[0] if isinstance(shift, FieldOffsets) else ids
+        found |= set(_tables_of_columns(before, model, schema) or _tables_of_inputs(ids, model, schema))
+    return tuple(sorted(found))
+
+
+def _tables_of_inputs(ids: Any, model: Any, schema: Schema) -> set[str]:
+    """Tables of all inputs named as features that some ids are made of, whatever is between."""
+    found, waiting, seen = set(), [ids], set()
     while waiting:
-        current = waiting.pop()
-        if id(current) in seen:
+        layer = waiting.pop()._keras_history.layer
+        if id(layer) in seen:
             continue
-        seen.add(id(current))
-        if isinstance(current, keras.layers.InputLayer):
-            found.add(current.name)
-        waiting += [tensor._keras_history.layer for tensor in source_tensors(current, model)]
-    return tuple(sorted({named[name] for name in found & set(named)}))
+        seen.add(id(layer))
+        if isinstance(layer, keras.layers.InputLayer) and layer.name != "ids":
+            found |= set(_tables_of_input(layer.name, schema))
+        waiting += source_tensors(layer, model)
+    return found

@@ -1,8 +1,9 @@
-"""How often each row of a table is looked up."""
+"""How often each row of a table is looked up for something."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,18 @@ from tfshop.models.rebuild import calls_in_order
 from tfshop.training.inputs import model_specs
 
 BATCH = 16_384
+SAMPLE, SAMPLE_BATCH = 4096, 1024
+OFTEN = 8  # look-ups in the sample from which on a share of them says something
+MOST = 0.5  # of a row's look-ups: now and then, all units that read a row are off
+Calls = Mapping[str, Sequence[Any]]
 
 
 def row_counts(model: Any, names: Sequence[str], split: Split) -> dict[str, NDArray[np.float64]]:
     """Run the ids of a split to the tables and count, in all calls of each.
+
+    A lookup counts where it moves a score. What stands in the padding of a history and is masked out does not: it
+    would be by far the most frequent row, and no error in it costs anything. Slopes of the scores on a sample tell,
+    for each column of ids, which share of the lookups of a frequent row goes nowhere, where that is most of them.
 
     Args:
         model: Functional model without submodels.
@@ -29,17 +38,93 @@ def row_counts(model: Any, names: Sequence[str], split: Split) -> dict[str, NDAr
         Layer name to float64 (rows,).
     """
     sizes = {name: int(model.get_layer(name).input_dim) for name in names}
-    read: dict[str, list[Any]] = {name: [] for name in names}
+    ids: dict[str, list[Any]] = {name: [] for name in names}
+    rows: dict[str, list[Any]] = {name: [] for name in names}
     for node in calls_in_order(model):
-        read.get(node.layer.name, []).extend(node.keras_inputs)
-    probe = keras.Model(model.inputs, read)
+        if node.layer.name in ids:
+            ids[node.layer.name] += node.keras_inputs
+            rows[node.layer.name] += tf.nest.flatten(node.outputs)
+    idle = _idle(model, ids, rows, split)
+    probe = keras.Model(model.inputs, ids)
     totals = {name: np.zeros(size) for name, size in sizes.items()}
     ids_of = tf.function(lambda inputs: probe(inputs, training=False), reduce_retracing=True)
     batches = split.with_batch_size(BATCH)
     with progress("counting ids", batches.num_batches) as advance:
         for inputs, _ in batches.batches(inputs=model_specs(model)):
             for name, tensors in ids_of(inputs).items():
-                for tensor in tf.nest.flatten(tensors):
-                    totals[name] += np.bincount(tensor.numpy().astype(np.int64).ravel(), minlength=sizes[name])
+                for call, tensor in enumerate(tf.nest.flatten(tensors)):
+                    columns = _columns(tensor)
+                    totals[name] += np.bincount(columns.ravel(), minlength=sizes[name])
+                    for found in idle.get((name, call), ()):
+                        looked_up = np.count_nonzero(columns[:, found.column] == found.row)
+                        totals[name][found.row] -= found.share * looked_up
             advance()
-    return totals
+    return {name: np.maximum(total, 0.0) for name, total in totals.items()}  # a share times a number may be rounded
+
+
+@dataclass(frozen=True)
+class _Idle:
+    """A row that a column of ids looks up in vain.
+
+    Attributes:
+        column: Of the ids.
+        row: Of the table.
+        share: Of the lookups that move no score.
+    """
+
+    column: int
+    row: int
+    share: float
+
+
+def _idle(model: Any, ids: Calls, rows: Calls, split: Split) -> dict[tuple[str, int], list[_Idle]]:
+    """What is looked up in vain, by layer and call."""
+    names = list(ids)
+    scores = [tensor for tensor in model.outputs if tensor.dtype.is_floating]
+    probe = keras.Model(model.inputs, {"scores": scores, "ids": dict(ids), "rows": dict(rows)})
+    tables = [model.get_layer(name).embeddings for name in names]
+
+    def moving(inputs: Any) -> dict[str, Any]:
+        with tf.GradientTape() as tape:
+            tape.watch(tables)
+            found = probe(inputs, training=False)
+            total = tf.add_n([_weighed(score) for score in found["scores"]])
+        slopes = tape.gradient(total, found["rows"], unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        moves = tf.nest.map_structure(lambda slope: tf.reduce_any(tf.convert_to_tensor(slope) != 0, axis=-1), slopes)
+        return {"ids": found["ids"], "moves": moves}
+
+    run = tf.function(moving, reduce_retracing=True)
+    sample = split.take(min(SAMPLE, split.num_rows), seed=0).with_batch_size(SAMPLE_BATCH)
+    found: dict[tuple[str, int], list[tuple[Any, Any]]] = {}
+    for inputs, _ in sample.batches(inputs=model_specs(model)):
+        answer = run(inputs)
+        for name in names:
+            pairs = zip(tf.nest.flatten(answer["ids"][name]), tf.nest.flatten(answer["moves"][name]), strict=True)
+            for call, (own, moves) in enumerate(pairs):
+                found.setdefault((name, call), []).append((_columns(own), _columns(moves)))
+    return {
+        key: _shares(np.concatenate([own for own, _ in parts]), np.concatenate([moves for _, moves in parts]) != 0)
+        for key, parts in found.items()
+    }
+
+
+def _weighed(score: Any) -> Any:
+    """A sum of outputs in which none cancels another, as probabilities that add up to one would."""
+    flat = tf.reshape(score, (-1, score.shape[-1] or 1))
+    return tf.reduce_sum(flat * tf.cos(tf.range(1.0, tf.cast(tf.shape(flat)[-1] + 1, flat.dtype))))
+
+
+def _columns(values: Any) -> NDArray[np.int64]:
+    """Ids of any shape as (rows, columns)."""
+    array: NDArray[np.int64] = values.numpy().astype(np.int64)
+    return array.reshape(-1, array.shape[-1] if array.ndim > 1 else 1)
+
+
+def _shares(ids: NDArray[np.int64], moves: NDArray[np.bool_]) -> list[_Idle]:
+    """Of rows that a column looks up often, the share that moves nothing; none where most of it does."""
+    found = []
+    for column, (own, moving) in enumerate(zip(ids.T, moves.T, strict=True)):
+        values, place, often = np.unique(own, return_inverse=True, return_counts=True)
+        share = 1 - np.bincount(place, weights=moving) / often
+        found += [_Idle(column, int(values[i]), share[i]) for i in np.flatnonzero((often >= OFTEN) & (share > MOST))]
+    return found

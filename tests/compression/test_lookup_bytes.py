@@ -1,0 +1,83 @@
+"""Each lookup more is operators in the file, which count within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from foreign.conftest import click_schema, click_table
+from foreign.styles import STYLES
+
+from tfshop.compression import AllocateTables, Candidate, EncodeTables
+from tfshop.compression._table_allocation import Allocation
+from tfshop.compression._table_parts import num_lookups, parts_of
+from tfshop.data import RandomSplit, Splits, prepare
+from tfshop.export import Export
+from tfshop.tables import Float32, Grouped, Int2, Int4, Int8, LowRankTable, RareRows, row_counts
+
+MENU = (Int8("field"), Int4("field"), Int2("field"), Float32())
+
+
+def allocated(model: Any, data: Splits, **settings: Any) -> Candidate:
+    step = AllocateTables(**{"rows": 1000, "measured": 1, "max_bytes": 1_000, **settings})
+    step.check(model, data.schema)
+    return step.apply(Candidate(model, data.schema), data, seed=0)
+
+
+def test_small_tables_get_one_codec_and_the_file_is_smaller(trained: Callable[[str], Any], clicks: Splits) -> None:
+    """1,000 bytes of codes in several lookups take more than those of one."""
+    export = Export("int8", calibration_rows=256, strip=True)
+    one, several = (allocated(trained("mlp"), clicks, lookup_bytes=number) for number in (1500, 0))
+    codecs = [{row["codec"] for row in made.history[-1].notes["allocation"]} for made in (one, several)]
+    assert len(codecs[0]) == 1 < len(codecs[1])
+    sizes = [len(export.to_bytes(made.model, clicks)) for made in (one, several)]
+    assert sizes[0] < sizes[1] - 500
+
+
+def test_what_a_lookup_more_takes_is_what_the_files_say(trained: Callable[[str], Any], clicks: Splits) -> None:
+    made = [
+        EncodeTables(codec).apply(Candidate(trained("mlp"), clicks.schema), clicks, seed=0)
+        for codec in (Grouped((Int4("field"), Int2("field")), (0.5,)), Int4("field"))
+    ]
+    sizes = [len(Export("int8", calibration_rows=256, strip=True).to_bytes(own.model, clicks)) for own in made]
+    codes = [own.history[-1].notes["bytes"][1] for own in made]
+    assert 800 < (sizes[0] - codes[0]) - (sizes[1] - codes[1]) < 4_500  # with what tells frequent rows from rare ones
+
+
+@pytest.mark.parametrize(
+    ("codec", "wanted"),
+    [
+        (Int4(), 1),
+        (Float32(), 1),
+        (Grouped((Int8(), Int4(), Int2()), (0.5, 0.8)), 3),
+        (RareRows(Grouped((Int4(), Int2()), (0.5,)), 3), 2),
+        (LowRankTable(2, Int4()), 1),
+    ],
+)
+def test_codecs_inside_others_are_lookups_too(codec: Any, wanted: int) -> None:
+    assert num_lookups(codec) == wanted
+
+
+def test_bytes_of_choices_have_the_lookups_beyond_the_first_of_each_layer(
+    trained: Callable[[str], Any], clicks: Splits
+) -> None:
+    parts = parts_of(trained("mlp"), clicks.schema)
+    counts = row_counts(trained("mlp"), ("table",), clicks.train)
+    with_operators = type(parts)(parts.each, parts.merged, counts, lookup_bytes=1000)
+    bare = type(parts)(parts.each, parts.merged, counts)
+    for chosen, more in (((1, 1, 1), 0), ((1, 1, 2), 1), ((0, 1, 2), 2), ((3, 3, 3), 0)):
+        codecs = [MENU[choice] for choice in chosen]
+        assert with_operators.num_bytes(codecs) == bare.num_bytes(codecs) + 1000 * more
+    changes: Any = {}
+    found = Allocation(with_operators, MENU, changes).within(bare.num_bytes([MENU[2]] * 3) + 999)
+    assert found is None or len(set(found.chosen)) == 1
+
+
+def test_layers_of_their_own_share_no_lookup() -> None:
+    data = prepare(click_table(), click_schema(), split=RandomSplit(seed=0), batch_size=128)
+    model = STYLES["plain"](data.schema)
+    parts = parts_of(model, data.schema)
+    each = [MENU[number % 3] for number in range(len(parts.each))]
+    with_operators = type(parts)(parts.each, parts.merged, lookup_bytes=1000)
+    assert len(parts.each) > 1 and with_operators.num_bytes(each) == parts.num_bytes(each)

@@ -1,0 +1,72 @@
+"""Rows count as often as they are looked up for something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import needs, spread
+
+from tfshop._keras import keras
+from tfshop.data import Splits
+from tfshop.models import build_model
+from tfshop.tables import row_counts
+
+
+def often(ids: np.ndarray, size: int) -> np.ndarray:
+    return np.bincount(ids.ravel(), minlength=size)
+
+
+def test_ids_count_and_padding_does_not(trained_mlp: Any, clicks: Splits) -> None:
+    (counts,) = row_counts(trained_mlp, ("table",), clicks.train).values()
+    inputs, tables = clicks.train.inputs, clicks.schema.tables
+    history = inputs["hist_id_0"]
+    assert (history == 0).mean() > 0.1
+    starts = np.cumsum([0, *tables.values()])
+    wanted = [often(inputs["ids"][:, n], size) for n, size in enumerate(tables.values())]
+    wanted[0] = wanted[0] + often(history[history != 0], tables["id_0"])
+    for start, own in zip(starts[:-1], wanted, strict=True):
+        assert np.array_equal(counts[start : start + len(own)], own)
+
+
+@pytest.mark.parametrize("name", ["mean_pooling", "din", "bst", "two_tower"])
+def test_padding_of_any_network_with_histories_counts_for_little(name: str, kinds: dict[str, Splits]) -> None:
+    """In an attention over nothing but padding, weights are those of nothing, and the row does move the score."""
+    data = kinds["every kind"]
+    model = build_model(name, data.schema, **needs(name).settings)
+    spread(model)
+    tables = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
+    counts = row_counts(model, tables, data.train)
+    history, ids = data.train.inputs["hist_id_0"], data.train.inputs["ids"]
+    padding, empty = (history == 0).sum(), 5 * (history == 0).all(axis=1).sum()
+    table = next(own for own in counts.values() if len(own) >= data.schema.tables["id_0"])
+    assert table[0] <= (ids[:, 0] == 0).sum() + empty < padding
+
+
+def test_a_history_that_is_read_without_a_mask_counts_with_its_padding(kinds: dict[str, Splits]) -> None:
+    data = kinds["every kind"]
+    schema = data.schema
+    history = keras.Input((5,), dtype="int32", name="hist_id_0")
+    rows = keras.layers.Embedding(schema.tables["id_0"], 4, name="own")(history)
+    averaged = keras.layers.GlobalAveragePooling1D()(rows)
+    model = keras.Model(history, keras.layers.Dense(1, "sigmoid", name="probability")(averaged))
+    (counts,) = row_counts(model, ("own",), data.train).values()
+    assert np.array_equal(counts, often(data.train.inputs["hist_id_0"], schema.tables["id_0"]))
+
+
+def test_outputs_that_add_up_to_one_do_not_hide_a_lookup(dense_clicks: Splits) -> None:
+    ids = keras.Input((3,), dtype="int32", name="ids")
+    rows = keras.layers.Flatten()(keras.layers.Embedding(110, 4, name="own")(ids))
+    model = keras.Model(ids, keras.layers.Dense(2, "softmax", name="probability")(rows))
+    (counts,) = row_counts(model, ("own",), dense_clicks.train).values()
+    assert np.array_equal(counts, often(dense_clicks.train.inputs["ids"], 110))
+
+
+def test_units_that_are_off_now_and_then_change_no_count(clicks: Splits) -> None:
+    """All units of a layer may be off for a row; its ids were looked up all the same."""
+    model = build_model("mlp", clicks.schema, dimension=2, hidden=(2,))
+    first = int(clicks.schema.tables["id_0"])
+    (counts,) = row_counts(model, ("table",), clicks.train).values()
+    wanted = often(clicks.train.inputs["ids"][:, 1], clicks.schema.tables["id_1"])
+    assert np.abs(counts[first : first + len(wanted)] - wanted).sum() <= 0.02 * wanted.sum()
