@@ -10,7 +10,8 @@ test split, and latency of one call, all files of a network in turns, with what 
 same in all and is taken off for the speed of the dense half. Wall time of the passes, processors' time of the whole row
 (passes, export, scoring), and peak memory stand beside those of training the network once. The controls are the smaller
 networks trained from scratch in float32, with the same step size and at most as many epochs as the student has, the
-best on validation kept.
+best on validation kept; those of `LowRank` and `recipes.fast` are the very networks that these made, all weights drawn
+anew. Below each table stands which files reach what is wanted.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import results
 from dense_networks import NETWORKS, WIDE, settings_of
+from dense_page import BATCHES, page, show
 from memory import begin_peak_anew, peak_bytes
 
 import tfshop as ts
@@ -41,6 +43,7 @@ from tfshop.data.split import Splits
 from tfshop.evaluation.measured import Measured, measure_file
 from tfshop.export import Plan, convert
 from tfshop.measuring import measure_baseline
+from tfshop.models.rebuild import fresh
 from tfshop.pipeline import Goal, pursue
 from tfshop.runtime import Scorer, bytes_by_part, compare_latency, count_multiplies, lookup_tables, read_graph
 from tfshop.runtime.inventory import layer_constants
@@ -49,10 +52,10 @@ DOCS = Path(__file__).parent.parent / "docs" / "compression.md"
 FILES = results.FOLDER / "dense"
 EPOCHS, LEARNING_RATE = 2, 3e-3
 STUDENT, SMALL_STUDENT = (100, 100, 100), (64, 32)
-STUDENT_EPOCHS, STUDENT_RATE = {STUDENT: 4, SMALL_STUDENT: 5}, 2e-3  # no longer than the training
-BATCHES = (1, 128, 512)
+NARROW_EPOCHS = ts.recipes.NARROW_EPOCHS  # no longer than the training
+STUDENT_EPOCHS, STUDENT_RATE = {STUDENT: 4, SMALL_STUDENT: NARROW_EPOCHS}, 2e-3
 TABLES_ALONE = "tables alone"
-WANTED = {"dense bytes": 16.0, "latency at 128": 10.0, "AUC": -0.001}
+CONTROLLED = ("low rank, a quarter", "recipes.fast")  # whose networks are trained from scratch too
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Row:
     passes: tuple[Any, ...] = ()
     export: Mapping[str, Any] = field(default_factory=lambda: {"mode": "float32"})
     control: tuple[int, ...] = ()
+    control_of: str = ""
+    family: str = ""
     tuned: bool = False
 
     def plan(self, model: Any) -> Plan:
@@ -109,6 +114,20 @@ def rows_of(network: str, data: Splits, seed: int) -> tuple[Row, ...]:
         Row("control 100 from scratch", control=STUDENT),
         Row("control 64-32 from scratch", control=SMALL_STUDENT),
         *(_recipe(name) for name in ("fast", "small_download", "careful", "classic")),
+        Row("int8, a layer in float", (), {**int8, "mixed": {"max_change": 0.003}}),
+        Row("qat 2 bits", (ts.QAT(bits=2),), int8),
+        Row("control: low rank's network from scratch", control_of=CONTROLLED[0]),
+        Row("control: fast's network from scratch", control_of=CONTROLLED[1]),
+        *(_of_another_family(data, seed) if network == "dcn" else ()),
+    )
+
+
+def _of_another_family(data: Splits, seed: int) -> tuple[Row, ...]:
+    """A student without crosses, for processors on which these take most of the time."""
+    student = _student("mlp", SMALL_STUDENT, data, seed)
+    return (
+        Row("student mlp 64-32, int8", (replace(student, family="mlp"),), {"mode": "int8"}),
+        Row("control mlp 64-32 from scratch", control=SMALL_STUDENT, family="mlp"),
     )
 
 
@@ -130,10 +149,10 @@ def main() -> None:
         _make(network, found, data, options, lambda: results.save(name, {"settings": settings, "networks": done}))
         _time(network, found, data, options.seed)
         say(f"written: {results.save(name, {'settings': settings, 'networks': done})}")
-        _show(network, found)
+        show(network, found)
     is_whole = not options.rows and options.fraction == 1.0 and set(done) == set(NETWORKS)  # a part is no page
     if is_whole:
-        text = "\n\n".join(f"`{network}`\n\n{_page(found)}" for network, found in done.items())
+        text = "\n\n".join(f"`{network}`\n\n{page(found)}" for network, found in done.items())
         results.write_between(DOCS, "dense", text)
 
 
@@ -187,7 +206,7 @@ def _row(
     row: Row, network: str, model: Any, baseline: Measured, data: Splits, options: argparse.Namespace
 ) -> dict[str, Any]:
     with _measured() as spent:
-        if row.control:
+        if row.control or row.control_of:
             measured = _control(row, network, baseline, data, options.seed)
             notes: list[str] = []
         else:
@@ -197,7 +216,8 @@ def _row(
             )
             measured, notes = result.measured, list(result.evaluation.notes)
             spent["pass_seconds"] = result.seconds
-    FILES.mkdir(parents=True, exist_ok=True)
+            if row.name in CONTROLLED:
+                result.candidate.model.save(_keras_file(network, row.name))
     (FILES / f"{network}-{row.name}.tflite").write_bytes(measured.content)
     difference = measured.evaluation.auc_difference_test
     _require_float_tables(measured.content, row)
@@ -216,9 +236,29 @@ def _row(
 
 def _control(row: Row, network: str, baseline: Measured, data: Splits, seed: int) -> Measured:
     """The same smaller network without a teacher."""
-    model = NETWORKS[network](data.schema, row.control, seed)
-    ts.train(model, data, epochs=STUDENT_EPOCHS[row.control], learning_rate=STUDENT_RATE, seed=seed)
+    if row.control_of:
+        model, epochs = _drawn_anew(ts.load_model(_keras_file(network, row.control_of)), seed), NARROW_EPOCHS
+    else:
+        model = NETWORKS[row.family or network](data.schema, row.control, seed)
+        epochs = STUDENT_EPOCHS[row.control]
+    ts.train(model, data, epochs=epochs, learning_rate=STUDENT_RATE, seed=seed)
     return measure_file(row.name, ts.Export("float32").to_bytes(model, data), data, baseline=baseline)
+
+
+def _keras_file(network: str, row: str) -> Path:
+    FILES.mkdir(parents=True, exist_ok=True)
+    return FILES / f"{network}-{row}.keras"
+
+
+def _drawn_anew(model: Any, seed: int) -> Any:
+    """The network with the weights that its layers begin with."""
+    keras.utils.set_random_seed(seed)
+    for layer in model.layers:
+        if layer.weights:
+            begun = fresh(layer)
+            begun.build(layer.input_shape)
+            layer.set_weights(begun.get_weights())
+    return model
 
 
 def _tuned(model: Any, data: Splits, seed: int) -> Any:
@@ -288,61 +328,6 @@ def _lookups(model: Any) -> bytes:
     tables = _tables(model)
     found = [table.get_output_at(call) for table in tables for call in range(len(table.inbound_nodes))]
     return convert(keras.Model(model.inputs, found), "float32")
-
-
-def _cells(name: str, row: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    if "refused" in row:
-        return [name, *["refused"] * (len(HEADINGS) - 1)]
-    base, tables = found["rows"]["float32"], found["tables_us"]["128"]
-    training = row["training"]  # in the same run, for the machine may have had other work in another
-    whole, own = base["p50_us"]["128"], row["p50_us"]["128"]
-    low_high = row["difference"]
-    return [
-        name,
-        f"{row['dense_bytes'] / 1e3:,.0f} kB ({base['dense_bytes'] / row['dense_bytes']:.1f}x)",
-        f"{row['dense_gzip'] / 1e3:,.0f} kB ({base['dense_gzip'] / row['dense_gzip']:.1f}x)",
-        f"{row['multiplies'] / 1e3:,.0f}k",
-        "" if low_high is None else "{:+.4f} [{:+.4f}, {:+.4f}]".format(*low_high),
-        *(f"{row['p50_us'][str(batch)]:.1f}" for batch in BATCHES),
-        f"{whole / own:.1f}x",
-        f"{(whole - tables) / (own - tables):.1f}x",
-        f"{row['pass_seconds'] / training['seconds']:.2f}" if "pass_seconds" in row else "",
-        f"{row['cpu_seconds'] / training['cpu_seconds']:.2f}" if "cpu_seconds" in row else "",
-        f"{row['peak_bytes'] / training['peak_bytes']:.2f}",
-    ]
-
-
-HEADINGS = (
-    "file",
-    "dense bytes",
-    "after gzip",
-    "multiplies",
-    "AUC difference, 95%",
-    *(f"us @ {batch}" for batch in BATCHES),
-    "faster @ 128",
-    "dense half",
-    "time / training",
-    "CPU / training",
-    "memory / training",
-)
-
-
-def _table(found: Mapping[str, Any]) -> list[list[str]]:
-    return [_cells(name, row, found) for name, row in found["rows"].items()]
-
-
-def _show(network: str, found: Mapping[str, Any]) -> None:
-    base = found["rows"]["float32"]
-    training = found["training"]
-    note = (
-        f"float32: test AUC {base['test_auc']:.4f}, {training['seconds']:.0f} s and "
-        f"{training['peak_bytes'] / 2**20:.0f} MiB of training. Time and memory of the passes are shares of those."
-    )
-    results.show(network, HEADINGS, _table(found), note=note)
-
-
-def _page(found: Mapping[str, Any]) -> str:
-    return results.markdown(HEADINGS, _table(found))
 
 
 if __name__ == "__main__":

@@ -48,19 +48,22 @@ def distill_int8(hidden: tuple[int, ...] = (100, 100, 100), dimension: int = 16)
     return chain(Distill({"dimension": dimension, "hidden": hidden}), Export("int8"))
 
 
-def fast(width: int = 64, depth: int = 2, dimension: int | None = None) -> Plan:
+def fast(width: int = 64, depth: int = 2, dimension: int | None = None, crosses: int = 1) -> Plan:
     """A student of the same make, then int8; of any network.
 
     Args:
         width: Most units of a hidden layer.
-        depth: Most hidden layers of a tower, and most crosses of a network of ours.
+        depth: Most hidden layers of a tower.
         dimension: Width of the widest table; None leaves tables as they are.
+        crosses: Most crosses of a network of ours, which weigh more than its tower.
 
     Example:
         >>> fast(dimension=8).passes[0].shrink
-        {'width': 64, 'depth': 2, 'dimension': 8}
+        {'width': 64, 'depth': 2, 'crosses': 1, 'dimension': 8}
     """
-    shrink = {"width": width, "depth": depth} | ({} if dimension is None else {"dimension": dimension})
+    shrink = {"width": width, "depth": depth, "crosses": crosses}
+    if dimension is not None:
+        shrink["dimension"] = dimension
     return chain(Distill(shrink=shrink, epochs=NARROW_EPOCHS), Export("int8"))
 
 

@@ -109,7 +109,8 @@ def _narrower(step: Distill) -> Distill | None:
 
 def _halved(shrink: Mapping[str, Any]) -> dict[str, Any]:
     """Half the width and dimension, as a share or a number, down to the narrowest."""
-    return {name: value if name == "depth" or value is None else _half(value) for name, value in shrink.items()}
+    sizes = {"width", "dimension"}
+    return {name: _half(value) if name in sizes and value is not None else value for name, value in shrink.items()}
 
 
 def _half(size: float | int) -> float | int:

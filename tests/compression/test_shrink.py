@@ -121,6 +121,19 @@ def test_depth_is_that_of_the_crosses_too(name, clicks):
     assert "dense_1" not in small and small["dense_0"].units == 16
 
 
+def test_crosses_go_by_a_number_of_their_own(clicks):
+    model = build_model("dcn", clicks.schema, dimension=4, hidden=(16, 8, 8), num_crosses=3)
+    for settings, crosses, layers in (
+        ({"crosses": 1}, 1, 3),
+        ({"crosses": 2, "depth": 1}, 2, 1),
+        ({"crosses": 9, "depth": 2}, 3, 2),
+        ({"crosses": 0.34, "width": 4}, 1, 3),
+    ):
+        small = [layer.name for layer in shrink(model, schema=clicks.schema, **settings).layers]
+        assert sum(name.startswith("cross_") and name.endswith("kernel") for name in small) == crosses
+        assert len({name for name in small if name in {"dense_0", "dense_1", "dense_2"}}) == layers
+
+
 def test_the_same_seed_gives_the_same_student(log):
     model = build("plain", log)
     assert same_weights(shrink(model, width=0.5, seed=3), shrink(model, width=0.5, seed=3))
@@ -140,6 +153,7 @@ def test_the_same_seed_gives_the_same_student(log):
         ),
         ("plain", {"depth": 9}, r"no tower deeper than 9 hidden layers\. .*Fix: Distill\(shrink=\{'depth': \d\}\)"),
         ("plain", {"width": 1.0, "dimension": 99}, r"wider than \d+ units and no table wider than 99 numbers"),
+        ("plain", {"crosses": 1}, r"cannot shrink in crosses: it has not crosses of ours.*Fix: leave crosses out"),
         ("attention", {"dimension": 2}, "cannot shrink to .*Fix: .*build the student yourself"),
     ],
 )

@@ -22,7 +22,10 @@ class Smaller(Protocol):
         """New width of a hidden layer."""
 
     def layers(self, depth: int) -> int:
-        """New number of hidden layers, or of crosses."""
+        """New number of hidden layers."""
+
+    def num_crosses(self, crosses: int) -> int:
+        """New number of crosses."""
 
     def columns(self, width: int, widest: int) -> int:
         """New width of a table."""
@@ -38,7 +41,7 @@ def shrunk_by_hyperparameters(model: Any, schema: Schema, wanted: Smaller, seed:
         kept = wanted.layers(len(found["hidden"])) if found["hidden"] else 0
         smaller["hidden"] = tuple(wanted.units(width) for width in found["hidden"][:kept])
     if "num_crosses" in found:
-        smaller["num_crosses"] = wanted.layers(found["num_crosses"])
+        smaller["num_crosses"] = wanted.num_crosses(found["num_crosses"])
     if "dimension" in found:
         smaller["dimension"] = wanted.columns(found["dimension"], found["dimension"])
     try:

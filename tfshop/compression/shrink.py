@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from tfshop.errors import ModelError, PlanError
 from tfshop.layers import Reshaped
 from tfshop.models.rebuild import copy_weights, fresh, inlined
 
+_EXPECTED = "Expected width, depth, dimension or crosses. Fix: width=0.5."
+
 
 @dataclass(frozen=True)
 class Shrinkage:
@@ -25,9 +27,10 @@ class Shrinkage:
 
     Attributes:
         width: Of the hidden Dense layers: a share as a float in (0, 1], or most units of each.
-        depth: Of the towers, and of the crosses of ours: a share as a float in (0, 1], or most hidden layers one
-            after the other.
+        depth: Of the towers: a share as a float in (0, 1], or most hidden layers one after the other.
         dimension: Of the widest table, the others in proportion: a share as a float in (0, 1], or its new width.
+        crosses: Of the crosses of a network of ours: a share as a float in (0, 1], or the most there may be; None as
+            `depth` has it. They are as wide as all that the network reads, and weigh more than a narrow tower.
 
     Raises:
         PlanError: For a value out of range, or none at all.
@@ -36,29 +39,37 @@ class Shrinkage:
     width: float | int | None = None
     depth: float | int | None = None
     dimension: float | int | None = None
+    crosses: float | int | None = None
 
     def __post_init__(self) -> None:
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        for name, value in given.items():
+        for name, value in self.given().items():
             share = isinstance(value, float) and 0 < value <= 1
             if not share and not (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
                 raise PlanError(
                     f"{name} is {value!r}. Expected a share as a float in (0, 1], or a whole number. Fix: {name}=0.5."
                 )
-        if not given:
-            raise PlanError("shrink was given nothing to shrink. Expected width, depth or dimension. Fix: width=0.5.")
+        if not self.given():
+            raise PlanError(f"shrink was given nothing to shrink. {_EXPECTED}")
 
     def __str__(self) -> str:
         """As one would type it: "width=0.5, depth=2"."""
-        return ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value is not None)
+        return ", ".join(f"{name}={value!r}" for name, value in self.given().items())
+
+    def given(self) -> dict[str, float | int]:
+        """What is to shrink."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
     def units(self, width: int) -> int:
         """New width of a hidden layer."""
         return _shrunk(width, self.width)
 
     def layers(self, depth: int) -> int:
-        """New number of hidden layers, or of crosses."""
+        """New number of hidden layers."""
         return _shrunk(depth, self.depth)
+
+    def num_crosses(self, crosses: int) -> int:
+        """New number of crosses."""
+        return _shrunk(crosses, self.depth if self.crosses is None else self.crosses)
 
     def columns(self, width: int, widest: int) -> int:
         """New width of a table."""
@@ -73,6 +84,7 @@ def shrink(
     width: float | int | None = None,
     depth: float | int | None = None,
     dimension: float | int | None = None,
+    crosses: float | int | None = None,
     schema: Schema | None = None,
     seed: int = 0,
 ) -> Any:
@@ -85,9 +97,10 @@ def shrink(
     Args:
         model: Functional model; left as it is.
         width: Of the hidden Dense layers: a share as a float in (0, 1], or most units of each.
-        depth: Of the towers, and of the crosses of ours: a share as a float in (0, 1], or most hidden layers one
-            after the other.
+        depth: Of the towers: a share as a float in (0, 1], or most hidden layers one after the other.
         dimension: Of the widest table, the others in proportion: a share as a float in (0, 1], or its new width.
+        crosses: Of the crosses of a network of ours: a share as a float in (0, 1], or the most there may be; None as
+            `depth` has it. They are as wide as all that the network reads, and weigh more than a narrow tower.
         schema: Fitted schema of the data.
         seed: Of the fresh weights.
 
@@ -105,7 +118,7 @@ def shrink(
         >>> small.get_layer("first").units
         4
     """
-    wanted = Shrinkage(width, depth, dimension)
+    wanted = Shrinkage(width, depth, dimension, crosses)
     keras.utils.set_random_seed(seed)
     if schema is not None:
         made = shrunk_by_hyperparameters(model, schema, wanted, seed)
@@ -216,12 +229,14 @@ class _Shrinking:
             raise PlanError(self._lacks("width", "a hidden Dense layer of a width of its own"))
         if self._wanted.depth is not None and not self._places:
             raise PlanError(self._lacks("depth", "a hidden Dense layer"))
+        if not {"width", "depth", "dimension"} & set(self._wanted.given()):
+            raise PlanError(self._lacks("crosses", "crosses of ours, more than that"))
 
     def _small_already(self) -> str:
         """What is said where nothing is larger than asked for."""
         widest = max((group.width for group in self._places), default=1)
         sizes = {"width": widest, "depth": max(self._places.values(), default=1), "dimension": self._widest}
-        asked = {name: value for name, value in vars(self._wanted).items() if value is not None}
+        asked = {name: value for name, value in self._wanted.given().items() if name in sizes}
         found = " and ".join(_NONE_LARGER[name].format(_amount(value, sizes[name])) for name, value in asked.items())
         name = next((name for name in asked if sizes[name] > 1), "width")
         return (
@@ -280,7 +295,7 @@ def settings_of(given: Mapping[str, Any]) -> Shrinkage:
     Raises:
         PlanError: For a name it does not take.
     """
-    unknown = sorted(set(given) - {"width", "depth", "dimension"})
+    unknown = sorted(set(given) - {one.name for one in fields(Shrinkage)})
     if unknown:
-        raise PlanError(f"shrink has no {', '.join(unknown)}. Expected width, depth, dimension. Fix: width=0.5.")
+        raise PlanError(f"shrink has no {', '.join(unknown)}. {_EXPECTED}")
     return Shrinkage(**given)

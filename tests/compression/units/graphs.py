@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tfshop._keras import keras
 from tfshop.compression.units.groups import Group
 from tfshop.compression.units.trace import Trace
+from tfshop.layers import ExpertKernels
 
 layers = keras.layers
 ACTIVATIONS = ("relu", "tanh", "linear", "gelu", "swish")  # of zero they give zero
@@ -140,6 +141,9 @@ STEPS = (
 )
 
 
+PASS_ON = (layers.BatchNormalization, ExpertKernels)
+
+
 @st.composite
 def networks(draw: Any) -> Any:
     """A network of a few random steps."""
@@ -151,14 +155,14 @@ def networks(draw: Any) -> Any:
 
 
 def zeroed(trace: Trace, atoms: Iterable[int]) -> None:
-    """Make the units of some atoms exactly zero: what makes them, and the scale and shift behind."""
+    """Make the units of some atoms exactly zero: what makes them, and what makes something of them under their name."""
     wanted = set(atoms)
     own = {(series.owner, series.entries) for series in trace.ledger.series}
     for layer in trace.model.layers:
         weights = layer.get_weights()
         for weight, axes in zip(weights, trace.weights_of(layer.name), strict=False):
             for number, axis in enumerate(axes):
-                makes = (layer.name, axis) in own or type(layer) is layers.BatchNormalization
+                makes = (layer.name, axis) in own or isinstance(layer, PASS_ON)
                 if isinstance(axis, tuple) and makes:
                     gone = [i for i, entry in enumerate(axis) if wanted & trace.ledger.resolve(entry)]
                     np.moveaxis(weight, number, 0)[gone] = 0.0
