@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 from helpers import keras_scores
 
 from tfshop.compression import AllocateTables, Candidate, EncodeTables
+from tfshop.compression._table_parts import parts_of
 from tfshop.data import IdFeature, RandomSplit, Schema, Splits, prepare
+from tfshop.errors import PlanError
 from tfshop.export import Export
 from tfshop.models import build_model
 from tfshop.runtime import Scorer
-from tfshop.tables import Int1
+from tfshop.tables import Codec, Float32, Grouped, Int1, Int4, Int8, RareRows, row_counts
 from tfshop.training import train
 from tfshop.training.scoring import mean_auc
 
@@ -73,3 +76,39 @@ def test_folding_is_tried_where_more_than_half_of_the_rows_are_rare(rare: int, f
     counts[:rare] = 4.0
     menu = AllocateTables(max_bytes=0.05)._menu({"table": counts[:600], "second": counts[600:]})
     assert ("RareRows" in {codec.name for codec in menu}) == folds
+
+
+def fewest(model: Any, data: Splits, codec: Codec) -> dict[str, int]:
+    """Bytes of one codec for the only field: as `check` takes rows to be seen, all alike, and as they are."""
+    parts = parts_of(model, data.schema)
+    counts = {"least": parts.least_seen(), "alike": {}, "counted": row_counts(model, ("table",), data.train)}
+    return {name: replace(parts, counts=own, known={}).num_bytes([codec]) for name, own in counts.items()}
+
+
+@pytest.mark.parametrize(
+    "codec", [Grouped((Int8("field"), Int1("field")), (0.5,)), RareRows(Int4("field"), min_count=5)], ids=repr
+)
+def test_budgets_are_refused_by_what_counts_may_be_and_then_by_what_they_are(
+    codec: Codec, mostly_rare: tuple[Any, Splits], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of bytes that depend on counts, the least that they can be is known before; the rest before any estimate."""
+    model, data = mostly_rare
+    known = fewest(model, data, codec)
+    assert known["least"] < known["counted"] - 1 < known["alike"] - 1
+    with pytest.raises(PlanError, match=rf"the tables need {known['least']:,} bytes.*Fix: max_bytes={known['least']},"):
+        AllocateTables(max_bytes=known["least"] - 1, codecs=(codec,)).check(model, data.schema)
+    AllocateTables(max_bytes=known["least"], codecs=(codec,)).check(model, data.schema)
+    made = allocated(model, data, max_bytes=known["counted"], codecs=(codec,))
+    assert made.history[-1].notes["bytes"][1] == known["counted"]
+    monkeypatch.setattr("tfshop.compression.allocate_tables.Measures", None)
+    with pytest.raises(PlanError, match=rf"the tables need {known['counted']:,} bytes.*Fix: max_bytes"):
+        allocated(model, data, max_bytes=known["counted"] - 1, codecs=(codec,))
+
+
+def test_rows_that_may_fold_are_a_choice_until_they_are_counted(mostly_rare: tuple[Any, Splits]) -> None:
+    model, data = mostly_rare
+    codec = RareRows(Float32(), min_count=5)
+    AllocateTables(max_bytes=0.5, codecs=(codec,)).check(model, data.schema)
+    assert fields(allocated(model, data, max_bytes=0.5, codecs=(codec,)))[0]["codec"] == repr(codec)
+    with pytest.raises(PlanError, match=r"can make no table of 'mlp' smaller.*Fix:"):
+        allocated(model, data, max_bytes=0.5, codecs=(RareRows(Float32(), min_count=1),))

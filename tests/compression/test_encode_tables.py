@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score as auc
 
 from tfshop._keras import keras
 from tfshop.compression import QAT, Candidate, Distill, DropFeatures, EncodeTables, LowRank, Prune
+from tfshop.compression._table_codecs import table_codecs
 from tfshop.data import RandomSplit, Splits, prepare
 from tfshop.errors import AuditError, PlanError
 from tfshop.evaluation.audit import audit_file
@@ -233,6 +234,33 @@ def test_what_would_undo_the_codes_is_refused_after_them(step: Any) -> None:
 def test_what_is_no_codec_is_refused(codec: Any) -> None:
     with pytest.raises(PlanError, match=r"(Expected a codec|cannot be made).*Fix:"):
         EncodeTables(codec)
+
+
+def several_read(schema: Any, *features: str) -> Any:
+    """One Embedding for several features, as others share it."""
+    inputs = {name: keras.Input((1,), dtype="int32", name=name) for name in features}
+    shared = keras.layers.Embedding(sum(schema.tables.values()), 4, name="both")
+    hidden = keras.layers.Flatten()(keras.layers.Concatenate()([shared(ids) for ids in inputs.values()]))
+    return keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(hidden), name="shared")
+
+
+def test_a_table_of_several_features_is_not_coded_for_one_of_them(clicks: Splits) -> None:
+    """Where its rows cannot be told apart; in a merged table the others would stay in float."""
+    both = several_read(clicks.schema, "id_0", "id_1")
+    message = r"names id_0, but id_0, id_1, hist_id_0 all read layer 'both'.*Expected.*Fix: name the layer"
+    with pytest.raises(PlanError, match=message):
+        EncodeTables({"id_0": Int8()}).check(both, clicks.schema)
+    for codec in ({"id_0": Int8(), "id_1": Int8()}, {"both": Int8()}):
+        assert table_codecs(both, clicks.schema, codec).codecs == {"both": Int8()}
+    one = several_read(clicks.schema, "id_0", "hist_id_0")
+    assert table_codecs(one, clicks.schema, {"id_0": Int8()}).codecs == {"both": Int8()}
+
+
+def test_one_of_several_features_of_a_tower_is_coded_alone(clicks: Splits) -> None:
+    towers = build_model("two_tower", clicks.schema, item=("id_1",), dimension=4, hidden=(8,))
+    asked = table_codecs(towers, clicks.schema, {"id_2": Int8()})
+    assert asked.codecs == {"user_table": {"id_0": Float32(), "id_2": Int8()}}
+    assert set(table_codecs(towers, clicks.schema, {"user_table": Int8()}).codecs) == {"user_table"}
 
 
 def test_names_that_no_table_goes_by_are_refused(trained_mlp: Any, clicks: Splits) -> None:

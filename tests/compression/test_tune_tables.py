@@ -141,10 +141,7 @@ def test_it_survives_json() -> None:
     assert Plan.from_json(plan.to_json()) == plan
 
 
-def test_codebooks_learn_and_rows_choose_anew(
-    trained_mlp: Any, clicks: Splits, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tfshop.compression.tune_tables.SETTLE_EVERY", 4)
+def test_codebooks_learn_and_rows_choose_anew_in_a_short_training_too(trained_mlp: Any, clicks: Splits) -> None:
     coarse = ProductQuantization(1, centroids=6)
     coded = EncodeTables(coarse).apply(Candidate(trained_mlp, clicks.schema), clicks, seed=0).model.get_layer("table")
     made = tuned(trained_mlp, clicks, codec=coarse)
@@ -152,3 +149,19 @@ def test_codebooks_learn_and_rows_choose_anew(
     assert notes["kept"] == "tuned" and notes["validation_auc"]["tuned"] > notes["validation_auc"]["coded"] + 0.002
     assert notes["steps"]["table"]["changed_bytes"] > 0
     assert np.abs(after["codebooks"] - coded.stored()["codebooks"]).max() > 1e-3
+
+
+@pytest.mark.parametrize(("epochs", "usual", "times"), [(1, 200, 1), (3, 200, 2), (3, 2, 5)])
+def test_short_trainings_choose_codes_anew_after_each_third(
+    epochs: int, usual: int, times: int, trained_mlp: Any, brief: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four steps an epoch; not near the end."""
+    settled: list[Any] = []
+
+    def settle(table: Any) -> None:
+        settled.append(table)
+
+    monkeypatch.setattr("tfshop.compression.tune_tables.SETTLE_EVERY", usual)
+    monkeypatch.setattr("tfshop.tables.codebook_tuning.TunedCodebooks.settle", settle)
+    tuned(trained_mlp, brief, codec=ProductQuantization(1, centroids=6), epochs=epochs)
+    assert len(settled) == times

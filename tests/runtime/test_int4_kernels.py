@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from helpers import first_rows
 
+from tfshop._keras import keras
 from tfshop.compression import QAT, Candidate
 from tfshop.data import Splits
 from tfshop.errors import PlanError
-from tfshop.export import Export
+from tfshop.export import Export, convert
 from tfshop.runtime import Scorer, bytes_by_part, count_multiplies, read_graph
 from tfshop.runtime.int4_kernels import with_int4_kernels
 
@@ -47,6 +48,24 @@ def test_trained_levels_take_half_a_byte(few_levels: Any, clicks: Splits) -> Non
     assert gaps.mean() < 0.01 and np.corrcoef(Scorer(four)(rows).ravel(), Scorer(eight)(rows).ravel())[0, 1] > 0.995
     small = Export("int8", int4=True, strip=True).to_bytes(few_levels, clicks)
     np.testing.assert_array_equal(Scorer(small)(rows), Scorer(four)(rows))
+
+
+def test_channels_of_fewer_levels_keep_their_steps() -> None:
+    """Each channel has as many levels a side as it uses, and its step is that of those."""
+    random = np.random.default_rng(0)
+    sides = np.array([7, 6, 5, 4, 1, 4, 6, 5])
+    levels = np.array([random.permutation(np.resize(np.arange(-side, side + 1), 40)) for side in sides]).T
+    steps = random.uniform(0.01, 0.2, len(sides)).astype(np.float32)
+    inputs = keras.Input((40,), name="numeric")
+    few = keras.layers.Dense(len(sides), name="few")
+    model = keras.Model(inputs, keras.layers.Dense(1, name="score")(few(inputs)))
+    few.set_weights([levels * steps, random.normal(size=len(sides))])
+    rows = random.normal(size=(64, 40)).astype(np.float32)
+    content = convert(model, "int8", lambda: ({"numeric": row[None]} for row in rows))
+    kernel = next(kernel for kernel in kernels(with_int4_kernels(content)).values() if kernel.shape == (8, 40))
+    assert kernel.dtype == "int4"
+    np.testing.assert_allclose(kernel.values(), (levels * steps).T, rtol=1e-5, atol=1e-7)
+    assert np.abs(kernel.stored()).max(axis=1).tolist() == [7, 6, 5, 4, 7, 4, 6, 5]
 
 
 def test_kernels_of_more_levels_stay(trained_mlp: Any, clicks: Splits) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tfshop.errors import PlanError
 from tfshop.export import chain, convert
 from tfshop.export.plan import Plan
 from tfshop.runtime import Scorer
-from tfshop.tables import Float32, Grouped, Hashed, Int4, Int8, QuotientRemainder, RareRows
+from tfshop.tables import Float32, Grouped, Hashed, Int4, Int8, QuotientRemainder, RareRows, resolved
 from tfshop.tables.codec import Fields
 from tfshop.tables.shared_rows import FACTORS, places_of
 
@@ -63,7 +64,7 @@ def test_shared_rows_are_those_of_least_squared_error_by_counts() -> None:
 
 
 @pytest.mark.parametrize("shape", [(), (6,), (3, 2)])
-@pytest.mark.parametrize("codec", [Hashed(64, Int8(), hashes=4), QuotientRemainder(64)], ids=repr)
+@pytest.mark.parametrize("codec", [Hashed(64, 4, Int8()), QuotientRemainder(64)], ids=repr)
 def test_ids_of_any_shape_find_their_rows(codec: Any, shape: tuple[int, ...]) -> None:
     coded = codec.encode(TABLE)
     ids = keras.Input(shape, dtype="int32", name="ids")
@@ -74,8 +75,32 @@ def test_ids_of_any_shape_find_their_rows(codec: Any, shape: tuple[int, ...]) ->
     assert np.array_equal(Scorer(convert(model, "float32", lambda: iter([])))({"ids": some}), rows)
 
 
+@pytest.mark.parametrize("counts", [None, 2e5 // (1 + IDS % 1500)], ids=["alike", "counted"])
+@pytest.mark.parametrize("outer", [Hashed(32), QuotientRemainder(64)], ids=repr)
+def test_bytes_are_those_of_how_often_shared_rows_are_seen(outer: Any, counts: Any) -> None:
+    """As often as all ids together that read them."""
+    for inner in (Grouped((Int8(), Int4()), (0.7,)), RareRows(Int8("field"), min_count=40_000)):
+        codec = replace(outer, codec=inner)
+        found = resolved(codec, *TABLE.shape, counts, FIELDS)
+        coded = codec.encode(TABLE, counts, fields=FIELDS)
+        assert coded.codec == found and resolved(found, *TABLE.shape, counts, FIELDS) == found
+        assert coded.num_bytes == found.num_bytes(*TABLE.shape, FIELDS)
+    seen = np.zeros(outer.num_shared(2000))
+    for places in outer._places(IDS) if counts is not None else ():
+        np.add.at(seen, places, counts)
+    rare = resolved(replace(outer, codec=RareRows(min_count=40_000, remap=True)), *TABLE.shape, counts)
+    often = (seen >= 40_000) | (np.arange(len(seen)) == 0)
+    assert rare.codec.kept == ((len(seen) if counts is None else often.sum()),)  # type: ignore[attr-defined]
+
+
+def test_buckets_come_before_hashes_and_the_codec_is_last() -> None:
+    assert Hashed(256, 3, Int8()) == Hashed(codec=Int8(), hashes=3, buckets=256)
+    with pytest.raises(PlanError, match=r"hashes is Int8.*Fix: Hashed\(hashes=2\)"):
+        Hashed(256, Int8())  # type: ignore[arg-type]
+
+
 def test_shared_rows_survive_json() -> None:
-    tail = Grouped((Int8(), Hashed(64, Int4("table"), hashes=3)), split=(0.9,))
+    tail = Grouped((Int8(), Hashed(64, 3, Int4("table"))), split=(0.9,))
     plan = chain(EncodeTables({"id_0": tail, "id_1": QuotientRemainder(16)}))
     assert Plan.from_json(plan.to_json()) == plan
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tfshop._keras import keras
+from tfshop.compression.roles import source_layers
 from tfshop.compression.table_rows import MergedTable, merged_table, tables_behind
 from tfshop.data.schema import Schema
 from tfshop.errors import PlanError
+from tfshop.layers import FieldOffsets
 from tfshop.tables import CODECS, Codec, Float32
 from tfshop.tables.codec import ALONE, Fields
 from tfshop.tables.rare_rows import folds_rows
@@ -121,7 +123,7 @@ class _Names:
             if layer.name in self._codecs:
                 found.codecs[layer.name] = self._codecs[layer.name]
                 continue
-            inside = merged.starts if merged else tables_behind(layer, self._model, self._schema)
+            inside = merged.starts if merged else self._behind(layer)
             own = {table: by_table[table] for table in inside if table in by_table}
             self._used |= set(own)
             if not own:
@@ -130,11 +132,19 @@ class _Names:
                 every = {table: own.get(table, Float32()) for table in inside}
                 alike = len(set(every.values())) == 1
                 found.codecs[layer.name] = next(iter(every.values())) if alike else every
+            elif len(own) < len(inside):
+                raise self._whole(layer.name, inside)
             elif len(set(own.values())) == 1:
                 found.codecs[layer.name] = next(iter(own.values()))
             else:
                 raise self._conflict(layer.name, own)
         self._require_used(by_table)
+
+    def _behind(self, layer: Any) -> tuple[str, ...]:
+        """Tables of the schema whose rows a layer holds that is no `MergedTable`; none where that cannot be told."""
+        sources = [source for source in source_layers(layer, self._model) if isinstance(source, FieldOffsets)]
+        several = len({offset for source in sources for offset in source.offsets}) > 1
+        return () if several else tables_behind(layer, self._model, self._schema)
 
     def _by_table(self, layers: set[str]) -> dict[str, Codec]:
         """Codecs of the features, by the tables of the schema."""
@@ -157,6 +167,15 @@ class _Names:
         return PlanError(
             f"The codec gives table {table!r} several codecs: {told}. Expected one for features that share a table. "
             "Fix: the same codec for them."
+        )
+
+    def _whole(self, layer: str, inside: Iterable[str]) -> PlanError:
+        readers = [name for name, table in self._tables.items() if table in inside]
+        named = [name for name in readers if name in self._codecs]
+        return PlanError(
+            f"The codec names {', '.join(named)}, but {', '.join(readers)} all read layer {layer!r}, and which rows "
+            "are whose is not known. Expected one codec for the whole layer. Fix: name the layer, or give all of them "
+            "the codec."
         )
 
     def _require_used(self, by_table: Mapping[str, Codec]) -> None:

@@ -100,6 +100,15 @@ class Parts:
         """Bytes of one lookup for each layer, which no choice is without."""
         return self.lookup_bytes * len({part.layer for part in self.each})
 
+    def least_seen(self) -> dict[str, NDArray[np.float64]]:
+        """Counts for which codecs that go by them take the fewest bytes: of each field the first row, and no other."""
+        made: dict[str, NDArray[np.float64]] = {}
+        for part in self.each:
+            own = np.zeros(part.num_rows)
+            own[0] = 1.0
+            made[part.layer] = np.concatenate([made.get(part.layer, own[:0]), own])
+        return made
+
     def shared(self, menu: Sequence[Codec]) -> list[Shared]:
         """What fields of one layer save by having the same codec: levels, codebooks and operators are there once."""
         found = []

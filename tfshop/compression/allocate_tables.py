@@ -20,7 +20,6 @@ from tfshop.data.split import Splits
 from tfshop.errors import PlanError
 from tfshop.models.rebuild import inlined
 from tfshop.tables import Codec, Float32, Grouped, Int1, Int2, Int3, Int4, Int8, RareRows, row_counts
-from tfshop.tables.rare_rows import folds_rows
 from tfshop.training.adoption import require_copyable
 
 STEPS = 48  # budgets on the frontier
@@ -46,6 +45,10 @@ class AllocateTables:
     is a feature of a merged table, or an `Embedding` of its own; `Grouped` codecs give its frequent rows more bits than
     its rare ones. Nothing is trained; `TuneTables` may come next.
 
+    Bytes of `Grouped` and `RareRows` depend on how often rows are seen, which `check` does not know: it refuses what
+    would be too little if one row of each feature were seen and no other. Where `max_bytes` in whole bytes turns out
+    too little once rows are counted, `apply` refuses it before anything is estimated.
+
     Args:
         max_bytes: Most bytes of the tables in the file: a whole number, or as a float in (0, 1] the share of what they
             take now in float32, or as few as they can where that is more. Operators of further lookups count, see
@@ -63,7 +66,7 @@ class AllocateTables:
 
     Raises:
         PlanError: At construction unless there is one budget; in `check` for a network without tables, and for fewer
-            bytes than any allocation has.
+            bytes than any allocation can have; in `apply` for fewer than any has.
 
     Example:
         >>> AllocateTables(max_bytes=60_000, codecs=("Int8", Int4("field"), Int2("field"))).codecs[1]
@@ -126,6 +129,7 @@ class AllocateTables:
         counts = row_counts(model, tuple({part.layer: None for part in parts.each}), data.train)
         parts = replace(parts, counts=counts, known={})  # which codecs that tell rare rows apart depend on
         menu = self._menu(counts)
+        self._require(parts, menu, model)
         measures = Measures(model, parts, menu, data, self.rows, seed)
         expected = measures.expected()
         most = self._most_bytes(parts, menu)
@@ -150,10 +154,7 @@ class AllocateTables:
             best = measures.cheapest(allocation, ladder, drop, HALVINGS)
             lean = allocation.lean(best, best.num_bytes)
             return lean if measures.auc_of(lean) >= measures.auc - drop else best
-        found = allocation.within(most)
-        if found is None:  # codecs that split rows by frequency take more bytes than could be told without counts
-            raise _too_few_bytes(allocation, most)
-        return allocation.lean(found, most)
+        return allocation.lean(allocation.within(most) or allocation.smallest(), most)
 
     def _menu(self, counts: Counts) -> tuple[Codec, ...]:
         """The choices, rows as they are last."""
@@ -171,21 +172,25 @@ class AllocateTables:
         """The fields, once it is clear that they can be coded within the budget."""
         parts = replace(parts_of(model, schema), lookup_bytes=self.lookup_bytes)
         menu = menu_of(self.codecs)
-        allocation = Allocation(parts, menu, {})
         if not parts.each:
             raise PlanError(
                 f"AllocateTables finds no table in {model.name!r} to code. Expected an Embedding layer that is not "
                 "coded yet. Fix: leave AllocateTables out."
             )
+        self._require(replace(parts, counts=parts.least_seen(), known={}), menu, model)
+        return parts
+
+    def _require(self, parts: Parts, menu: tuple[Codec, ...], model: Any) -> None:
+        """Refuse codecs that save nothing, and a budget that is too small, given how often rows are seen."""
+        allocation = Allocation(parts, menu, {})
         if not any(allocation.saving()):
             raise PlanError(
                 f"AllocateTables can make no table of {model.name!r} smaller with the codecs {self.codecs}. Expected "
                 "one that needs fewer than 4 bytes a number. Fix: leave codecs out."
             )
         most = self._most_bytes(parts, menu)
-        if most is not None and most < allocation.smallest().num_bytes and not any(map(folds_rows, self.codecs)):
+        if most is not None and most < allocation.smallest().num_bytes:
             raise _too_few_bytes(allocation, most)
-        return parts
 
 
 def _too_few_bytes(allocation: Allocation, most: int) -> PlanError:

@@ -28,8 +28,10 @@ from tfshop.tables.tuning import TunedTable
 from tfshop.training import DistillationLoss, FitSettings, fit
 from tfshop.training.adoption import require_copyable
 from tfshop.training.scoring import mean_auc
+from tfshop.training.settings import STEPS_PER_EXECUTION
 
 SETTLE_EVERY = 200  # steps
+PARTS = 3  # of a shorter training, after each of which but the last codes are chosen anew
 LAST_SETTLED = 0.9  # of the training
 
 
@@ -146,8 +148,10 @@ class TuneTables:
     def _fitted(self, learner: Any, teacher: Any, data: Splits, seed: int) -> Any:
         steps = self.epochs * data.train.num_batches
         tables = [layer for layer in learner.layers if isinstance(layer, TunedTable)]
+        every = min(SETTLE_EVERY, -(-steps // PARTS))
         settings: dict[str, Any] = {
-            "callbacks": (_Settling(tables),),
+            "callbacks": (_Settling(tables, every),),
+            "steps_per_execution": min(STEPS_PER_EXECUTION, every),
             "epochs": self.epochs,
             "learning_rate": keras.optimizers.schedules.CosineDecay(self.learning_rate, steps, alpha=0.02),
             "patience": None,
@@ -163,18 +167,18 @@ class TuneTables:
 
 
 class _Settling(keras.callbacks.Callback):
-    """Codes that are chosen by more than rounding are chosen anew every few hundred steps, but not near the end."""
+    """Codes that are chosen by more than rounding are chosen anew every so many steps, but not near the end."""
 
-    def __init__(self, tables: Sequence[TunedTable]) -> None:
+    def __init__(self, tables: Sequence[TunedTable], every: int) -> None:
         super().__init__()
-        self._tables, self._due = tables, SETTLE_EVERY
+        self._tables, self._every, self._due = tables, every, every
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Settle where it is due; several steps may run in one call."""
         steps = self.params["steps"] * self.params["epochs"]
         step = int(self.model.optimizer.iterations.numpy())
         if self._due <= step <= steps * LAST_SETTLED:
-            self._due = step + SETTLE_EVERY
+            self._due = step + self._every
             for table in self._tables:
                 table.settle()
 

@@ -48,7 +48,7 @@ class RareLookup(NestedLookup):
         return {**super().arrays(), **own}
 
     def tuned_parts(self, rows: NDArray[np.float32]) -> Mapping[str, TunedTable | None]:
-        """Rows that stay; of those that share one, the mean."""
+        """Rows that stay; for those that share one what is stored, which is their mean by counts."""
         fields, inner = self.fields, self.part("kept")
         ids = np.arange(self.num_rows)
         if self._width:
@@ -58,9 +58,11 @@ class RareLookup(NestedLookup):
         if self._limits is not None and not self._width:
             ids = np.minimum(ids, _a_field(self._limits, fields)[field])
         ids = ids + _a_field(self._shifts, fields)[field]
-        seen = np.maximum(np.bincount(ids, minlength=inner.num_rows), 1)[:, None]
-        sums = np.stack([np.bincount(ids, weights=column, minlength=inner.num_rows) for column in rows.T], axis=1)
-        return {"kept": inner.tuned((sums / seen).astype(np.float32))}
+        starts = np.empty((inner.num_rows, self.dimension), dtype=np.float32)
+        starts[ids] = rows
+        shared = np.flatnonzero(np.bincount(ids) > 1)
+        starts[shared] = inner.rows(shared)
+        return {"kept": inner.tuned(starts)}
 
     def decoded(self, ids: Any) -> Any:
         """Fold, then look up."""

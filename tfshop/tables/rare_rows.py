@@ -214,5 +214,5 @@ def _counts(counts: NDArray[np.float64], stay: NDArray[np.bool_], parts: Sequenc
 
 def folds_rows(codec: Codec) -> bool:
     """Whether rows fold into one, here or in a codec inside: how many is known once they are counted."""
-    inner = getattr(codec, "codecs", ())
+    inner = (*getattr(codec, "codecs", ()), *filter(None, [getattr(codec, "codec", None)]))
     return isinstance(codec, RareRows) or any(map(folds_rows, inner))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +17,7 @@ from tfshop.tables.array_tuning import TunedArray
 from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields, require_table
 from tfshop.tables.float_table import Float32
 from tfshop.tables.lookup import TableLookup
-from tfshop.tables.nested import NestedLookup, coded_through, inner_table, nested_layer, require_codec
+from tfshop.tables.nested import NestedLookup, coded_through, inner_table, nested_layer, require_codec, resolved
 from tfshop.tables.tuning import TunedTable
 
 SWEEPS = 12
@@ -25,7 +25,6 @@ FEWEST_BUCKETS, MOST_BUCKETS = 2**4, 2**22
 MOST_ROWS = 2**24  # ids beyond are not exact in float32, in which they are taken apart
 
 
-@dataclass(frozen=True)
 class SharedRowsCodec:
     """Rows as the mean of their feature and a few shared rows, which ids find by arithmetic: no byte a row is stored.
 
@@ -33,7 +32,10 @@ class SharedRowsCodec:
     share a row, so this is for rare ones, as the last codec of `Grouped`. Ids are taken apart in float arithmetic by
     powers of two, which rounds nothing.
 
-    Args:
+    A shared row is seen as often as all its ids together. Where the codec inside goes by that, `num_bytes` takes all
+    shared rows as seen alike, and `resolved` gives the codec whose `num_bytes` is that of the file.
+
+    Attributes:
         buckets: Shared rows of each of the tables that are summed; a power of two.
         codec: Of the shared rows.
 
@@ -43,8 +45,8 @@ class SharedRowsCodec:
 
     name: ClassVar[str]
 
-    buckets: int = 1024
-    codec: Codec = field(default_factory=Float32)
+    buckets: int
+    codec: Codec
 
     def __post_init__(self) -> None:
         require_codec(self.codec, of=self.name)
@@ -63,6 +65,13 @@ class SharedRowsCodec:
         """Rows of all tables that are summed."""
         sizes = [-(-num_rows // self.buckets) if factor is None else self.buckets for factor in self.factors()]
         return sum(sizes)
+
+    def resolved(self, num_rows: int, dimension: int, counts: Counts = None, fields: Fields = ALONE) -> SharedRowsCodec:
+        """The same with what the codec inside makes of the counts of shared rows written out."""
+        seen = self._seen(num_rows, counts) if hasattr(self.codec, "resolved") else None
+        own: Any = self
+        made: SharedRowsCodec = replace(own, codec=resolved(self.codec, self.num_shared(num_rows), dimension, seen))
+        return made
 
     def num_bytes(self, num_rows: int, dimension: int, fields: Fields = ALONE) -> int:
         """Those of the shared rows, and a mean a column of the ids."""
@@ -85,9 +94,9 @@ class SharedRowsCodec:
         left = rows - means[fields.of_rows(np.arange(len(rows)))]
         places = self._places(np.arange(len(rows)))
         shared = _fitted(left, weights, places, self.num_shared(len(rows)))
-        seen = np.sum([np.bincount(own, weights, minlength=len(shared)) for own in places], axis=0)
-        inner = self.codec.encode(shared, seen, seed=seed)
-        return coded_through(self, rows, {"shared": inner}, fields, means=fields.by_column(means))
+        made = self.resolved(len(rows), rows.shape[1], counts, fields)
+        inner = made.codec.encode(shared, self._seen(len(rows), counts), seed=seed)
+        return coded_through(made, rows, {"shared": inner}, fields, means=fields.by_column(means))
 
     def decode(self, coded: CodedTable, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Rows by id."""
@@ -102,6 +111,13 @@ class SharedRowsCodec:
         own = {"buckets": self.buckets, "factors": self.factors(), "num_columns": len(coded.arrays["means"])}
         return nested_layer(SharedRowsLookup, coded, **own, **settings)
 
+    def _seen(self, num_rows: int, counts: Counts) -> Counts:
+        """How often each shared row is: as often as all ids together that read it."""
+        if counts is None:
+            return None
+        places = self._places(np.arange(num_rows))
+        return np.asarray(sum(np.bincount(own, counts, self.num_shared(num_rows)) for own in places))
+
     def _places(self, ids: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         found = places_of(ids.astype(np.float32), self.buckets, self.factors(), np.floor)
         return [place.astype(np.int64) + number * self.buckets for number, place in enumerate(found)]
@@ -114,10 +130,12 @@ class Hashed(SharedRowsCodec):
     With two hashes or more, ids collide in all of them only where as many rows as `buckets` squared lie between them.
 
     Args:
+        buckets: Shared rows a hash, a power of two.
         hashes: How many rows are summed, 1 to 4.
+        codec: Of the shared rows.
 
     Example:
-        >>> Hashed(256, hashes=2).num_bytes(100_000, 16)
+        >>> Hashed(256, 2).num_bytes(100_000, 16)
         32832
 
     References:
@@ -126,7 +144,9 @@ class Hashed(SharedRowsCodec):
 
     name: ClassVar[str] = "Hashed"
 
+    buckets: int = 1024
     hashes: int = 2
+    codec: Codec = field(default_factory=Float32)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,6 +162,10 @@ class Hashed(SharedRowsCodec):
 class QuotientRemainder(SharedRowsCodec):
     """The row of an id's remainder plus that of its quotient, which no other id has both of; see `SharedRowsCodec`.
 
+    Args:
+        buckets: By which ids are divided, a power of two.
+        codec: Of the shared rows.
+
     Example:
         >>> QuotientRemainder(256).num_bytes(100_000, 16)
         41472
@@ -151,6 +175,9 @@ class QuotientRemainder(SharedRowsCodec):
     """
 
     name: ClassVar[str] = "QuotientRemainder"
+
+    buckets: int = 1024
+    codec: Codec = field(default_factory=Float32)
 
     def factors(self) -> tuple[int | None, ...]:
         """Remainder and quotient."""

@@ -31,7 +31,7 @@ class TunedTable(keras.layers.Layer):
         return tf.not_equal(inputs, 0) if self.mask_zero else None
 
     def settle(self) -> None:
-        """Choose anew what is chosen by more than rounding; called every few hundred steps."""
+        """Choose anew what is chosen by more than rounding; called a few times in a training."""
 
     @abstractmethod
     def frozen(self) -> Mapping[str, NDArray[Any]]:
