@@ -21,6 +21,8 @@ TWO_BITS = Int2("field", grid="mid-rise")
 TINY_BYTES = 0.0375  # 1.2 bits a number
 NARROW_EPOCHS = 5  # of a student, which take no longer than two of the network
 TINY_RATE = 2e-3  # of the tuning
+TINY_LOOKUP = 0  # on earlier weeks, bits by worth ranked better after tuning than one codec for more fields
+EIGHT_BITS = 8
 
 
 def float16() -> Plan:
@@ -74,6 +76,7 @@ def tiny(
     codec: Any = None,
     max_bytes: float | int | None = None,
     teachers: tuple[Any, ...] = (),
+    bits: int = 8,
 ) -> Plan:
     """The smallest file: a student, tables of about a bit a number where bits are worth least, tuned, then int8.
 
@@ -85,9 +88,11 @@ def tiny(
             worth.
         max_bytes: Of the student's tables, as `AllocateTables` has it; by default 1.2 bits a number.
         teachers: More networks beside the one that comes in; three rank better than one.
+        bits: Of the kernels. With 4 or 2 an epoch more trains with their rounding, as `QAT` does, and the file stores
+            them in half a byte each, for apps whose runtime knows version 10 of FULLY_CONNECTED.
 
     Raises:
-        PlanError: For a codec and a budget at once.
+        PlanError: For a codec and a budget at once, and for other bits.
 
     Example:
         >>> [step.name for step in tiny().passes], tiny(codec=TWO_BITS).passes[1].name
@@ -96,11 +101,12 @@ def tiny(
     if codec is not None and max_bytes is not None:
         raise PlanError("tiny was given a codec and max_bytes. Expected one of the two. Fix: leave max_bytes out.")
     shrink = {"width": width, "depth": depth, "dimension": dimension}
-    bits = () if codec is not None else (AllocateTables(max_bytes=TINY_BYTES if max_bytes is None else max_bytes),)
+    share = TINY_BYTES if max_bytes is None else max_bytes
+    uneven = () if codec is not None else (AllocateTables(max_bytes=share, lookup_bytes=TINY_LOOKUP),)
     tuned = TuneTables(codec, learning_rate=TINY_RATE, teachers=teachers)
-    return chain(
-        Distill(shrink=shrink, epochs=NARROW_EPOCHS, teachers=teachers), *bits, tuned, Export("int8", strip=True)
-    )
+    rounded = () if bits == EIGHT_BITS else (QAT(bits=bits),)
+    student = Distill(shrink=shrink, epochs=NARROW_EPOCHS, teachers=teachers)
+    return chain(student, *uneven, tuned, *rounded, Export("int8", strip=True, int4=bits < EIGHT_BITS))
 
 
 def small_download(sparsity: float = 0.8, clusters: int = 16) -> Plan:

@@ -54,6 +54,14 @@ def test_a_recipe_is_a_plan_that_survives_json(name: str, trained_mlp: Any, clic
     assert plan.exporter.mode == ("float16" if name == "float16" else "int8")
 
 
+def test_the_smallest_file_may_have_kernels_of_four_bits() -> None:
+    plain, smaller = recipes.tiny(), recipes.tiny(bits=4)
+    assert [type(step) for step in smaller.passes] == [*map(type, plain.passes), QAT]
+    assert smaller.passes[-1] == QAT(bits=4) and smaller.exporter.int4 and not plain.exporter.int4
+    with pytest.raises(PlanError, match="bits is 3"):
+        recipes.tiny(bits=3)
+
+
 def test_a_plan_reads_as_one_would_type_it() -> None:
     plan = PLANS[2]
     assert eval(str(plan), {"chain": chain, "Prune": Prune, "QAT": QAT, "Export": Export}) == plan  # noqa: S307
