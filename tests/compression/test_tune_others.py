@@ -1,0 +1,68 @@
+"""Tables of networks of others, and of several targets, train on in their codes; and the smallest recipe as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from foreign.conftest import click_schema, click_table
+from foreign.styles import STYLES
+from helpers import first_rows
+
+import tfshop as ts
+from tfshop.compression import Candidate, TuneTables
+from tfshop.data import RandomSplit, Splits, prepare
+from tfshop.evaluation.audit import audit_file
+from tfshop.export import Export
+from tfshop.runtime import Scorer, read_graph
+from tfshop.runtime.inventory import bytes_by_part
+from tfshop.tables import Int2, lookup_layers
+from tfshop.training import predict, train
+
+COARSE = Int2("table", choice="max", grid="mid-tread")  # three levels, two of them hardly used
+
+
+@pytest.fixture(scope="module")
+def log() -> Splits:
+    return prepare(click_table(2000), click_schema(), split=RandomSplit(seed=0), batch_size=128)
+
+
+@pytest.mark.parametrize("style", ["plain", "shared_layers", "nested"])
+def test_tables_of_others_learn_and_the_file_has_what_they_learned(style: str, log: Splits) -> None:
+    model = STYLES[style](log.schema)
+    train(model, log, epochs=2, learning_rate=5e-3)
+    made = TuneTables(COARSE, epochs=2).apply(Candidate(model, log.schema), log, seed=0)
+    notes = made.history[-1].notes
+    assert notes["kept"] == "tuned" and notes["validation_auc"]["tuned"] > notes["validation_auc"]["coded"]
+    lookups = lookup_layers(made.model)
+    assert lookups and all(notes["steps"][name]["changed_bytes"] > 0 for name in notes["steps"])
+    content = Export("float32").to_bytes(made.model, log)
+    audit_file(content, made.model, log, mode="float32")
+    scores = Scorer(content, schema=log.schema).score_split(log.validation)
+    np.testing.assert_allclose(scores.ravel(), predict(made.model, log.validation).ravel(), atol=1e-5)
+
+
+def test_tables_of_several_targets_learn_for_all_of_them(trained_several: Any, two_targets: Splits) -> None:
+    made = TuneTables(COARSE, epochs=2).apply(Candidate(trained_several, two_targets.schema), two_targets, seed=0)
+    notes = made.history[-1].notes
+    assert notes["validation_auc"]["tuned"] >= notes["validation_auc"]["coded"] + 0.001
+    content = Export("float32").to_bytes(made.model, two_targets)
+    assert set(read_graph(content).outputs) == {"probability_clicked", "probability_bought"}
+    audit_file(content, made.model, two_targets, mode="float32")
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_the_smallest_recipe_makes_the_file_it_says(bits: int, trained_mlp: Any, clicks: Splits) -> None:
+    plan = ts.recipes.tiny(width=16, dimension=4, max_bytes=0.06, bits=bits)
+    result = ts.compress(trained_mlp, clicks, plan)
+    content, notes = result.measured.content, result.candidate.history
+    graph = read_graph(content)
+    assert not any(tensor.name for tensor in graph.tensors if tensor.index not in set(graph.inputs.values()))
+    told = next(record.notes for record in notes if "allocation" in record.notes)
+    assert bytes_by_part(content)["tables"] == told["bytes"][1]
+    assert ("int4" in {tensor.dtype for tensor in graph.tensors}) == (bits == 4)
+    assert len(content) < 0.25 * len(result.baseline.content)
+    rows = first_rows(clicks.validation.inputs, 200)
+    before, after = Scorer(result.baseline.content)(rows), Scorer(content)(rows)
+    assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.7
