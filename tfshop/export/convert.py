@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tfshop.errors import ExportError
 from tfshop.export import stock
 from tfshop.export.bias_correction import Correction, correct_biases
 from tfshop.export.groups import lookup_operators, named_operators, operator_groups
+from tfshop.export.int16_numbers import lookup_obstacle
 from tfshop.export.mixed import AUC, Choice, Search
 from tfshop.export.precision import float_operators
 from tfshop.export.ranges import chosen_ranges, empty_operators
 from tfshop.export.settings import RECORDED, Batches, Mixed, Precision
 from tfshop.export.trained import trained_ranges, with_activations, with_trained_ranges, without_ranges
 from tfshop.runtime.editing import recorded_ranges, with_ranges
+from tfshop.runtime.float_operators import with_float_operators
 from tfshop.runtime.graph import read_graph
 from tfshop.runtime.integer_rows import with_integer_rows
 from tfshop.tables import lookup_layers
@@ -22,6 +25,7 @@ from tfshop.tables import lookup_layers
 __all__ = ["Batches", "Exported", "convert", "export"]
 
 INTEGER_MODES = ("int8", "int8_io")
+ROUNDING_MODES = ("float16", "dynamic")  # constants alone, of lookups too, and no list of what they should leave
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def export(
         ExportError: Where the converter fails, and for a layer to be kept in float that is not in the graph.
     """
     if mode not in INTEGER_MODES or calibration is None:
-        return Exported(_finished(stock.whole_way(model, mode, calibration), model))
+        return Exported(_finished(_whole_way(model, mode, calibration), model))
     graph = _Calibrated(model, mode, calibration, precision)
     notes: list[str] = []
     if precision.mixed is None:
@@ -118,6 +122,17 @@ class _Calibrated:
             if not set(names) <= set(self.floats)
         }
         return Search(limits, groups, self.quantized, self.content, self._calibration, auc).run()
+
+
+def _whole_way(model: Any, mode: str, calibration: Batches | None) -> bytes:
+    """The stock converter's file, its lookups with the numbers of the network whatever the mode makes of others."""
+    if mode == "int16x8" and (obstacle := lookup_obstacle(model)):
+        raise ExportError(f"{model.name!r} does not convert to int16x8, for {obstacle} Fix: Export('int8').")
+    content, lookups = stock.whole_way(model, mode, calibration), lookup_layers(model)
+    if mode not in ROUNDING_MODES or not lookups:
+        return content
+    exact = stock.whole_way(model, "float32", None)
+    return with_float_operators(content, exact, lookup_operators(read_graph(exact), lookups))
 
 
 def _finished(content: bytes, model: Any) -> bytes:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tfshop.errors import ExportError
 from tfshop.models.rebuild import PATH, is_submodel
-from tfshop.runtime.graph import Graph, Operator
+from tfshop.runtime.elements import Operator, Tensor
+from tfshop.runtime.graph import Graph
 from tfshop.tables import TableLookup
 
 MOST_SHOWN = 12
@@ -69,16 +73,16 @@ def lookup_operators(graph: Graph, lookups: Mapping[str, TableLookup]) -> tuple[
     """Outputs of the operators that decode coded tables: in integers their rows would be others.
 
     Args:
-        graph: The calibrated float graph.
+        graph: Converted to float32, calibrated or not.
         lookups: Layers by their paths.
     """
-    shapes = {shape for layer in lookups.values() for shape, _ in layer.arrays().values()}
+    stored = [array for layer in lookups.values() for array in layer.stored().values() if array.any()]
     found = []
     for operator in graph.operators:
         output = _name(graph, operator)
         named = any(_is_part(name, part) for name in lookups for part in output.split(";"))
-        # A lookup that is the last operator of a layer may have the name of what follows it.
-        if named or (operator.kind == "GATHER" and graph.tensors[operator.inputs[0]].shape in shapes):
+        # The last operator of a layer may have the name of what follows it.
+        if named or any(_holds(graph.tensors[index], stored) for index in operator.inputs if index >= 0):
             found += [graph.tensors[index].name for index in operator.outputs]
     return tuple(found)
 
@@ -105,6 +109,12 @@ def _layer_of(part: str, paths: Sequence[str]) -> str | None:
 
 def _is_part(layer: str, part: str) -> bool:
     return f"{PATH}{layer}{PATH}" in f"{PATH}{part}{PATH}"
+
+
+def _holds(tensor: Tensor, arrays: Iterable[NDArray[Any]]) -> bool:
+    """Whether a constant is one of these arrays: tables of one shape need not be of one codec."""
+    held = tensor.data
+    return held is not None and any(held.dtype == array.dtype and np.array_equal(held, array) for array in arrays)
 
 
 def _is_of(layer: str, part: str, layers: frozenset[str]) -> bool:

@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from tfshop.data.schema import Schema
 from tfshop.layers import MaskedMean, NumericTransform
+from tfshop.tables import lookup_layers
 
 LEVELS = 32_767  # above zero
 LOG_STEPS = 512  # LiteRT reads a logarithm of int16 off so many straight pieces, from the lowest level to the highest
@@ -45,10 +46,11 @@ class Column:
 def int16_obstacle(model: Any, schema: Schema, rows: int) -> str | None:
     """What an int16x8 file of a network would abort on or get wrong, and what is expected; None where nothing is known.
 
-    1. LayerNormalization: LiteRT aborts.
-    2. The mean over a history: a SUM of int16 has the range of what it adds, so that every history counts as one id.
-    3. A logarithm of numbers over several orders of magnitude: LiteRT takes it from a table of 513.
-    4. Columns that are small beside others of their input, or beside their own mean: one scale for all.
+    1. A coded table: see `lookup_obstacle`.
+    2. LayerNormalization: LiteRT aborts.
+    3. The mean over a history: a SUM of int16 has the range of what it adds, so that every history counts as one id.
+    4. A logarithm of numbers over several orders of magnitude: LiteRT takes it from a table of 513.
+    5. Columns that are small beside others of their input, or beside their own mean: one scale for all.
 
     Missing numbers do no harm by themselves: they are told from others in float. What a network makes of numbers that
     it does not scale at all is not known here: the audit of the file judges it.
@@ -58,6 +60,9 @@ def int16_obstacle(model: Any, schema: Schema, rows: int) -> str | None:
         schema: Fitted.
         rows: Of calibration; a range ends about where so many normally distributed numbers would.
     """
+    obstacle = lookup_obstacle(model)
+    if obstacle is not None:
+        return obstacle
     for layer in model._flatten_layers(include_self=False):
         if type(layer).__name__ == "LayerNormalization":
             return (
@@ -76,6 +81,20 @@ def int16_obstacle(model: Any, schema: Schema, rows: int) -> str | None:
             if reason:
                 return f"{column.name!r}: it {reason}. Expected numbers of one order of magnitude."
     return None
+
+
+def lookup_obstacle(model: Any) -> str | None:
+    """What an int16x8 file makes of coded tables, and what is expected; None for a network without.
+
+    The converter has no list of operators that stay in float here, as it has one in int8.
+    """
+    name = next(iter(lookup_layers(model)), None)
+    if name is None:
+        return None
+    return (
+        f"{name!r}, a coded table: its steps, codebooks and the arithmetic that unpacks codes would be rounded to 16 "
+        "bits, so that other rows come out. Expected tables without codes."
+    )
 
 
 def _lost_logarithm(column: Column, largest: float) -> str | None:
