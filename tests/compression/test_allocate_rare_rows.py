@@ -45,7 +45,9 @@ def mostly_rare() -> tuple[Any, Splits]:
 
 
 def allocated(model: Any, data: Splits, **settings: Any) -> Candidate:
-    return AllocateTables(rows=1000, measured=1, **settings).apply(Candidate(model, data.schema), data, 0)
+    return AllocateTables(**{"rows": 1000, "measured": 1, "lookup_bytes": 0, **settings}).apply(
+        Candidate(model, data.schema), data, 0
+    )
 
 
 def fields(candidate: Candidate) -> list[dict[str, Any]]:
@@ -96,8 +98,8 @@ def test_budgets_are_refused_by_what_counts_may_be_and_then_by_what_they_are(
     known = fewest(model, data, codec)
     assert known["least"] < known["counted"] - 1 < known["alike"] - 1
     with pytest.raises(PlanError, match=rf"the tables need {known['least']:,} bytes.*Fix: max_bytes={known['least']},"):
-        AllocateTables(max_bytes=known["least"] - 1, codecs=(codec,)).check(model, data.schema)
-    AllocateTables(max_bytes=known["least"], codecs=(codec,)).check(model, data.schema)
+        AllocateTables(max_bytes=known["least"] - 1, codecs=(codec,), lookup_bytes=0).check(model, data.schema)
+    AllocateTables(max_bytes=known["least"], codecs=(codec,), lookup_bytes=0).check(model, data.schema)
     made = allocated(model, data, max_bytes=known["counted"], codecs=(codec,))
     assert made.history[-1].notes["bytes"][1] == known["counted"]
     monkeypatch.setattr("tfshop.compression.allocate_tables.Measures", None)

@@ -71,6 +71,8 @@ def _tables_of_columns(ids: Any, model: Any, schema: Schema) -> tuple[str, ...]:
     parts = [_tables_of_columns(source, model, schema) for source in source_tensors(layer, model)]
     if isinstance(layer, ColumnSelect):
         return tuple(parts[0][column] for column in layer.columns) if parts[0] else ()
+    if isinstance(layer, keras.layers.Activation) and layer.get_config()["activation"] == "linear":
+        return parts[0]
     if isinstance(layer, keras.layers.Concatenate) and all(parts):
         return tuple(table for part in parts for table in part)
     return ()
