@@ -49,7 +49,6 @@ from tfshop.runtime import Scorer, bytes_by_part, compare_latency, count_multipl
 from tfshop.runtime.inventory import layer_constants
 
 DOCS = Path(__file__).parent.parent / "docs" / "compression.md"
-FILES = results.FOLDER / "dense"
 EPOCHS, LEARNING_RATE = 2, 3e-3
 STUDENT, SMALL_STUDENT = (100, 100, 100), (64, 32)
 NARROW_EPOCHS = ts.recipes.NARROW_EPOCHS  # no longer than the training
@@ -69,6 +68,20 @@ class Row:
     control_of: str = ""
     family: str = ""
     tuned: bool = False
+
+    @property
+    def made_by(self) -> str:
+        """Passes and settings in words: a row of other ones is made again."""
+        steps = [
+            [
+                type(step).__name__,
+                {key: value for key, value in vars(step).items() if not isinstance(value, keras.Model)},
+            ]
+            for step in self.passes
+        ]
+        return json.dumps(
+            [steps, dict(self.export), self.control, self.control_of, self.family, self.tuned], default=str
+        )
 
     def plan(self, model: Any) -> Plan:
         """The plan; tables stay in float32."""
@@ -147,7 +160,7 @@ def main() -> None:
     for network in options.networks:
         found = done.setdefault(network, {"rows": {}})
         _make(network, found, data, options, lambda: results.save(name, {"settings": settings, "networks": done}))
-        _time(network, found, data, options.seed)
+        _time(network, found, data, options)
         say(f"written: {results.save(name, {'settings': settings, 'networks': done})}")
         show(network, found)
     is_whole = not options.rows and options.fraction == 1.0 and set(done) == set(NETWORKS)  # a part is no page
@@ -183,7 +196,9 @@ def _make(network: str, found: dict[str, Any], data: Splits, options: argparse.N
         for row in rows_of(network, data, options.seed)
         if not options.rows or any(word in row.name for word in options.rows)
     ]
-    missing = [row for row in wanted if row.name not in found["rows"]]
+    asked = {name for row in wanted for name in (row.name, row.control_of)}
+    wanted = [row for row in rows_of(network, data, options.seed) if row.name in asked]
+    missing = [row for row in wanted if not _is_done(row, network, found["rows"], options)]
     if not missing:
         return
     model = NETWORKS[network](data.schema, WIDE, options.seed)
@@ -195,9 +210,9 @@ def _make(network: str, found: dict[str, Any], data: Splits, options: argparse.N
         say(f"{network}: {row.name}")
         try:
             made = _row(row, network, model, baseline, data, options)
-            found["rows"][row.name] = {**made, "training": found["training"]}
+            found["rows"][row.name] = {**made, "training": found["training"], "made_by": row.made_by}
         except ts.TfshopError as error:
-            found["rows"][row.name] = {"refused": str(error)}
+            found["rows"][row.name] = {"refused": str(error), "made_by": row.made_by}
             say(f"  refused: {error}")
         save()
 
@@ -207,7 +222,7 @@ def _row(
 ) -> dict[str, Any]:
     with _measured() as spent:
         if row.control or row.control_of:
-            measured = _control(row, network, baseline, data, options.seed)
+            measured = _control(row, network, baseline, data, options)
             notes: list[str] = []
         else:
             start = _tuned(model, data, options.seed) if row.tuned else model
@@ -217,8 +232,8 @@ def _row(
             measured, notes = result.measured, list(result.evaluation.notes)
             spent["pass_seconds"] = result.seconds
             if row.name in CONTROLLED:
-                result.candidate.model.save(_keras_file(network, row.name))
-    (FILES / f"{network}-{row.name}.tflite").write_bytes(measured.content)
+                result.candidate.model.save(_file(network, row.name, options, "keras"))
+    _file(network, row.name, options).write_bytes(measured.content)
     difference = measured.evaluation.auc_difference_test
     _require_float_tables(measured.content, row)
     return {
@@ -234,10 +249,14 @@ def _row(
     }
 
 
-def _control(row: Row, network: str, baseline: Measured, data: Splits, seed: int) -> Measured:
+def _control(row: Row, network: str, baseline: Measured, data: Splits, options: argparse.Namespace) -> Measured:
     """The same smaller network without a teacher."""
+    seed = options.seed
     if row.control_of:
-        model, epochs = _drawn_anew(ts.load_model(_keras_file(network, row.control_of)), seed), NARROW_EPOCHS
+        model, epochs = (
+            _drawn_anew(ts.load_model(_file(network, row.control_of, options, "keras")), seed),
+            NARROW_EPOCHS,
+        )
     else:
         model = NETWORKS[row.family or network](data.schema, row.control, seed)
         epochs = STUDENT_EPOCHS[row.control]
@@ -245,9 +264,17 @@ def _control(row: Row, network: str, baseline: Measured, data: Splits, seed: int
     return measure_file(row.name, ts.Export("float32").to_bytes(model, data), data, baseline=baseline)
 
 
-def _keras_file(network: str, row: str) -> Path:
-    FILES.mkdir(parents=True, exist_ok=True)
-    return FILES / f"{network}-{row}.keras"
+def _file(network: str, row: str, options: argparse.Namespace, kind: str = "tflite") -> Path:
+    folder = results.FOLDER / ("dense_quick" if options.quick else "dense")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{network}-{row}.{kind}"
+
+
+def _is_done(row: Row, network: str, rows: Mapping[str, Any], options: argparse.Namespace) -> bool:
+    """Whether a row is there, made as it would be today, with the network that a control is drawn from."""
+    if row.name not in rows or rows[row.name].get("made_by") != row.made_by:
+        return False
+    return row.name not in CONTROLLED or _file(network, row.name, options, "keras").exists()
 
 
 def _drawn_anew(model: Any, seed: int) -> Any:
@@ -256,7 +283,7 @@ def _drawn_anew(model: Any, seed: int) -> Any:
     for layer in model.layers:
         if layer.weights:
             begun = fresh(layer)
-            begun.build(layer.input_shape)
+            begun.build(layer.get_input_shape_at(0))
             layer.set_weights(begun.get_weights())
     return model
 
@@ -305,11 +332,11 @@ def _measured() -> Iterator[dict[str, Any]]:
     }
 
 
-def _time(network: str, found: dict[str, Any], data: Splits, seed: int) -> None:
+def _time(network: str, found: dict[str, Any], data: Splits, options: argparse.Namespace) -> None:
     """All files of a network in turns, and one that looks the tables up and does no more."""
     names = [name for name, row in found["rows"].items() if "refused" not in row]
-    files = {name: (FILES / f"{network}-{name}.tflite").read_bytes() for name in names}
-    files[TABLES_ALONE] = _lookups(NETWORKS[network](data.schema, WIDE, seed))
+    files = {name: _file(network, name, options).read_bytes() for name in names}
+    files[TABLES_ALONE] = _lookups(NETWORKS[network](data.schema, WIDE, options.seed))
     sample = data.test.take(2048, seed=0)
     inputs: dict[str, Any] = {}
     for content in files.values():  # a student of a network in another style can have packed inputs

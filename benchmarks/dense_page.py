@@ -84,4 +84,4 @@ def show(network: str, found: Mapping[str, Any]) -> None:
 
 def page(found: Mapping[str, Any]) -> str:
     """The same in Markdown."""
-    return f"{results.markdown(HEADINGS, _table(found))}\n{_reached(found)}"
+    return f"{results.markdown(HEADINGS, _table(found))}\n\n{_reached(found)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from foreign.conftest import click_schema, click_table
 from foreign.styles import STYLES
@@ -69,9 +70,20 @@ def test_bytes_of_choices_have_the_lookups_beyond_the_first_of_each_layer(
     for chosen, more in (((1, 1, 1), 0), ((1, 1, 2), 1), ((0, 1, 2), 2), ((3, 3, 3), 0)):
         codecs = [MENU[choice] for choice in chosen]
         assert with_operators.num_bytes(codecs) == bare.num_bytes(codecs) + 1000 * more
-    changes: Any = {}
-    found = Allocation(with_operators, MENU, changes).within(bare.num_bytes([MENU[2]] * 3) + 999)
-    assert found is None or len(set(found.chosen)) == 1
+
+
+def test_operators_decide_where_bytes_are_few(trained: Callable[[str], Any], clicks: Splits) -> None:
+    """Within the same bytes there is room for two codecs without operators, and for one with them."""
+    parts = parts_of(trained("mlp"), clicks.schema)
+    worth = np.array([[0.01, 0.02, 1.0], [0.01, 0.02, 0.03], [0.01, 0.02, 0.03]])  # of fields and codecs
+    changes = {(i, c): np.full((1, 8), worth[i, c], np.float32) for i in range(3) for c in range(3)}
+    bare, with_operators = (type(parts)(parts.each, parts.merged, lookup_bytes=own) for own in (0, 1000))
+    budget = bare.num_bytes([MENU[1], MENU[2], MENU[2]])
+    found = {own: Allocation(own, MENU, changes).within(budget) for own in (bare, with_operators)}
+    assert found[bare] is not None and len(set(found[bare].chosen)) == 2
+    assert found[with_operators] is not None and found[with_operators].chosen == (2, 2, 2)
+    richer = Allocation(with_operators, MENU, changes).within(budget + 1000)
+    assert richer is not None and richer.num_bytes <= budget + 1000 and richer.loss <= found[bare].loss
 
 
 def test_layers_of_their_own_share_no_lookup() -> None:

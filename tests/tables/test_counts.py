@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from networks import needs, spread
 
-from tfshop._keras import keras
+from tfshop._keras import keras, tf
 from tfshop.data import Splits
 from tfshop.models import build_model
 from tfshop.tables import row_counts
@@ -55,10 +55,25 @@ def test_a_history_that_is_read_without_a_mask_counts_with_its_padding(kinds: di
     assert np.array_equal(counts, often(data.train.inputs["hist_id_0"], schema.tables["id_0"]))
 
 
-def test_outputs_that_add_up_to_one_do_not_hide_a_lookup(dense_clicks: Splits) -> None:
+def softmax(rows: Any) -> Any:
+    return keras.layers.Dense(2, "softmax", name="probability")(rows)
+
+
+def chance_and_its_rest(rows: Any) -> list[Any]:
+    chance = keras.layers.Dense(1, "sigmoid", name="probability")(rows)
+    return [chance, keras.layers.Lambda(lambda p: 1 - p, name="rest")(chance)]
+
+
+def without_slopes(rows: Any) -> Any:
+    still = keras.layers.Lambda(tf.stop_gradient)(rows)
+    return keras.layers.Dense(1, "sigmoid", name="probability")(still)
+
+
+@pytest.mark.parametrize("head", [softmax, chance_and_its_rest, without_slopes])
+def test_slopes_that_cancel_or_are_none_hide_no_lookup(head: Any, dense_clicks: Splits) -> None:
     ids = keras.Input((3,), dtype="int32", name="ids")
     rows = keras.layers.Flatten()(keras.layers.Embedding(110, 4, name="own")(ids))
-    model = keras.Model(ids, keras.layers.Dense(2, "softmax", name="probability")(rows))
+    model = keras.Model(ids, head(rows))
     (counts,) = row_counts(model, ("own",), dense_clicks.train).values()
     assert np.array_equal(counts, often(dense_clicks.train.inputs["ids"], 110))
 

@@ -107,7 +107,9 @@ class AllocateTables:
                 f"max_bytes is {self.max_bytes}. Expected whole bytes, or a share as a float in (0, 1]. Fix: "
                 f"max_bytes={round(self.max_bytes)}, or max_bytes=0.05."
             )
-        for name in ("max_auc_drop", "measured", "lookup_bytes"):
+        if isinstance(self.lookup_bytes, bool) or not isinstance(self.lookup_bytes, int) or self.lookup_bytes < 0:
+            raise PlanError(f"lookup_bytes is {self.lookup_bytes!r}. Expected whole bytes, at least 0. Fix: 1500.")
+        for name in ("max_auc_drop", "measured"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
                 raise PlanError(f"{name} is {value!r}. Expected a number of at least 0. Fix: leave it out.")

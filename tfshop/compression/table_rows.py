@@ -50,11 +50,10 @@ def merged_table(layer: Any, model: Any, schema: Schema) -> MergedTable | None:
     if len(sources) != 1 or not isinstance(sources[0]._keras_history.layer, FieldOffsets):
         return None
     shift = sources[0]._keras_history.layer
-    (ids,) = source_tensors(shift, model)
-    tables = _tables_of_columns(ids, model, schema)
-    if not tables:
-        return None
+    tables = _tables_of_columns(_read(sources[0])[0], schema)
     offsets = tuple(shift.offsets) * (len(tables) if len(shift.offsets) == 1 else 1)
+    if not tables or len(tables) != len(offsets):
+        return None
     starts = dict(sorted(set(zip(tables, offsets, strict=True)), key=lambda pair: pair[1]))
     sizes = {table: schema.tables[table] for table in starts}
     ends = list(accumulate(sizes.values()))
@@ -62,13 +61,19 @@ def merged_table(layer: Any, model: Any, schema: Schema) -> MergedTable | None:
     return MergedTable(starts, sizes, offsets) if fits else None
 
 
-def _tables_of_columns(ids: Any, model: Any, schema: Schema) -> tuple[str, ...]:
+def _read(tensor: Any) -> list[Any]:
+    """What a layer read in the very call that gave a tensor."""
+    layer, call, _ = tensor._keras_history
+    return list(layer._inbound_nodes[call].keras_inputs)
+
+
+def _tables_of_columns(ids: Any, schema: Schema) -> tuple[str, ...]:
     """The table of the schema that each column of some ids points into; none where that is not known."""
     layer = ids._keras_history.layer
     if isinstance(layer, keras.layers.InputLayer):
         found = _tables_of_input(layer.name, schema)
         return found if (len(found),) == tuple(ids.shape[1:]) else ()
-    parts = [_tables_of_columns(source, model, schema) for source in source_tensors(layer, model)]
+    parts = [_tables_of_columns(source, schema) for source in _read(ids)]
     if isinstance(layer, ColumnSelect):
         return tuple(parts[0][column] for column in layer.columns) if parts[0] else ()
     if isinstance(layer, keras.layers.Activation) and layer.get_config()["activation"] == "linear":
@@ -91,8 +96,8 @@ def tables_behind(layer: Any, model: Any, schema: Schema) -> tuple[str, ...]:
     found = set()
     for ids in source_tensors(layer, model):
         shift = ids._keras_history.layer
-        before = source_tensors(shift, model)[0] if isinstance(shift, FieldOffsets) else ids
-        found |= set(_tables_of_columns(before, model, schema) or _tables_of_inputs(ids, model, schema))
+        before = _read(ids)[0] if isinstance(shift, FieldOffsets) else ids
+        found |= set(_tables_of_columns(before, schema) or _tables_of_inputs(ids, model, schema))
     return tuple(sorted(found))
 
 

@@ -59,7 +59,7 @@ def with_float_operators(content: bytes, exact: bytes, named: Collection[str]) -
 def _pairs(graph: Graph, whole: Graph) -> list[tuple[Operator, Operator]]:
     """The operators of both graphs, one beside the other."""
     ours, theirs = ([o for o in g.operators if o.kind not in {TO_FLOAT, "QUANTIZE"}] for g in (graph, whole))
-    if [operator.kind for operator in ours] != [operator.kind for operator in theirs]:
+    if [(one.kind, len(one.inputs)) for one in ours] != [(one.kind, len(one.inputs)) for one in theirs]:
         raise ExportError(
             f"the converted file has {len(ours)} operators that are not those of the network in float32, "
             f"{len(theirs)}, so that its lookups cannot be told. Expected the same ones in the same order. "

@@ -88,7 +88,7 @@ def _idle(model: Any, ids: Calls, rows: Calls, split: Split) -> dict[tuple[str, 
         with tf.GradientTape() as tape:
             tape.watch(tables)
             found = probe(inputs, training=False)
-            total = tf.add_n([_weighed(score) for score in found["scores"]])
+            total = _weighed(found["scores"])
         slopes = tape.gradient(total, found["rows"], unconnected_gradients=tf.UnconnectedGradients.ZERO)
         moves = tf.nest.map_structure(lambda slope: tf.reduce_any(tf.convert_to_tensor(slope) != 0, axis=-1), slopes)
         return {"ids": found["ids"], "moves": moves}
@@ -108,10 +108,14 @@ def _idle(model: Any, ids: Calls, rows: Calls, split: Split) -> dict[tuple[str, 
     }
 
 
-def _weighed(score: Any) -> Any:
-    """A sum of outputs in which none cancels another, as probabilities that add up to one would."""
-    flat = tf.reshape(score, (-1, score.shape[-1] or 1))
-    return tf.reduce_sum(flat * tf.cos(tf.range(1.0, tf.cast(tf.shape(flat)[-1] + 1, flat.dtype))))
+def _weighed(scores: Sequence[Any]) -> Any:
+    """A sum of all outputs in which none cancels another, as probabilities that add up to one would."""
+    total, first = tf.constant(0.0), 1
+    for score in scores:
+        flat = tf.reshape(tf.cast(score, tf.float32), (-1, score.shape[-1] or 1))
+        weights = np.cos(np.arange(first, first + flat.shape[-1])).astype(np.float32)
+        total, first = total + tf.reduce_sum(flat * weights), first + flat.shape[-1]
+    return total
 
 
 def _columns(values: Any) -> NDArray[np.int64]:
@@ -121,8 +125,13 @@ def _columns(values: Any) -> NDArray[np.int64]:
 
 
 def _shares(ids: NDArray[np.int64], moves: NDArray[np.bool_]) -> list[_Idle]:
-    """Of rows that a column looks up often, the share that moves nothing; none where most of it does."""
-    found = []
+    """Of rows that a column looks up often, the share that moves nothing; none where most of it does.
+
+    Where nothing moves at all, rows reach the scores by a way without slopes, which says nothing of any.
+    """
+    found: list[_Idle] = []
+    if not moves.any():
+        return found
     for column, (own, moving) in enumerate(zip(ids.T, moves.T, strict=True)):
         values, place, often = np.unique(own, return_inverse=True, return_counts=True)
         share = 1 - np.bincount(place, weights=moving) / often

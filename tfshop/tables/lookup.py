@@ -86,7 +86,10 @@ class TableLookup(keras.layers.Layer):
 
     def call(self, ids: Any) -> Any:
         """Look up."""
-        return self.decoded(tf.cast(ids, tf.int32) if ids.dtype != tf.int32 else ids)
+        ids = tf.cast(ids, tf.int32) if ids.dtype != tf.int32 else ids
+        if ids.shape.rank == 1:  # a converter would multiply a step into the kernel that reads these rows
+            return tf.reshape(self.decoded(ids[:, None]), (-1, self.dimension))
+        return self.decoded(ids)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Which ids are no padding, where 0 is."""
