@@ -11,11 +11,12 @@ from foreign.conftest import click_schema, click_table
 from foreign.styles import STYLES
 
 from tfshop.compression import AllocateTables, Candidate, EncodeTables
-from tfshop.compression._table_allocation import Allocation
-from tfshop.compression._table_parts import num_lookups, parts_of
+from tfshop.compression._table_allocation import Allocation, Point
+from tfshop.compression._table_parts import Part, Parts, num_lookups, parts_of
+from tfshop.compression.table_rows import MergedTable
 from tfshop.data import RandomSplit, Splits, prepare
 from tfshop.export import Export
-from tfshop.tables import Float32, Grouped, Int2, Int4, Int8, LowRankTable, RareRows, row_counts
+from tfshop.tables import Float32, Grouped, Hashed, Int2, Int4, Int8, LowRankTable, RareRows, row_counts
 
 MENU = (Int8("field"), Int4("field"), Int2("field"), Float32())
 
@@ -84,6 +85,25 @@ def test_operators_decide_where_bytes_are_few(trained: Callable[[str], Any], cli
     assert found[with_operators] is not None and found[with_operators].chosen == (2, 2, 2)
     richer = Allocation(with_operators, MENU, changes).within(budget + 1000)
     assert richer is not None and richer.num_bytes <= budget + 1000 and richer.loss <= found[bare].loss
+
+
+def test_a_small_field_may_have_the_codec_of_a_large_one() -> None:
+    """Alone it would take more bytes than its rows; in the lookup that is there anyway it takes next to none."""
+    sizes = {"large": 2000, "small": 20}
+    merged = MergedTable({"large": 0, "small": 2000}, sizes, (0, 2000))
+    each = tuple(
+        Part("table", name, (name,), merged.starts[name], rows, 8, (number,))
+        for number, (name, rows) in enumerate(sizes.items())
+    )
+    menu = (Hashed(64), Float32())
+    parts = Parts(each, {"table": merged}, lookup_bytes=1500)
+    assert parts.bytes_alone(each[1], menu[0]) > parts.bytes_alone(each[1], menu[1]) > parts.bytes_added(1, menu[0])
+    fewest = Allocation(parts, menu, {}).smallest()
+    assert fewest.chosen == (0, 0)
+    changes = {(0, 0): np.full((1, 8), 0.1, np.float32), (1, 0): np.full((1, 8), 0.1, np.float32)}
+    assert Allocation(parts, menu, changes).within(fewest.num_bytes) == Point(
+        (0, 0), fewest.num_bytes, pytest.approx(0.01)
+    )
 
 
 def test_layers_of_their_own_share_no_lookup() -> None:

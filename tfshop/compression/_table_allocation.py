@@ -56,9 +56,11 @@ class Allocation:
         return len(self.menu) - 1
 
     def saving(self) -> Iterator[Choice]:
-        """Choices of fewer bytes than rows as they are, not all of which the same codec in one lookup would save."""
+        """Choices of fewer bytes than rows as they are: alone, or in the lookup that other fields have anyway."""
         for i, sizes in enumerate(self._sizes):
-            yield from ((i, c) for c in range(self.kept) if sizes[c] < sizes[-1])
+            for c in range(self.kept):
+                if sizes[c] < sizes[-1] or self.parts.bytes_added(i, self.menu[c]) < sizes[-1]:
+                    yield i, c
 
     def codecs(self, chosen: Sequence[int]) -> list[Codec]:
         """One a field."""
@@ -71,11 +73,17 @@ class Allocation:
 
     def smallest(self) -> Point:
         """Fewest bytes."""
-        sizes = self._sizes
-        single = tuple(int(np.argmin(own)) for own in sizes)
+        best = self.point([int(np.argmin(own)) for own in self._sizes])
         allowed = set(self.saving())
-        alike = [tuple(c if (i, c) in allowed else self.kept for i in range(len(sizes))) for c in range(len(self.menu))]
-        return min((self.point(chosen) for chosen in (single, *alike)), key=lambda point: point.num_bytes)
+        layers = [part.layer for part in self.parts.each]
+        for layer in dict.fromkeys(layers):
+            for c in range(len(self.menu)):  # one codec for the layer: what its fields share is there once
+                own = [
+                    (c if (i, c) in allowed else self.kept) if layers[i] == layer else best.chosen[i]
+                    for i in range(len(layers))
+                ]
+                best = min(best, self.point(own), key=lambda point: point.num_bytes)
+        return best
 
     def within(self, most: int, without: Collection[int] = ()) -> Point | None:
         """The least expected loss in so many bytes; None where nothing fits.

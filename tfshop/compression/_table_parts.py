@@ -125,6 +125,12 @@ class Parts:
         """Of a field that shares its lookup with no other."""
         return self._block_bytes([part], codec)
 
+    def bytes_added(self, number: int, codec: Codec) -> int:
+        """Of a field in the lookup that all others of its layer share."""
+        own = [part for part in self.each if part.layer == self.each[number].layer]
+        others = [part for part in own if part != self.each[number]]
+        return self._block_bytes(own, codec) - (self._block_bytes(others, codec) if others else 0)
+
     def _block_bytes(self, parts: Sequence[Part], codec: Codec) -> int:
         key = tuple(parts), codec
         if key not in self.known:
