@@ -196,7 +196,7 @@ def _make(network: str, found: dict[str, Any], data: Splits, options: argparse.N
         for row in rows_of(network, data, options.seed)
         if not options.rows or any(word in row.name for word in options.rows)
     ]
-    asked = {name for row in wanted for name in (row.name, row.control_of)}
+    asked = {"float32", *(name for row in wanted for name in (row.name, row.control_of))}
     wanted = [row for row in rows_of(network, data, options.seed) if row.name in asked]
     missing = [row for row in wanted if not _is_done(row, network, found["rows"], options)]
     if not missing:
