@@ -29,8 +29,7 @@ class Shrinkage:
         width: Of the hidden Dense layers: a share as a float in (0, 1], or most units of each.
         depth: Of the towers: a share as a float in (0, 1], or most hidden layers one after the other.
         dimension: Of the widest table, the others in proportion: a share as a float in (0, 1], or its new width.
-        crosses: Of the crosses of a network of ours: a share as a float in (0, 1], or the most there may be; None as
-            `depth` has it. They are as wide as all that the network reads, and weigh more than a narrow tower.
+        crosses: Of a network of ours: a share as a float in (0, 1], or most crosses; None as `depth` has it.
 
     Raises:
         PlanError: For a value out of range, or none at all.
@@ -99,8 +98,7 @@ def shrink(
         width: Of the hidden Dense layers: a share as a float in (0, 1], or most units of each.
         depth: Of the towers: a share as a float in (0, 1], or most hidden layers one after the other.
         dimension: Of the widest table, the others in proportion: a share as a float in (0, 1], or its new width.
-        crosses: Of the crosses of a network of ours: a share as a float in (0, 1], or the most there may be; None as
-            `depth` has it. They are as wide as all that the network reads, and weigh more than a narrow tower.
+        crosses: Of a network of ours: a share as a float in (0, 1], or most crosses; None as `depth` has it.
         schema: Fitted schema of the data.
         seed: Of the fresh weights.
 

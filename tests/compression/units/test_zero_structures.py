@@ -39,19 +39,23 @@ def without_experts(trace: Trace, atoms: set[int]) -> set[int]:
     return atoms - experts
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_what_is_zero_goes_and_no_score_changes(name: str, kinds: dict[str, Splits]) -> None:
+def followed(name: str, kinds: dict[str, Splits]) -> tuple[Trace, dict[str, np.ndarray]]:
+    """The trace of a small network, and rows to score."""
     data = kinds[needs(name).kinds[-1]]
     model = build_model(name, data.schema, **needs(name).settings)
     spread(model)
-    flat = inlined(model)
-    trace = follow(flat)
+    return follow(inlined(model)), first_rows(data.validation.inputs, 40)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_is_zero_goes_and_no_score_changes(name: str, kinds: dict[str, Splits]) -> None:
+    trace, rows = followed(name, kinds)
+    flat = trace.model
     gone = without_experts(trace, some_of(groups(trace.ledger), 0.5))
     assert {group.kind for group in groups(trace.ledger) if set(group.atoms) & gone} >= (
         {"head"} if name in ("autoint", "bst") else {"unit"}
     )
     zeroed(trace, gone)
-    rows = first_rows(data.validation.inputs, 40)
     wanted = keras_outputs(flat, rows)
     smaller = shrunk(trace, gone)
     assert smaller.count_params() < flat.count_params()
@@ -62,15 +66,11 @@ def test_what_is_zero_goes_and_no_score_changes(name: str, kinds: dict[str, Spli
 @pytest.mark.parametrize("name", ["dcn_mix", "mmoe", "ple"])
 def test_an_expert_of_zeros_behind_a_softmax_is_missed(name: str, kinds: dict[str, Splits]) -> None:
     """Why experts are left out above, and why `PruneUnits` trains for an epoch after taking one out."""
-    data = kinds[needs(name).kinds[-1]]
-    model = build_model(name, data.schema, **needs(name).settings)
-    spread(model)
-    flat = inlined(model)
-    trace = follow(flat)
+    trace, rows = followed(name, kinds)
+    flat = trace.model
     gone = some_of(groups(trace.ledger), 0.5)
     gone -= without_experts(trace, gone)
     assert gone
     zeroed(trace, gone)
-    rows = first_rows(data.validation.inputs, 40)
     wanted, found = keras_outputs(flat, rows), keras_outputs(shrunk(trace, gone), rows)
     assert max(np.abs(found[output] - wanted[output]).max() for output in wanted) > 1e-4
