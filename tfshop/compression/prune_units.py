@@ -14,8 +14,8 @@ from tfshop.compression.masked import zeros_held
 from tfshop.compression.teaching import fine_tuned
 from tfshop.compression.units.compensation import compensate
 from tfshop.compression.units.following import Kept
-from tfshop.compression.units.groups import Group, groups
-from tfshop.compression.units.scoring import BATCHNORM, Judge, scored_by_scale, unit_scores, unreached
+from tfshop.compression.units.groups import Group
+from tfshop.compression.units.scoring import BATCHNORM, Judge, judged_groups, unit_scores
 from tfshop.compression.units.selection import SCOPES, Limits, choose, choose_for_budget, multiplications
 from tfshop.compression.units.surgery import shrunk
 from tfshop.compression.units.trace import Trace, follow
@@ -188,12 +188,7 @@ class PruneUnits:
         for series in trace.ledger.series:
             if series.owner in self.keep:
                 trace.ledger.hold_axes((series.entries,), f"{series.owner!r} {KEPT}")
-        if self.importance != BATCHNORM:
-            name = self.importance if isinstance(self.importance, str) else self.importance.__qualname__
-            reason = f"no kernel that importance {name!r} can score makes or reads its units"
-            trace.ledger.hold_axes(unreached(trace, self.importance), reason)
-        found = groups(trace.ledger)
-        return trace, scored_by_scale(trace, found) if self.importance == BATCHNORM else found
+        return trace, judged_groups(trace, self.importance)
 
     def _chosen(self, trace: Trace, found: Sequence[Group], data: Splits, seed: int) -> frozenset[int]:
         scores = unit_scores(trace, found, Judge(self.importance, self.readers), data, seed=seed)

@@ -33,6 +33,7 @@ class Bench:
 
     def __init__(self, material: Material, split: Split, **options: Any) -> None:
         self._material = material
+        self._split, self._options = split, options
         self._activations = Activations(material.model, split, **options)
         self._labels = {target: np.asarray(labels).reshape(-1) for target, labels in split.labels_by_target.items()}
         self._at: str | None = None
@@ -59,6 +60,8 @@ class Bench:
         """Scores (rows, targets) with a layer changed."""
         if self._at != layer:
             self._move_to(layer)
+        if change.network is not None:
+            return Activations(change.network, self._split, **self._options).outputs()()
         with self._changed(layer, change):
             return self._run()
 

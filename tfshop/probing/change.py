@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ class Change:
         multiplies_saved: Multiplications a row.
         fixed: Units of a Dense layer that give the same for every row, by position.
         grids: What tensors are rounded to.
+        network: One without some units, to be scored in the place of the one that is changed.
     """
 
     kernels: Mapping[str, NDArray[np.float32]]
@@ -41,3 +43,4 @@ class Change:
     multiplies_saved: int = 0
     fixed: Mapping[int, float] = field(default_factory=dict)
     grids: Mapping[Place, Grid] = field(default_factory=dict)
+    network: Any = None

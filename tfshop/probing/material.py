@@ -19,15 +19,14 @@ from tfshop.compression.ranks import Factorable
 from tfshop.compression.roles import roles, unwrapped
 from tfshop.compression.rounded_tensors import behind_activation, left_in_float, with_activations_apart
 from tfshop.compression.score_slopes import output_slopes
-from tfshop.compression.units.groups import Group
-from tfshop.compression.units.scoring import Judge, unit_scores
-from tfshop.compression.units.trace import Trace, follow
+from tfshop.compression.units.scoring import Judge
 from tfshop.data.split import Splits
 from tfshop.evaluation.measured import downloaded_bytes
 from tfshop.export import Export
 from tfshop.numerics import Grid, Histogram
 from tfshop.probing.change import Place
 from tfshop.probing.ranges import Rounded
+from tfshop.probing.unit_groups import UnitGroups
 from tfshop.training.inputs import model_specs
 
 
@@ -50,7 +49,7 @@ class Material:
         self._data = data
         self._seed = seed
         self._scores: dict[Any, Scores] = {}
-        self._units: dict[Judge, dict[str, NDArray[np.float64]]] = {}
+        self._units: dict[Judge, UnitGroups] = {}
         self._spectra: dict[tuple[str, bool, bool], Spectrum] = {}
         self._histograms: dict[int, Mapping[str, Histogram]] = {}
         self._downloaded: dict[str, dict[str, int]] = {}
@@ -77,11 +76,11 @@ class Material:
             return {kernel: self._scores[importance][kernel] for kernel in self.kernels(name)}
         return weight_scores(self.model, [name], importance, self._data, seed=self._seed)
 
-    def unit_scores(self, name: str, judge: Judge) -> NDArray[np.float64]:
-        """Score of each unit of a Dense layer, as PruneUnits judges it, (units,)."""
-        if judge not in self._units:  # one run over rows serves all layers
-            self._units[judge] = self._judged(judge)
-        return self._units[judge][name]
+    def unit_groups(self, judge: Judge) -> UnitGroups:
+        """What PruneUnits could take, by the importance of a judge."""
+        if judge not in self._units:
+            self._units[judge] = UnitGroups(self.model, self.names, judge, self._data, self._seed)
+        return self._units[judge]
 
     def downloaded(self, name: str) -> dict[str, int]:
         """Size of each kernel of a layer as it is downloaded."""
@@ -138,29 +137,6 @@ class Material:
     @cached_property
     def _dense(self) -> list[str]:
         return [name for name in self.names if self.is_dense(name)]
-
-    def _judged(self, judge: Judge) -> dict[str, NDArray[np.float64]]:
-        units = {name: self._units_of(name) for name in self._dense}
-        found = [
-            Group("unit", tuple(sorted(set().union(*owned))), (name,), ()) for name, owned in units.items() if owned
-        ]
-        scores = unit_scores(self._trace, found, judge, self._data, seed=self._seed)
-        judged = {
-            name: np.array([sum(scores[a] for a in atoms) for atoms in own]) for name, own in units.items() if own
-        }
-        unfollowed = {name: self.scores(name, judge.importance) for name in units if name not in judged}
-        return {**judged, **{name: kernel.sum(axis=0) for name, own in unfollowed.items() for kernel in own.values()}}
-
-    def _units_of(self, name: str) -> list[tuple[int, ...]]:
-        """Atoms of each unit of a layer; none for a layer whose units are not followed."""
-        ledger, width = self._trace.ledger, self.factorable(name).outputs
-        owned = [series.entries for series in ledger.series if series.owner == name]
-        whole = [entries for entries in owned if len(entries) == width]
-        return [tuple(ledger.resolve(entry)) for entry in whole[0]] if whole else []
-
-    @cached_property
-    def _trace(self) -> Trace:
-        return follow(self.model)
 
     @cached_property
     def _moments(self) -> dict[str, Moments]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,22 +11,25 @@ import numpy as np
 from tfshop.compression.candidate import require_fraction
 from tfshop.compression.importance import Importance, require_importance
 from tfshop.compression.ranks import BYTES_A_WEIGHT
-from tfshop.compression.roles import unwrapped
+from tfshop.compression.units.groups import Group
 from tfshop.compression.units.scoring import Judge
 from tfshop.errors import PlanError
 from tfshop.probing.change import Change
 from tfshop.probing.material import Material
 from tfshop.probing.technique import Technique, percent, require_usual, told
+from tfshop.probing.unit_groups import UnitGroups
 
 ALONE = "each layer loses the same share of its units, alone"
 
 
 @dataclass(frozen=True)
 class Units(Technique):
-    """The units that PruneUnits would take give their mean over training rows, whatever they read.
+    """The units that PruneUnits would take from one layer are gone: neurons, ranks, maps, heads, experts.
 
-    A unit that gives the same for every row can be removed without any change: what it gives goes into the biases of
-    whatever reads it. Only the layer's own weights count as saved; those that read it shrink as well.
+    Units of a tower give their mean over training rows, which is as good as gone: what such a unit gives goes into the
+    biases of whatever reads it. What several layers make together, such as a head with its query, key and value, goes
+    from all of them, and is measured by the first of these layers; there, and where units are multiplied, the network
+    is rebuilt without them and run as a whole. Weights that make units and weights that read them count as saved.
 
     Args:
         strengths: Shares of the units that go, in [0, 1).
@@ -55,12 +59,15 @@ class Units(Technique):
         return f"{percent(strength)} of units gone"
 
     def refuses(self, material: Material, layer: str, strength: float) -> str | None:
-        """Layers whose width is not their own affair."""
-        role = material.roles[layer]
-        if role != "dense" or not material.is_dense(layer):
-            return f"units of Dense layers alone are measured one layer at a time; this one has role {role!r}"
-        width = material.factorable(layer).outputs
-        return None if self._count(strength, width) < width else f"none of its {width} units would stay"
+        """Layers whose units all stay, or go with those of another layer."""
+        found = self._groups(material)
+        own = found.of(layer)
+        if not own:
+            return found.why_none(layer)
+        if any(_count(strength, len(group.atoms)) >= len(group.atoms) for group in own):
+            return f"none of its {' or '.join(f'{len(group.atoms)} {group.kind}s' for group in own)} would stay"
+        gone = any(_count(strength, len(group.atoms)) for group in own)
+        return None if gone or strength == self.nothing else f"{percent(strength)} of its units are less than one"
 
     def of(self, step: Any) -> Units:
         """With a PruneUnits' share and the way it judges units."""
@@ -82,24 +89,29 @@ class Units(Technique):
         )
         return tuple(filter(None, details))
 
-    @staticmethod
-    def _count(strength: float, width: int) -> int:
-        """How many units go, rounded as PruneUnits rounds."""
-        return int(strength * width + 0.5)
+    def _groups(self, material: Material) -> UnitGroups:
+        return material.unit_groups(Judge(self.importance, self.readers))
 
     def _require(self, strength: float) -> None:
         require_fraction("share", strength)
 
     def _changed(self, material: Material, layer: str, strength: float) -> Change:
-        """The layer with so many units fixed at their mean."""
-        kernel = material.factorable(layer)
-        scores = material.unit_scores(layer, Judge(self.importance, self.readers))
-        gone = np.argsort(scores, kind="stable")[: self._count(strength, kernel.outputs)]
-        means = material.output_means(layer) if self.compensate else np.zeros(kernel.outputs)
-        has_bias = bool(unwrapped(material.model.get_layer(layer)).use_bias)
-        return Change(
-            {},
-            BYTES_A_WEIGHT * len(gone) * (kernel.inputs + has_bias),
-            kernel.positions * len(gone) * kernel.inputs,
-            {int(unit): float(means[unit]) for unit in gone},
-        )
+        """The layer with so many units fixed at their mean, or the network without them."""
+        found = self._groups(material)
+        removed = found.gone(layer, strength)
+        saved = BYTES_A_WEIGHT * found.weights_gone(removed), found.multiplications_gone(removed)
+        if not _is_tower(material, layer, found.of(layer)):
+            return Change({}, *saved, network=found.network(removed, compensated=self.compensate))
+        means = material.output_means(layer) if self.compensate else np.zeros(material.factorable(layer).outputs)
+        return Change({}, *saved, {unit: float(means[unit]) for unit in found.positions(layer, removed)})
+
+
+def _count(strength: float, width: int) -> int:
+    """How many of so many go, rounded as PruneUnits rounds."""
+    return int(strength * width + 0.5)
+
+
+def _is_tower(material: Material, layer: str, groups: Sequence[Group]) -> bool:
+    """Whether a Dense layer makes its units alone, and what they give on average can go into the biases behind."""
+    alone = len(groups) == 1 and groups[0].kind == "unit" and groups[0].owners == (layer,)
+    return alone and material.roles[layer] == "dense" and material.is_dense(layer)

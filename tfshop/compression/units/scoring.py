@@ -15,6 +15,7 @@ from tfshop.compression.importance import Importance, needs_moments, weight_scor
 from tfshop.compression.kernels import kernels_of
 from tfshop.compression.units.following import WeightAxes
 from tfshop.compression.units.groups import Group
+from tfshop.compression.units.groups import groups as groups_of
 from tfshop.compression.units.ledger import Axis
 from tfshop.compression.units.trace import Trace
 from tfshop.data.split import Splits
@@ -69,6 +70,16 @@ def unit_scores(
         for atom in group.atoms:
             found[atom] = float(np.prod([side[atom] for side in sides]) ** (1 / max(1, len(sides))))
     return found
+
+
+def judged_groups(trace: Trace, importance: Importance) -> tuple[Group, ...]:
+    """The groups that may go and whose atoms an importance can score; what it cannot score stays, with the reason."""
+    if importance == BATCHNORM:
+        return scored_by_scale(trace, groups_of(trace.ledger))
+    name = importance if isinstance(importance, str) else importance.__qualname__
+    reason = f"no kernel that importance {name!r} can score makes or reads its units"
+    trace.ledger.hold_axes(unreached(trace, importance), reason)
+    return groups_of(trace.ledger)
 
 
 def scored_by_scale(trace: Trace, groups: Sequence[Group]) -> tuple[Group, ...]:
