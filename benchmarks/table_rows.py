@@ -122,6 +122,7 @@ ROWS = (
     whole("student, allocated 1.2 bits a number, int8", lambda more: steps(more, UNEVEN)),
     whole("student, allocated 1.2 bits a number, tuned, int8", tiny()),
     whole("recipes.tiny: 1.2 bits a number, tuned, int8, stripped", lambda more: ts.recipes.tiny(teachers=more)),
+    whole("recipes.tiny(max_bytes=0.045)", lambda more: ts.recipes.tiny(max_bytes=0.045, teachers=more), PROMOTION),
     whole("recipes.tiny(bits=4)", lambda more: ts.recipes.tiny(bits=4, teachers=more)),
     whole("student of 48-48", narrower(mode="float32"), PROMOTION),
     whole("student of 48-48, int8", narrower(), PROMOTION),
