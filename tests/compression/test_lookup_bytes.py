@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,20 @@ def test_a_small_field_may_have_the_codec_of_a_large_one() -> None:
     assert Allocation(parts, menu, changes).within(fewest.num_bytes) == Point(
         (0, 0), fewest.num_bytes, pytest.approx(0.01)
     )
+
+
+def test_what_rows_as_they_are_would_be_looked_up_with_counts_against_them() -> None:
+    """Codes that take two bytes more than the rows, but no lookup of their own."""
+    sizes = {"large": 2000, "small": 1}
+    merged = MergedTable({"large": 0, "small": 2000}, sizes, (0, 2000, 2000))
+    large = Part("table", "large", ("large",), 0, 2000, 1, (0,))
+    small = Part("table", "small", ("small", "twice"), 2000, 1, 1, (1, 2))
+    menu = (Int4("field"), Float32())
+    parts = Parts((large, small), {"table": merged}, lookup_bytes=1500)
+    assert parts.bytes_added(1, menu[0]) > parts.bytes_alone(small, menu[1])
+    fewest = Allocation(parts, menu, {}).smallest()
+    assert fewest.chosen == (0, 0) and fewest.num_bytes < parts.num_bytes([menu[0], menu[1]])
+    assert Allocation(replace(parts, lookup_bytes=0), menu, {}).smallest().chosen == (0, 1)
 
 
 def test_layers_of_their_own_share_no_lookup() -> None:

@@ -207,3 +207,14 @@ def test_a_student_of_another_family_takes_what_it_shares(trained_dcn, clicks):
     assert {"table", "dense_0", "dense_1"} <= set(filled) and "logit" not in filled
     columns = trained_dcn.get_layer("table").get_weights()[0].T.tolist()
     assert all(column in columns for column in student.get_layer("table").get_weights()[0].T.tolist())
+
+
+def test_reshapes_of_ids_and_of_scores_stay_as_they_are() -> None:
+    """They have no width that could follow from anything."""
+    ids = keras.Input((), dtype="int32", name="ids")
+    rows = keras.layers.Embedding(9, 4, name="table")(keras.layers.Reshape((1,))(ids))
+    hidden = keras.layers.Dense(8, activation="relu", name="first")(keras.layers.Flatten()(rows))
+    score = keras.layers.Reshape(())(keras.layers.Dense(1, activation="sigmoid", name="click")(hidden))
+    small = shrink(keras.Model(ids, score), width=0.5, dimension=2)
+    assert small.get_layer("first").units == 4 and small.get_layer("table").output_dim == 2
+    assert small(np.arange(5)).shape == (5,)

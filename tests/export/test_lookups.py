@@ -124,6 +124,18 @@ def test_other_layers_are_as_the_mode_makes_them(mode: str, dtype: str) -> None:
     assert rounded <= {(32, WIDTH * len(CODECS)), (1, 32), (ROWS, 1), (ROWS, WIDTH)}
 
 
+@pytest.mark.parametrize("mode", ["float16", "dynamic", "int8"])
+def test_a_model_may_be_called_as_its_table_is(mode: str) -> None:
+    """The name of the model stands before those of all operators."""
+    ids = keras.Input((1,), dtype="int32", name="ids")
+    flat = keras.layers.Flatten()(coded_table(0, "Int4").layer("item")(ids))
+    hidden = keras.layers.Dense(128, activation="relu", name="first")(flat)
+    model = keras.Model(ids, keras.layers.Dense(1, activation="sigmoid", name="probability")(hidden), name="item")
+    graph = read_graph(convert(model, mode, lambda: iter([{"ids": batch()["ids"][:, :1]}])))
+    (kernel,) = (t for t in graph.tensors if t.is_constant and t.shape == (128, WIDTH))
+    assert kernel.dtype == ("float16" if mode == "float16" else "int8")
+
+
 def test_a_file_is_left_alone_where_nothing_named_was_rounded() -> None:
     exact = content("float32")
     assert with_float_operators(exact, exact, ["first"]) is exact

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from foreign.styles import STYLES
 from networks import spread
 
 from tfshop._keras import keras
-from tfshop.compression import Candidate, PruneUnits
+from tfshop.compression import Candidate, LowRank, PruneUnits
 from tfshop.data import Splits
+from tfshop.errors import PlanError
 from tfshop.models import build_model
 from tfshop.models.rebuild import inlined
 from tfshop.probing import sensitivity
+from tfshop.probing.techniques import techniques_of
 from tfshop.probing.units import Units
 
 from .conftest import run_in_full
@@ -38,6 +45,35 @@ def test_units_that_go_are_those_of_the_pass(trained_mlp: Any, clicks: Splits, r
     found = sensitivity(trained_mlp, clicks, Units((0.5,), readers=readers, compensate=False))
     (trial,) = (trial for trial in found.trials if trial.layer == layer)
     assert trial.logit_error == pytest.approx(change_of_logits(trained_mlp, smaller, clicks), rel=1e-3)
+
+
+@pytest.mark.parametrize("style", ["normalized", "shared_layers", "interactions", "nested"])
+@pytest.mark.parametrize("compensate", [True, False])
+def test_units_of_others_go_as_the_pass_takes_them(style: str, compensate: bool, foreign_log: Splits) -> None:
+    """Behind BatchNormalization and PReLU the mean of a unit is no mean of what is read."""
+    keras.utils.set_random_seed(0)
+    model = inlined(STYLES[style](foreign_log.schema))
+    spread(model)
+    assert_as_the_pass(model, foreign_log, PruneUnits(0.5, compensate=compensate, minimum=2, epochs=0))
+
+
+def test_units_that_a_kernel_without_biases_reads_take_their_mean_along(clicks: Splits) -> None:
+    model = build_model("mlp", clicks.schema, dimension=4, hidden=(16, 8))
+    spread(model)
+    factored = LowRank(rank=3, epochs=0).apply(Candidate(model, clicks.schema), clicks, seed=0).model
+    assert_as_the_pass(factored, clicks, PruneUnits(0.5, minimum=2, epochs=0))
+
+
+def assert_as_the_pass(model: Any, data: Splits, step: PruneUnits) -> None:
+    """Each layer loses what it loses in the network that the pass leaves where it may take from that one alone."""
+    found = sensitivity(model, data, step, roles=("dense", "cross", "other"))
+    together = step.apply(Candidate(model, data.schema), data, seed=0).history[-1].notes["groups"]
+    assert len(found.trials) == len(together) > 0
+    for trial in found.trials:
+        owners = {one for group in together if trial.layer in group["layers"] for one in group["layers"]}
+        alone = replace(step, keep=tuple(one.name for one in model.layers if one.name not in owners))
+        smaller = alone.apply(Candidate(model, data.schema), data, seed=0).model
+        assert trial.logit_error == pytest.approx(change_of_logits(model, smaller, data), rel=2e-3, abs=1e-5), trial
 
 
 @pytest.mark.parametrize("name", MADE_TOGETHER)
@@ -69,11 +105,37 @@ def test_layers_whose_units_all_stay_are_left_alone(trained_dcn: Any, clicks: Sp
     assert "width of its table stays" in reasons["cross_0_kernel"]
 
 
-def test_more_heads_than_there_are_cannot_go(clicks: Splits) -> None:
+def test_as_few_stay_as_the_pass_leaves(clicks: Splits) -> None:
+    """One of two heads, and four of eight units."""
     model = build_model("autoint", clicks.schema, dimension=4, hidden=(16, 8))
     found = sensitivity(model, clicks, Units((0.1, 0.5, 0.75)), rows=200)
-    tried = [trial.strength for trial in found.trials if trial.layer == "attention_0_query"]
-    assert tried == [0.5]  # of two heads: a tenth is none, three quarters are both
+    saved = {(trial.layer, trial.strength): trial.bytes_saved for trial in found.trials}
+    assert ("attention_0_query", 0.1) not in saved
+    assert saved["attention_0_query", 0.75] == saved["attention_0_query", 0.5]
+    assert saved["dense_1", 0.75] == saved["dense_1", 0.5]
+    (least,) = techniques_of(PruneUnits(0.75, minimum=1))
+    (fewer,) = (trial for trial in sensitivity(model, clicks, least, rows=200).trials if trial.layer == "dense_1")
+    assert fewer.bytes_saved > saved["dense_1", 0.75]
+
+
+def test_functions_are_told_apart_and_measured_anew(trained_mlp: Any, clicks: Splits, tmp_path: Path) -> None:
+    def judged(power: float) -> Callable[..., np.ndarray]:
+        def judge(weights: Any, *_: Any, **__: Any) -> np.ndarray:
+            return np.abs(np.asarray(weights)) ** power
+
+        return judge
+
+    with pytest.raises(PlanError, match="two functions of one name"):
+        techniques_of([Units((0.5,), judged(1.0)), Units((0.25,), judged(-1.0))])
+    told = Units((0.5,), partial(judged(1.0))).name
+    assert told == "PruneUnits (partial)"
+    errors = [
+        next(
+            t.logit_error for t in sensitivity(trained_mlp, clicks, one, folder=tmp_path).trials if t.layer == "dense_1"
+        )
+        for one in (Units((0.5,), judged(1.0)), Units((0.5,), judged(-1.0)))
+    ]
+    assert errors[0] < errors[1]
 
 
 def change_of_logits(model: Any, smaller: Any, data: Splits) -> float:

@@ -57,9 +57,11 @@ class Allocation:
 
     def saving(self) -> Iterator[Choice]:
         """Choices of fewer bytes than rows as they are: alone, or in the lookup that other fields have anyway."""
+        layers = [part.layer for part in self.parts.each]
         for i, sizes in enumerate(self._sizes):
+            apart = self.parts.lookup_bytes if layers.count(layers[i]) > 1 else 0  # what rows as they are look up with
             for c in range(self.kept):
-                if sizes[c] < sizes[-1] or self.parts.bytes_added(i, self.menu[c]) < sizes[-1]:
+                if sizes[c] < sizes[-1] or self.parts.bytes_added(i, self.menu[c]) < sizes[-1] + apart:
                     yield i, c
 
     def codecs(self, chosen: Sequence[int]) -> list[Codec]:

@@ -175,17 +175,17 @@ class _Shrinking:
             return fresh(layer, changes={"units": width, "kernel_constraint": None})
         if type(layer) is keras.layers.Embedding and width != layer.output_dim:
             return fresh(layer, changes={"output_dim": width})
-        if type(layer) is keras.layers.Reshape:
+        if width and type(layer) is keras.layers.Reshape:
             return fresh(layer, changes={"target_shape": (*layer.target_shape[:-1], width)})
-        if type(layer) is Reshaped:
+        if width and type(layer) is Reshaped:
             return fresh(layer, changes={"shape": (*layer.shape[:-1], width)})
         return fresh(layer)
 
     def _width(self, layer: Any) -> int:
-        """New width of what a layer gives; 0 for what is no float tensor."""
-        if type(layer) not in _WIDE:
-            return 0
+        """New width of what a layer gives; 0 where that has none, such as ids."""
         output = calls_of(layer, self._model)[0].outputs
+        if type(layer) not in _WIDE or not self._widths.has(output):
+            return 0
         return len(self._widths.columns(output, self._choose))
 
     def _choose(self, group: WidthGroup) -> Columns:

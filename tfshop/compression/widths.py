@@ -75,6 +75,10 @@ class Widths:
         """Every group once, in the order of the graph."""
         return list(self._groups.values())
 
+    def has(self, tensor: Any) -> bool:
+        """Whether a tensor has a width: a float of more than the batch."""
+        return id(tensor) in self._tensors
+
     def group_of(self, tensor: Any) -> WidthGroup:
         """The group of a float tensor of the model."""
         return self._groups[self._root(id(tensor))]

@@ -107,7 +107,7 @@ class _Calibrated:
             *float_operators(self._graph, float_head=mode != "int8_io"),
             *empty_operators(self._graph, recorded_ranges(self.content)),
             *named_operators(self._graph, with_activations(model, precision.keep_float), model),
-            *lookup_operators(self._graph, lookup_layers(model)),
+            *lookup_operators(self._graph, model),
         )
 
     def quantized(self, more: Sequence[str] = ()) -> bytes:
@@ -128,11 +128,11 @@ def _whole_way(model: Any, mode: str, calibration: Batches | None) -> bytes:
     """The stock converter's file, its lookups with the numbers of the network whatever the mode makes of others."""
     if mode == "int16x8" and (obstacle := lookup_obstacle(model)):
         raise ExportError(f"{model.name!r} does not convert to int16x8, for {obstacle} Fix: Export('int8').")
-    content, lookups = stock.whole_way(model, mode, calibration), lookup_layers(model)
-    if mode not in ROUNDING_MODES or not lookups:
+    content = stock.whole_way(model, mode, calibration)
+    if mode not in ROUNDING_MODES or not lookup_layers(model):
         return content
     exact = stock.whole_way(model, "float32", None)
-    return with_float_operators(content, exact, lookup_operators(read_graph(exact), lookups))
+    return with_float_operators(content, exact, lookup_operators(read_graph(exact), model))
 
 
 def _finished(content: bytes, model: Any) -> bytes:

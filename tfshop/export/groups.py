@@ -12,7 +12,7 @@ from tfshop.errors import ExportError
 from tfshop.models.rebuild import PATH, is_submodel
 from tfshop.runtime.elements import Operator, Tensor
 from tfshop.runtime.graph import Graph
-from tfshop.tables import TableLookup
+from tfshop.tables import lookup_layers
 
 MOST_SHOWN = 12
 
@@ -69,18 +69,20 @@ def named_operators(graph: Graph, names: Sequence[str], model: Any) -> tuple[str
     return tuple(dict.fromkeys(output for outputs in found.values() for output in outputs))
 
 
-def lookup_operators(graph: Graph, lookups: Mapping[str, TableLookup]) -> tuple[str, ...]:
+def lookup_operators(graph: Graph, model: Any) -> tuple[str, ...]:
     """Outputs of the operators that decode coded tables: in integers their rows would be others.
 
     Args:
-        graph: Converted to float32, calibrated or not.
-        lookups: Layers by their paths.
+        graph: Of the model, converted to float32, calibrated or not.
+        model: With layers by name that may be coded tables; one of them may be called as the model is.
     """
+    lookups, layers = lookup_layers(model), _whole_layers(model)
     stored = [array for layer in lookups.values() for array in layer.stored().values() if array.any()]
     found = []
     for operator in graph.operators:
         output = _name(graph, operator)
-        named = any(_is_part(name, part) for name in lookups for part in output.split(";"))
+        parts = [_behind_model(part, model) for part in output.split(";")]
+        named = any(_is_of(name, part, layers) for name in lookups for part in parts)
         # The last operator of a layer may have the name of what follows it.
         if named or any(_holds(graph.tensors[index], stored) for index in operator.inputs if index >= 0):
             found += [graph.tensors[index].name for index in operator.outputs]

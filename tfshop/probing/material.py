@@ -16,13 +16,14 @@ from tfshop.compression.kernels import Kernel, kernels_of
 from tfshop.compression.low_rank import factorable
 from tfshop.compression.moments import MOMENT_BATCH, MOMENT_ROWS, Moments, input_moments
 from tfshop.compression.ranks import Factorable
-from tfshop.compression.roles import roles, unwrapped
+from tfshop.compression.roles import calls_of, roles, unwrapped
 from tfshop.compression.rounded_tensors import behind_activation, left_in_float, with_activations_apart
 from tfshop.compression.score_slopes import output_slopes
 from tfshop.compression.units.scoring import Judge
 from tfshop.data.split import Splits
 from tfshop.evaluation.measured import downloaded_bytes
 from tfshop.export import Export
+from tfshop.models.rebuild import calls_in_order
 from tfshop.numerics import Grid, Histogram
 from tfshop.probing.change import Place
 from tfshop.probing.ranges import Rounded
@@ -120,6 +121,25 @@ class Material:
         """Layers that an int8 file has in float, each with the reason."""
         return left_in_float(self.model)
 
+    def takes_means(self, name: str) -> bool:
+        """Whether it is a Dense layer of one call, and plain ones with biases alone read what it gives.
+
+        They may read it through Dropout and beside other columns. Whatever its units give on average can go into
+        their biases.
+        """
+        given = self.given(name)
+        if not self.is_dense(name) or len(given) > 1:
+            return False
+        seen = set(map(id, given))
+        for node in calls_in_order(self.model):
+            if seen.isdisjoint(map(id, node.keras_inputs)):
+                continue
+            if _lays_columns(node):
+                seen.update(map(id, tf.nest.flatten(node.outputs)))
+            elif not _has_biases(node.layer) or len(calls_of(node.layer, self.model)) > 1:
+                return False
+        return seen.isdisjoint(map(id, self.model.outputs))
+
     def output_means(self, name: str) -> NDArray[np.float64]:
         """Mean of each unit of a Dense layer on training rows, (units,)."""
         return self._output_means[name]
@@ -156,6 +176,17 @@ class Material:
             for name, found in sums(inputs).items():
                 totals[name] += found.numpy()
         return {name: total[:-1] / total[-1] for name, total in totals.items()}
+
+
+def _lays_columns(node: Any) -> bool:
+    """Whether a call gives what it reads, beside other columns at most."""
+    if type(node.layer) is keras.layers.Concatenate:
+        return node.layer.axis in {-1, len(node.keras_inputs[0].shape) - 1}
+    return type(node.layer) is keras.layers.Dropout
+
+
+def _has_biases(layer: Any) -> bool:
+    return type(layer) is keras.layers.Dense and bool(layer.use_bias)
 
 
 def _sum_of_units(tensors: list[Any]) -> Any:

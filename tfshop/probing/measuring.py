@@ -61,7 +61,7 @@ def sensitivity(
         rows: Most validation rows; fewer are drawn with the seed.
         seed: Of all samples.
         folder: Where table and picture go. Each trial is kept there as soon as it is done, so that a killed run goes
-            on; other weights or rows begin anew.
+            on; other weights or rows begin anew, and so does what a function of yours judges.
 
     Returns:
         A `Sensitivity`.
@@ -110,7 +110,7 @@ def sensitivity(
 
 def _measure(material: Material, sample: Split, planned: Sequence[Planned], journal: Journal) -> None:
     """Do the trials that are not in the journal yet."""
-    waiting = [one for one in planned if _key(one) not in journal.done]
+    waiting = [one for one in planned if _key(one) not in journal.done or one[1].by_function]
     if not waiting:
         return
     with _console.progress("sensitivity", len(planned)) as advance:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tfshop.compression.candidate import called
 from tfshop.errors import PlanError
 from tfshop.evaluation.measured import downloaded_bytes
 from tfshop.probing.change import Change
@@ -64,8 +65,22 @@ class Technique(ABC):
             PlanError: For a pass whose settings mean nothing for one layer without training.
         """
 
+    @property
+    def by_function(self) -> bool:
+        """Whether it judges by a function, of which nobody can tell whether it is the one of an earlier run."""
+        return callable(getattr(self, "importance", None))
+
     def joined(self, other: Technique) -> Technique:
-        """With the strengths of another of the same name behind its own."""
+        """With the strengths of another of the same name behind its own.
+
+        Raises:
+            PlanError: For two functions of one name.
+        """
+        if getattr(self, "importance", None) != getattr(other, "importance", None):
+            raise PlanError(
+                f"{self.name} was given twice, with two functions of one name. Expected names that tell them apart. "
+                "Fix: measure one after the other, or give one of the functions another __qualname__."
+            )
         return replace(self, strengths=tuple(dict.fromkeys((*self.strengths, *other.strengths))))
 
     def _details(self) -> tuple[str, ...]:
@@ -120,4 +135,4 @@ def percent(share: float) -> str:
 
 def told(value: Any) -> str:
     """A name, or the name of a function."""
-    return value if isinstance(value, str) else str(value.__qualname__)
+    return value if isinstance(value, str) else called(value)

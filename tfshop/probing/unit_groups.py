@@ -15,8 +15,6 @@ from tfshop.compression.units.surgery import shrunk
 from tfshop.compression.units.trace import follow
 from tfshop.data.split import Splits
 
-AT_LEAST_ONE = Limits("local", minimum=1)
-
 
 class UnitGroups:
     """Groups of a network's units, each with the layer it is measured by: the first of those that make it.
@@ -50,10 +48,20 @@ class UnitGroups:
         reasons += [self._trace.unfollowed[name]] if name in self._trace.unfollowed else []
         return reasons[0] if reasons else "it makes no units that are known"
 
-    def gone(self, name: str, share: float) -> frozenset[int]:
-        """The atoms of a layer's groups that go when a share of each should, the least important ones."""
+    def may_go(self, name: str, share: float, minimum: int) -> bool:
+        """Whether anything goes of a layer's groups, whatever its score."""
         found = self.of(name)
-        return choose(found, {atom: self._scores[atom] for group in found for atom in group.atoms}, share, AT_LEAST_ONE)
+        scores = dict.fromkeys((atom for group in found for atom in group.atoms), 0.0)
+        return bool(choose(found, scores, share, Limits(minimum=minimum)))
+
+    def gone(self, name: str, share: float, minimum: int) -> frozenset[int]:
+        """The atoms of a layer's groups that go when a share of each should, the least important ones."""
+        return choose(self.of(name), self._scores, share, Limits(minimum=minimum))
+
+    def makes_alone(self, name: str) -> bool:
+        """Whether a layer's units are one group, and no other layer makes any of it."""
+        found = self.of(name)
+        return len(found) == 1 and found[0].kind == "unit" and found[0].owners == (name,)
 
     def positions(self, name: str, removed: frozenset[int]) -> list[int]:
         """Which units of a layer that makes all of its group alone these are."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 from tfshop.compression.candidate import require_fraction
 from tfshop.compression.importance import Importance, require_importance
 from tfshop.compression.ranks import BYTES_A_WEIGHT
-from tfshop.compression.units.groups import Group
 from tfshop.compression.units.scoring import Judge
 from tfshop.errors import PlanError
 from tfshop.probing.change import Change
@@ -26,15 +24,16 @@ ALONE = "each layer loses the same share of its units, alone"
 class Units(Technique):
     """The units that PruneUnits would take from one layer are gone: neurons, ranks, maps, heads, experts.
 
-    Units of a tower give their mean over training rows, which is as good as gone: what such a unit gives goes into the
-    biases of whatever reads it. What several layers make together, such as a head with its query, key and value, goes
-    from all of them, and is measured by the first of these layers; there, and where units are multiplied, the network
-    is rebuilt without them and run as a whole. Weights that make units and weights that read them count as saved.
+    Where Dense layers with biases alone read a unit, it gives its mean over training rows, which is as good as gone:
+    what it gives goes into these biases. Elsewhere the network is rebuilt without it and run as a whole. What several
+    layers make together, such as a head with its query, key and value, goes from all of them, and is measured by the
+    first of these layers. Weights that make units and weights that read them count as saved.
 
     Args:
         strengths: Shares of the units that go, in [0, 1).
         importance: As in `weight_scores`.
         readers: Whether the weights that read a unit count beside those that make it.
+        minimum: Units that stay of each layer; of heads and experts one does.
         compensate: Whether units that go give their mean; else zero, as if nothing went into the biases behind.
 
     Example:
@@ -49,6 +48,7 @@ class Units(Technique):
     importance: Importance = "magnitude"
     readers: bool = True
     compensate: bool = True
+    minimum: int = 4
 
     def __post_init__(self) -> None:
         require_importance(self.importance)
@@ -64,10 +64,10 @@ class Units(Technique):
         own = found.of(layer)
         if not own:
             return found.why_none(layer)
-        if any(_count(strength, len(group.atoms)) >= len(group.atoms) for group in own):
-            return f"none of its {' or '.join(f'{len(group.atoms)} {group.kind}s' for group in own)} would stay"
-        gone = any(_count(strength, len(group.atoms)) for group in own)
-        return None if gone or strength == self.nothing else f"{percent(strength)} of its units are less than one"
+        if strength == self.nothing or found.may_go(layer, strength, self.minimum):
+            return None
+        units = " and ".join(f"{len(group.atoms)} {group.kind}{'s' * (len(group.atoms) > 1)}" for group in own)
+        return f"it has {units}, of which none can go at {percent(strength)}"
 
     def of(self, step: Any) -> Units:
         """With a PruneUnits' share and the way it judges units."""
@@ -76,16 +76,16 @@ class Units(Technique):
                 "sensitivity cannot choose units by 'batchnorm', which is no score of a layer's own weights. "
                 "Expected an importance of weight_scores. Fix: PruneUnits(importance='magnitude')."
             )
-        require_usual(step, ALONE, ("multiplies", "scope", "minimum", "multiple_of", "keep"))
-        return replace(
-            self, strengths=(step.share,), importance=step.importance, readers=step.readers, compensate=step.compensate
-        )
+        require_usual(step, ALONE, ("multiplies", "scope", "multiple_of", "keep"))
+        taken = ("importance", "readers", "compensate", "minimum")
+        return replace(self, strengths=(step.share,), **{name: getattr(step, name) for name in taken})
 
     def _details(self) -> tuple[str, ...]:
         details = (
             "" if self.importance == "magnitude" else told(self.importance),
             "" if self.readers else "without readers",
             "" if self.compensate else "not compensated",
+            "" if self.minimum == type(self).minimum else f"at least {self.minimum}",
         )
         return tuple(filter(None, details))
 
@@ -98,20 +98,9 @@ class Units(Technique):
     def _changed(self, material: Material, layer: str, strength: float) -> Change:
         """The layer with so many units fixed at their mean, or the network without them."""
         found = self._groups(material)
-        removed = found.gone(layer, strength)
+        removed = found.gone(layer, strength, self.minimum)
         saved = BYTES_A_WEIGHT * found.weights_gone(removed), found.multiplications_gone(removed)
-        if not _is_tower(material, layer, found.of(layer)):
+        if not (found.makes_alone(layer) and material.takes_means(layer)):
             return Change({}, *saved, network=found.network(removed, compensated=self.compensate))
         means = material.output_means(layer) if self.compensate else np.zeros(material.factorable(layer).outputs)
         return Change({}, *saved, {unit: float(means[unit]) for unit in found.positions(layer, removed)})
-
-
-def _count(strength: float, width: int) -> int:
-    """How many of so many go, rounded as PruneUnits rounds."""
-    return int(strength * width + 0.5)
-
-
-def _is_tower(material: Material, layer: str, groups: Sequence[Group]) -> bool:
-    """Whether a Dense layer makes its units alone, and what they give on average can go into the biases behind."""
-    alone = len(groups) == 1 and groups[0].kind == "unit" and groups[0].owners == (layer,)
-    return alone and material.roles[layer] == "dense" and material.is_dense(layer)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfshop._keras import keras
+from tfshop.compression.candidate import called
 from tfshop.compression.importance import Importance, needs_moments, weight_scores
 from tfshop.compression.kernels import kernels_of
 from tfshop.compression.units.following import WeightAxes
@@ -76,7 +77,7 @@ def judged_groups(trace: Trace, importance: Importance) -> tuple[Group, ...]:
     """The groups that may go and whose atoms an importance can score; what it cannot score stays, with the reason."""
     if importance == BATCHNORM:
         return scored_by_scale(trace, groups_of(trace.ledger))
-    name = importance if isinstance(importance, str) else importance.__qualname__
+    name = importance if isinstance(importance, str) else called(importance)
     reason = f"no kernel that importance {name!r} can score makes or reads its units"
     trace.ledger.hold_axes(unreached(trace, importance), reason)
     return groups_of(trace.ledger)
