@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -85,3 +86,20 @@ def test_units_that_are_off_now_and_then_change_no_count(clicks: Splits) -> None
     (counts,) = row_counts(model, ("table",), clicks.train).values()
     wanted = often(clicks.train.inputs["ids"][:, 1], clicks.schema.tables["id_1"])
     assert np.abs(counts[first : first + len(wanted)] - wanted).sum() <= 0.02 * wanted.sum()
+
+
+def test_rows_that_are_looked_up_far_more_often_later_count_as_then(clicks: Splits) -> None:
+    """Half of the later ids are unknown; a row that is seen a little more often counts as before."""
+    schema = clicks.schema
+    ids = keras.Input((len(schema.tables),), dtype="int32", name="ids")
+    rows = keras.layers.Flatten()(keras.layers.Embedding(sum(schema.tables.values()), 4, name="own")(ids))
+    model = keras.Model(ids, keras.layers.Dense(1, "sigmoid", name="probability")(rows))
+    later = clicks.validation.take(400)
+    unknown = later.inputs["ids"].copy()
+    unknown[::2] = 0
+    later = replace(later, inputs={**later.inputs, "ids": unknown})
+    before, found = (row_counts(model, ("own",), clicks.train, own)["own"] for own in (None, later))
+    scaled = often(unknown, len(before)) * clicks.train.num_rows / 400
+    assert found[0] == pytest.approx(scaled[0]) and found[0] > 2 * before[0]
+    grown = (scaled > 2 * before) & (often(unknown, len(before)) >= 8)
+    assert np.array_equal(found[~grown], before[~grown]) and (~grown).sum() > 100

@@ -128,7 +128,8 @@ class AllocateTables:
         """Estimate, try, solve, and put lookups in the place of the tables."""
         model = inlined(candidate.model)
         parts = self._parts(model, data.schema)
-        counts = row_counts(model, tuple({part.layer: None for part in parts.each}), data.train)
+        layers = tuple({part.layer: None for part in parts.each})
+        counts = row_counts(model, layers, data.train, data.validation)
         parts = replace(parts, counts=counts, known={})  # which codecs that tell rare rows apart depend on
         menu = self._menu(counts)
         self._require(parts, menu, model)

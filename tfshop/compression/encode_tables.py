@@ -80,7 +80,7 @@ class EncodeTables:
         """Count how often rows are seen, code them, and put lookups in the place of the tables."""
         model = inlined(candidate.model)
         asked = table_codecs(model, data.schema, self.codec)
-        counts = row_counts(model, tuple(asked.codecs), data.train)
+        counts = row_counts(model, tuple(asked.codecs), data.train, data.validation)
         with progress("coding tables", len(asked.codecs)) as advance:
             found = encode(model, asked, counts, seed, done=advance)
         return encoded(self, candidate, model, found, self._foldings(model, asked))

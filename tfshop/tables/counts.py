@@ -17,22 +17,29 @@ from tfshop.training.inputs import model_specs
 
 BATCH = 16_384
 SAMPLE, SAMPLE_BATCH = 4096, 1024
-OFTEN = 8  # look-ups in the sample from which on a share of them says something
+OFTEN = 8  # look-ups from which on their number says something
+GROWN = 2.0  # times as many lookups, from which on a row counts as it does later
 MOST = 0.5  # of a row's look-ups: now and then, all units that read a row are off
 Calls = Mapping[str, Sequence[Any]]
 
 
-def row_counts(model: Any, names: Sequence[str], split: Split) -> dict[str, NDArray[np.float64]]:
+def row_counts(
+    model: Any, names: Sequence[str], split: Split, later: Split | None = None
+) -> dict[str, NDArray[np.float64]]:
     """Run the ids of a split to the tables and count, in all calls of each.
 
     A lookup counts where it moves a score. What stands in the padding of a history and is masked out does not: it
     would be by far the most frequent row, and no error in it costs anything. Slopes of the scores on a sample tell,
     for each column of ids, which share of the lookups of a frequent row goes nowhere, where that is most of them.
 
+    The row of ids that no vocabulary has is the other way round: training, on which the vocabulary was made, hardly
+    sees it, and later it may be a tenth of all lookups. Rows that are looked up far more often later count as then.
+
     Args:
         model: Functional model without submodels.
         names: `Embedding` layers.
         split: The training split: rare in training is what rare means.
+        later: Rows behind it in time, the validation split; its counts are scaled to as many rows.
 
     Returns:
         Layer name to float64 (rows,).
@@ -46,20 +53,39 @@ def row_counts(model: Any, names: Sequence[str], split: Split) -> dict[str, NDAr
             rows[node.layer.name] += tf.nest.flatten(node.outputs)
     idle = _idle(model, ids, rows, split)
     probe = keras.Model(model.inputs, ids)
-    totals = {name: np.zeros(size) for name, size in sizes.items()}
     ids_of = tf.function(lambda inputs: probe(inputs, training=False), reduce_retracing=True)
-    batches = split.with_batch_size(BATCH)
-    with progress("counting ids", batches.num_batches) as advance:
-        for inputs, _ in batches.batches(inputs=model_specs(model)):
-            for name, tensors in ids_of(inputs).items():
-                for call, tensor in enumerate(tf.nest.flatten(tensors)):
-                    columns = _columns(tensor)
-                    totals[name] += np.bincount(columns.ravel(), minlength=sizes[name])
-                    for found in idle.get((name, call), ()):
-                        looked_up = np.count_nonzero(columns[:, found.column] == found.row)
-                        totals[name][found.row] -= found.share * looked_up
-            advance()
-    return {name: np.maximum(total, 0.0) for name, total in totals.items()}  # a share times a number may be rounded
+    splits = [own.with_batch_size(BATCH) for own in (split, later) if own is not None and own.num_rows]
+    counted = []
+    with progress("counting ids", sum(own.num_batches for own in splits)) as advance:
+        for own in splits:
+            totals = {name: np.zeros(size) for name, size in sizes.items()}
+            for inputs, _ in own.batches(inputs=model_specs(model)):
+                _add(totals, ids_of(inputs), idle)
+                advance()
+            # a share times a number may be rounded
+            counted.append({name: np.maximum(total, 0.0) for name, total in totals.items()})
+    if len(splits) == 1:
+        return counted[0]
+    scale = splits[0].num_rows / splits[1].num_rows
+    return {name: _grown(total, counted[1][name], scale) for name, total in counted[0].items()}
+
+
+def _add(totals: Mapping[str, NDArray[np.float64]], ids: Calls, idle: Mapping[tuple[str, int], list[_Idle]]) -> None:
+    """Count the ids of a batch, in place."""
+    for name, tensors in ids.items():
+        for call, tensor in enumerate(tf.nest.flatten(tensors)):
+            columns = _columns(tensor)
+            totals[name] += np.bincount(columns.ravel(), minlength=len(totals[name]))
+            for found in idle.get((name, call), ()):
+                looked_up = np.count_nonzero(columns[:, found.column] == found.row)
+                totals[name][found.row] -= found.share * looked_up
+
+
+def _grown(before: NDArray[np.float64], later: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+    """Counts of before, but of later where these say that far more is looked up."""
+    scaled = later * scale
+    grown: NDArray[np.float64] = np.where((later >= OFTEN) & (scaled > GROWN * before), scaled, before)
+    return grown
 
 
 @dataclass(frozen=True)
