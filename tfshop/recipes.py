@@ -18,7 +18,7 @@ from tfshop.export import Export, Plan, chain
 from tfshop.tables import Int2
 
 TWO_BITS = Int2("field", grid="mid-rise")
-TINY_BYTES = 0.0375  # 1.2 bits a number
+TINY_BYTES = 0.045  # 1.4 bits a number
 NARROW_EPOCHS = 5  # of a student, which take no longer than two of the network
 TINY_RATE = 2e-3  # of the tuning
 TINY_LOOKUP = 0  # on earlier weeks, bits by worth ranked better after tuning than one codec for more fields
@@ -86,7 +86,7 @@ def tiny(
         dimension: Width of the widest table.
         codec: Of the tables, such as `TWO_BITS`, or by feature. None spreads `max_bytes` over the fields by their
             worth.
-        max_bytes: Of the student's tables, as `AllocateTables` has it; by default 1.2 bits a number.
+        max_bytes: Of the student's tables, as `AllocateTables` has it; by default 1.4 bits a number.
         teachers: More networks beside the one that comes in; three rank better than one.
         bits: Of the kernels. With 4 or 2 an epoch more trains with their rounding, as `QAT` does, and the file stores
             them in half a byte each, for apps whose runtime knows version 10 of FULLY_CONNECTED.

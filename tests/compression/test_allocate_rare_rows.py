@@ -83,7 +83,8 @@ def test_folding_is_tried_where_more_than_half_of_the_rows_are_rare(rare: int, f
 def fewest(model: Any, data: Splits, codec: Codec) -> dict[str, int]:
     """Bytes of one codec for the only field: as `check` takes rows to be seen, all alike, and as they are."""
     parts = parts_of(model, data.schema)
-    counts = {"least": parts.least_seen(), "alike": {}, "counted": row_counts(model, ("table",), data.train)}
+    counted = row_counts(model, ("table",), data.train, data.validation)
+    counts = {"least": parts.least_seen(), "alike": {}, "counted": counted}
     return {name: replace(parts, counts=own, known={}).num_bytes([codec]) for name, own in counts.items()}
 
 
