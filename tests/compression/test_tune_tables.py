@@ -142,7 +142,7 @@ def test_it_survives_json() -> None:
 
 
 def test_codebooks_learn_and_rows_choose_anew_in_a_short_training_too(trained_mlp: Any, clicks: Splits) -> None:
-    coarse = ProductQuantization(1, centroids=6)
+    coarse = ProductQuantization(1, centroids=4)
     coded = EncodeTables(coarse).apply(Candidate(trained_mlp, clicks.schema), clicks, seed=0).model.get_layer("table")
     made = tuned(trained_mlp, clicks, codec=coarse)
     notes, after = made.history[-1].notes, made.model.get_layer("table").stored()
