@@ -34,7 +34,7 @@ def log() -> Splits:
 def test_tables_of_others_learn_and_the_file_has_what_they_learned(style: str, log: Splits) -> None:
     model = STYLES[style](log.schema)
     train(model, log, epochs=2, learning_rate=5e-3)
-    made = TuneTables(COARSE, epochs=2).apply(Candidate(model, log.schema), log, seed=0)
+    made = TuneTables(COARSE, epochs=5).apply(Candidate(model, log.schema), log, seed=0)
     notes = made.history[-1].notes
     assert notes["kept"] == "tuned" and notes["validation_auc"]["tuned"] > notes["validation_auc"]["coded"]
     lookups = lookup_layers(made.model)
