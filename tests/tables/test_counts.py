@@ -97,9 +97,11 @@ def test_rows_that_are_looked_up_far_more_often_later_count_as_then(clicks: Spli
     later = clicks.validation.take(400)
     unknown = later.inputs["ids"].copy()
     unknown[::2] = 0
+    unknown[1::4] = 1
     later = replace(later, inputs={**later.inputs, "ids": unknown})
     before, found = (row_counts(model, ("own",), clicks.train, own)["own"] for own in (None, later))
     scaled = often(unknown, len(before)) * clicks.train.num_rows / 400
     assert found[0] == pytest.approx(scaled[0]) and found[0] > 2 * before[0]
     grown = (scaled > 2 * before) & (often(unknown, len(before)) >= 8)
     assert np.array_equal(found[~grown], before[~grown]) and (~grown).sum() > 100
+    assert np.allclose(found[grown], scaled[grown]) and before[grown].max() > 0
