@@ -97,7 +97,7 @@ def test_rows_that_are_looked_up_far_more_often_later_count_as_then(clicks: Spli
     later = clicks.validation.take(400)
     unknown = later.inputs["ids"].copy()
     unknown[::2] = 0
-    unknown[1::4] = 1
+    unknown[1::4] = 40
     later = replace(later, inputs={**later.inputs, "ids": unknown})
     before, found = (row_counts(model, ("own",), clicks.train, own)["own"] for own in (None, later))
     scaled = often(unknown, len(before)) * clicks.train.num_rows / 400
