@@ -12,7 +12,7 @@ help:
 	@echo "make demo    train, compress along five plans, export and verify on a real data set (about 10 minutes)"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff and mypy"
-	@echo "make bench   the benchmarks of benchmarks/"
+	@echo "make bench   the long benchmarks: stock route, distillation, data, training speed, networks, dense half"
 	@echo "make setup   only create .venv (also done by all of the above)"
 	@echo "make clean   remove .venv, reports and exported models"
 

@@ -18,6 +18,7 @@ from tfshop.data.split import Splits
 
 RETAIL = Path(__file__).parents[2] / "shared" / "data" / "online_retail"
 LINK = "https://doi.org/10.24432/C5BW33"
+TABLES = ("repurchase", "history")
 NUMBERS = (
     "pair_orders",
     "pair_qty",
@@ -70,7 +71,8 @@ def repurchase(fraction: float) -> Log:
         SystemExit: Where the files are not beside the project.
     """
     if not RETAIL.exists():
-        raise SystemExit(f"{RETAIL} is not there. Expected repurchase_train.csv.gz and others, made from {LINK}.")
+        wanted = ", ".join(f"{name}_{part}.csv.gz" for name in TABLES for part in ("train", "test"))
+        raise SystemExit(f"{RETAIL} is not there. Expected {wanted}, made from {LINK}.")
     parts = [
         _pairs("train").sample(frac=fraction, random_state=0),
         _pairs("test").sample(frac=fraction, random_state=0),
@@ -98,7 +100,7 @@ def repurchase(fraction: float) -> Log:
 def _pairs(part: str) -> pd.DataFrame:
     """Pairs of customer and item, with the customer's history."""
     text = {"CustomerID": str, "StockCode": str, "hist_items": str}
-    pairs, histories = (pd.read_csv(RETAIL / f"{name}_{part}.csv.gz", dtype=text) for name in ("repurchase", "history"))
+    pairs, histories = (pd.read_csv(RETAIL / f"{name}_{part}.csv.gz", dtype=text) for name in TABLES)
     return pairs.merge(histories, on="CustomerID", how="left")
 
 

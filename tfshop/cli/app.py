@@ -36,7 +36,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 1 a limit was missed, 2 wrong usage or input. Progress goes to standard error.",
+    epilog="Exit codes: 0 done, 1 a limit was missed, 2 wrong usage or input, or a defect. Progress goes to standard "
+    "error.",
 )
 
 LIMIT_MISSED = 1
@@ -95,8 +96,8 @@ def compress(
     plan: Annotated[
         str,
         typer.Option(
-            help="int8, float16, fast, small_download, careful, classic, qat_int8, prune_int8, distill_int8, or a plan "
-            "as a JSON file."
+            help="int8, float16, fast, tiny, small_download, careful, classic, qat_int8, prune_int8, distill_int8, or "
+            "a plan as a JSON file."
         ),
     ] = "int8",
     trained: Trained = None,

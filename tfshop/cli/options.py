@@ -59,7 +59,12 @@ SchemaFile = Annotated[
     Path | None, typer.Option("--schema", help="Schema as JSON. Default: inferred from the columns.")
 ]
 ItemSide = Annotated[
-    str, typer.Option("--item", help="With --model two_tower: features of the item's side, separated by commas.")
+    str,
+    typer.Option(
+        "--item",
+        help="With --model two_tower: features of the item's side, separated by commas. Clicks are learned row by row; "
+        "in-batch softmax is train_two_tower in Python.",
+    ),
 ]
 Dimension = Annotated[int, typer.Option(help="Width of the embedding table, in networks that have one.")]
 Hidden = Annotated[str, typer.Option(help="Widths of the tower, separated by commas, in networks that have one.")]

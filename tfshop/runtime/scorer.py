@@ -57,7 +57,8 @@ class Scorer:
 
     Example:
         >>> scorer = Scorer("tflite/demo/int8")  # doctest: +SKIP
-        >>> scorer({"ids": np.zeros((3, 15), np.int32)}).shape  # doctest: +SKIP
+        >>> ids, history = np.zeros((3, 15), np.int32), np.zeros((3, 20), np.int32)
+        >>> scorer({"ids": ids, "hist_product_type": history}).shape  # doctest: +SKIP
         (3,)
     """
 

@@ -119,7 +119,7 @@ class Address:
         except (ImportError, alchemy.exc.ArgumentError) as error:
             raise DataError(
                 f"the driver for {self.shown} cannot be had: {self.scrub(str(error))}. Expected one that SQLAlchemy "
-                "knows. Fix: pip install 'tfshop[sql]'."
+                'knows. Fix: pip install ".[sql]" in the folder of tfshop.'
             ) from None
         alchemy.event.listen(engine, "connect", self._make_read_only)
         alchemy.event.listen(engine, "handle_error", _let_go)
@@ -164,6 +164,6 @@ def _alchemy() -> Any:
     except ImportError:
         raise DataError(
             "reading a database needs SQLAlchemy, which is not installed. Expected the extra 'sql'. "
-            "Fix: pip install 'tfshop[sql]'."
+            'Fix: pip install ".[sql]" in the folder of tfshop.'
         ) from None
     return sqlalchemy

