@@ -159,6 +159,7 @@ def test_names_for_type_checkers_are_the_public_ones() -> None:
     told = {alias.name for node in checked.body for alias in node.names}
     assert told == set(tfshop.__all__)
     homes = {name: home for home, names in tfshop._HOMES.items() for name in names}
+    assert set(homes) | set(tfshop._MODULES) == set(tfshop.__all__)
     for node in checked.body:
         for alias in node.names:
             if alias.name in homes:

@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfshop import recipes
+    from tfshop import recipes, tables
     from tfshop.artifact import Artifact
     from tfshop.compression import (
         PASSES,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Prune,
         PruneUnits,
         Threshold,
+        TuneTables,
         feature_effects,
     )
     from tfshop.compression.shrink import shrink
@@ -98,7 +99,7 @@ _HOMES = {
     "tfshop.runtime": ("Scorer", "benchmark"),
     "tfshop.training": ("InBatchSoftmax", "train", "train_two_tower"),
 }
-_MODULES = {"datasets": "tfshop.data.datasets", "recipes": "tfshop.recipes"}
+_MODULES = {"datasets": "tfshop.data.datasets", "recipes": "tfshop.recipes", "tables": "tfshop.tables"}
 
 __all__ = [
     "MODELS",
@@ -128,6 +129,7 @@ __all__ = [
     "Threshold",
     "TimeSplit",
     "Towers",
+    "TuneTables",
     "VectorFeature",
     "benchmark",
     "build_model",
@@ -145,6 +147,7 @@ __all__ = [
     "sensitivity",
     "shrink",
     "table_frontier",
+    "tables",
     "train",
     "train_two_tower",
     "weights_from_keras3",

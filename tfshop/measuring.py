@@ -46,7 +46,8 @@ def evaluate(
         sizes in bytes, latency in microseconds.
 
     Raises:
-        ArtifactError: For a file that is damaged. ScoringError: For one that does not take the data.
+        ArtifactError: For a file that is damaged.
+        ScoringError: For one that does not take the data.
 
     Example:
         >>> evaluate("tflite/demo/int8", data).test.auc  # doctest: +SKIP

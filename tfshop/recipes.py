@@ -41,12 +41,35 @@ def qat_int8() -> Plan:
 
 
 def prune_int8(sparsity: float = 0.8) -> Plan:
-    """Zero most weights of the dense layers, then int8: a smaller download, not a faster file."""
+    """Zero most weights of the dense layers, then int8: a smaller download, not a faster file.
+
+    Args:
+        sparsity: Share of zeros in each kernel, in [0, 1).
+
+    Returns:
+        `Prune`, then `Export("int8")`.
+
+    Example:
+        >>> prune_int8(0.9).passes[0].sparsity
+        0.9
+    """
     return chain(Prune(sparsity), Export("int8"))
 
 
 def distill_int8(hidden: tuple[int, ...] = (100, 100, 100), dimension: int = 16) -> Plan:
-    """A student of the same family with other hyperparameters, then int8."""
+    """A student of the same family with other hyperparameters, then int8.
+
+    Args:
+        hidden: Units of the student's hidden layers.
+        dimension: Width of the student's tables.
+
+    Returns:
+        `Distill`, then `Export("int8")`.
+
+    Example:
+        >>> distill_int8((64, 32), dimension=8).passes[0].student
+        {'dimension': 8, 'hidden': (64, 32)}
+    """
     return chain(Distill({"dimension": dimension, "hidden": hidden}), Export("int8"))
 
 
@@ -110,7 +133,19 @@ def tiny(
 
 
 def small_download(sparsity: float = 0.8, clusters: int = 16) -> Plan:
-    """Prune, let the weights that are left share a few numbers, then int8: little is left after gzip; no faster."""
+    """Prune, let the weights that are left share a few numbers, then int8: little is left after gzip; no faster.
+
+    Args:
+        sparsity: Share of zeros in each kernel, in [0, 1).
+        clusters: Distinct numbers in each kernel, 3 … 256, zero among them.
+
+    Returns:
+        `Prune`, `Cluster`, then `Export("int8")`.
+
+    Example:
+        >>> [step.name for step in small_download(0.9).passes]
+        ['Prune', 'Cluster']
+    """
     return chain(Prune(sparsity), Cluster(clusters), Export("int8"))
 
 
@@ -119,12 +154,36 @@ def careful(max_auc_drop: float = 1e-4) -> Plan:
 
     Layers are quantized one at a time; those that move the scores most stay in float until no more than
     `max_auc_drop` of validation AUC is lost.
+
+    Args:
+        max_auc_drop: Of validation, that int8 may lose before layers stay in float.
+
+    Returns:
+        `QAT`, then `Export("int8", mixed=…)`.
+
+    Example:
+        >>> careful(0.0005).exporter.mixed
+        {'max_auc_drop': 0.0005}
     """
     return chain(QAT(), Export("int8", mixed={"max_auc_drop": max_auc_drop}))
 
 
 def classic(sparsity: float = 0.8) -> Plan:
-    """`prune_int8` by the name of its order: prune, fine-tune, quantize, as Deep Compression has it."""
+    """`prune_int8` by the name of its order: prune, fine-tune, quantize, as Deep Compression has it.
+
+    Args:
+        sparsity: Share of zeros in each kernel, in [0, 1).
+
+    Returns:
+        `Prune`, then `Export("int8")`.
+
+    Example:
+        >>> classic() == prune_int8()
+        True
+
+    References:
+        Han, Mao & Dally, Deep Compression, ICLR 2016.
+    """
     return prune_int8(sparsity)
 
 

@@ -61,6 +61,11 @@ class Towers:
         parity: Side to how close its file is to the Keras tower.
         recall: "validation" and "test" to what the two files retrieve.
         float_recall: The same of the Keras towers.
+
+    Example:
+        >>> towers = Towers.load("tflite/towers")  # doctest: +SKIP
+        >>> vectors = Scorer(towers.item)(towers.item.schema.encode(items))  # doctest: +SKIP
+        >>> towers.recall["test"].recall[10], towers.parity["item"].cosine_mean  # doctest: +SKIP
     """
 
     user: Artifact

@@ -44,6 +44,11 @@ class Artifact:
         evaluation: What was measured on it; None where nothing was.
         history: What each pass did, as plain data.
         versions: Of Python and the packages that made it.
+
+    Example:
+        >>> artifact = Artifact.load("tflite/demo/int8")  # doctest: +SKIP
+        >>> artifact.golden.num_rows, artifact.tolerance, artifact.verify() <= artifact.tolerance  # doctest: +SKIP
+        (100, 0.02, True)
     """
 
     model_bytes: bytes = field(repr=False)

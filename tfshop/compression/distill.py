@@ -38,7 +38,7 @@ class Distill:
         temperature: Softens the teachers' scores; 1 leaves them.
         epochs: Most epochs; the best on validation is kept.
         learning_rate: Step size.
-        shrink: `width`, `depth`, `dimension` of `shrink`: the student is then the teacher, smaller.
+        shrink: `width`, `depth`, `dimension`, `crosses` of `shrink`: the student is then the teacher, smaller.
         teachers: More teachers beside the model that comes in: functional models, or paths of saved ones.
         averages: Whether the teachers' "logits" or "probabilities" are averaged.
         hints: Layer of the first teacher to the layer of the student that learns to say the same; "last hidden" for

@@ -54,6 +54,9 @@ class DropFeatures:
     Example:
         >>> DropFeatures(("weekday",)).names
         ('weekday',)
+
+    References:
+        Breiman, Random Forests, Machine Learning 2001, section 10 (the worth of a feature by values of other rows).
     """
 
     name: ClassVar[str] = "DropFeatures"

@@ -31,6 +31,10 @@ class Threshold:
     Example:
         >>> Threshold("max", 0.05).limit(np.array([0.1, 1.0, 4.0]))
         0.2
+
+    References:
+        Li, Zhang & Liu, Ternary Weight Networks, 2016 (0.7 of the mean); Zhu et al., Trained Ternary Quantization, ICLR
+        2017 (0.05 of the largest).
     """
 
     kind: str

@@ -195,6 +195,13 @@ class Schema:
         Raises:
             SchemaError: For a missing column or one of the wrong type; before `prepare`.
             DataError: For infinite numbers and vectors of the wrong width.
+
+        Example:
+            >>> from tfshop.data.datasets import synthetic
+            >>> schema = synthetic(1000, num_id_features=2, num_numeric=0).schema
+            >>> schema.encode({"id_0": [0, 123_456], "id_1": [0, 0]})["ids"]  # the most frequent ids are 1
+            array([[1, 1],
+                   [0, 1]], dtype=int32)
         """
         from tfshop.data.encoding import encode_rows  # noqa: PLC0415  (it imports this file)
 
@@ -235,6 +242,16 @@ class Schema:
 
         Raises:
             SchemaError: Where a named column is not in the table or named for two things, or no column is left.
+
+        Example:
+            >>> import pyarrow as pa
+            >>> from tfshop.data import read_table
+            >>> table = read_table(pa.table({"item_id": [7, 8, 7], "price": [1.5, 2.0, 1.0], "bought": [0, 1, 0]}))
+            >>> for decision in Schema.infer(table, target="bought").decisions:
+            ...     print(decision)
+            item_id: IdFeature, because it is an integer with 2 values and is named like an id.
+            price: NumericFeature, because it is a number: standard scaling.
+            bought: left out, because it is the target.
         """
         from tfshop.data.inference import Wishes, infer_schema  # noqa: PLC0415  (it imports this file)
 

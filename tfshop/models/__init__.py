@@ -119,7 +119,9 @@ def build_model(name: str, schema: Schema, *, seed: int = 0, **hyperparameters: 
         ModelError: For an unknown name or hyperparameter.
 
     Example:
-        >>> model = build_model("mlp", data.schema, dimension=8, hidden=(64, 32))  # doctest: +SKIP
+        >>> from tfshop.data.datasets import synthetic
+        >>> build_model("mlp", synthetic(1000).schema, dimension=8, hidden=(64, 32)).output_shape
+        (None, 1)
     """
     known = known_hyperparameters(name)
     unknown = sorted(set(hyperparameters) - set(known))

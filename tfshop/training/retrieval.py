@@ -49,6 +49,10 @@ class InBatchSoftmax:
     Raises:
         PlanError: For a temperature that is not above 0.
 
+    Example:
+        >>> InBatchSoftmax(temperature=0.05)
+        InBatchSoftmax(temperature=0.05, correction=True, mask_duplicates=True, item=None)
+
     References:
         Yi et al., Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations, RecSys 2019;
         Bengio & Senecal, Adaptive Importance Sampling …, 2008 (the correction).

@@ -94,7 +94,7 @@ def test_a_missing_driver_is_named_with_the_extra(monkeypatch):
         return real(name, *arguments, **keywords)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(DataError, match=r"pip install 'tfshop\[sql\]'"):
+    with pytest.raises(DataError, match=r'pip install "\.\[sql\]"'):
         Address.parse("mysql://db/shop")
 
 

