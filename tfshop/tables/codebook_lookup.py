@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tfshop._keras import keras, tf
 from tfshop.tables.codebook_tuning import CHOICES, TunedCodebooks
 from tfshop.tables.codec import Fields
-from tfshop.tables.lookup import TableLookup
+from tfshop.tables.lookup import RowsOf, TableLookup
 from tfshop.tables.scales import num_levels
 from tfshop.tables.tuning import TunedTable
 
@@ -112,9 +112,10 @@ class CodebookLookup(TableLookup):
             self._arrays["levels"], tf.cast(length, tf.int32)
         )
 
-    def rows(self, ids: NDArray[np.int64]) -> Floats:
-        """Some rows, whatever column they come from."""
-        return rows_of(self.stored(), self.layout, self.fields, ids, join=self.join)
+    def decoder_of_rows(self) -> RowsOf:
+        """See `TableLookup`; whatever column ids come from."""
+        arrays = self.stored()
+        return lambda ids: rows_of(arrays, self.layout, self.fields, ids, join=self.join)
 
     def tuned(self, rows: Floats) -> TunedTable:
         """Centroids learn, and rows choose theirs anew now and then."""

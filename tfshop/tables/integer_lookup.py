@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tfshop._keras import keras, tf
 from tfshop.tables.codec import ALONE, Fields, chunks
-from tfshop.tables.lookup import GRAPH, TableLookup
+from tfshop.tables.lookup import GRAPH, RowsOf, TableLookup
 from tfshop.tables.packing import NUMPY, pack, packed_width, unpack
 from tfshop.tables.scales import Grid, num_levels
 from tfshop.tables.tuning import TunedIntegers, TunedTable
@@ -59,13 +59,16 @@ class IntegerLookup(TableLookup):
         """Whose rows are whose, where each field has a step of its own."""
         return ALONE if self.columns is None else Fields(tuple(self.starts), tuple(self.columns))
 
-    def rows(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Some rows, (len(ids), dimension)."""
-        arrays = self.stored()
+    def decoder_of_rows(self) -> RowsOf:
+        """See `TableLookup`."""
+        arrays, width = self.stored(), packed_width(self.dimension, self.bits)
         steps = arrays["levels"] if "levels" in arrays else self.fields.by_field(arrays["scale"])
-        codes = arrays["codes"][ids, : packed_width(self.dimension, self.bits)].astype(np.float32)
-        whole = unpack(codes, self.dimension, self.bits, NUMPY)
-        return np.asarray((whole - np.float32(self.offset)) * self._steps_of_rows(arrays, steps, ids))
+
+        def rows(ids: NDArray[np.int64]) -> NDArray[np.float32]:
+            whole = unpack(arrays["codes"][ids, :width].astype(np.float32), self.dimension, self.bits, NUMPY)
+            return np.asarray((whole - np.float32(self.offset)) * self._steps_of_rows(arrays, steps, ids))
+
+        return rows
 
     def tuned(self, rows: NDArray[np.float32], unit: float = 1.0) -> TunedTable:
         """Rows on the same grid, with steps that learn; `unit` as `TunedIntegers` takes it."""

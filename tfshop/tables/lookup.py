@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from tfshop.tables.codec import chunks
 from tfshop.tables.packing import Arithmetic
 from tfshop.tables.tuning import TunedTable
 
+RowsOf = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 GRAPH = Arithmetic(tf.floor, lambda parts: tf.concat(parts, axis=-1))
 
 
@@ -66,11 +67,18 @@ class TableLookup(keras.layers.Layer):
 
     def table(self) -> NDArray[np.float32]:
         """All rows as they are looked up, (num_rows, dimension)."""
-        return np.concatenate([self.rows(ids) for ids in chunks(self.num_rows)])
+        decode, table = self.decoder_of_rows(), np.empty((self.num_rows, self.dimension), dtype=np.float32)
+        for ids in chunks(self.num_rows):
+            table[ids] = decode(ids)
+        return table
 
     def rows(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Some rows, (len(ids), dimension)."""
-        return np.asarray(self.decoded(tf.constant(ids, dtype=tf.int32)))
+        return self.decoder_of_rows()(ids)
+
+    def decoder_of_rows(self) -> RowsOf:
+        """What gives rows (len(ids), dimension) by their ids, with the arrays read once for all calls of it."""
+        return lambda ids: np.asarray(self.decoded(tf.constant(ids, dtype=tf.int32)))
 
     def tuned(self, rows: NDArray[np.float32]) -> TunedTable | None:
         """What learns in its place, starting at `rows` (num_rows, dimension); None where the codes cannot learn."""

@@ -13,7 +13,7 @@ from tfshop._keras import keras, tf
 from tfshop.errors import PlanError
 from tfshop.numerics.integer_rows import IntegerRows
 from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields
-from tfshop.tables.lookup import TableLookup
+from tfshop.tables.lookup import RowsOf, TableLookup
 from tfshop.tables.tuning import TunedFixed, TunedNested, TunedTable
 
 A_RUN = 4096  # ids looked up at a time, in as many columns as a table has
@@ -133,20 +133,30 @@ class NestedLookup(TableLookup):
         columns = self._fields["columns"]
         return Fields(tuple(self._fields["starts"]), None if columns is None else tuple(columns))
 
-    def rows(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Some rows, (len(ids), dimension), each looked up in a column of its field."""
-        fields = self.fields
+    def table(self) -> NDArray[np.float32]:
+        """All rows as they are looked up, (num_rows, dimension)."""
+        return super().table() if self.fields.columns is None else self.rows(np.arange(self.num_rows))
+
+    def decoder_of_rows(self) -> RowsOf:
+        """See `TableLookup`; each id is looked up in a column of its field, and at a time as many as columns are."""
+        looked_up, fields = super().decoder_of_rows(), self.fields
         if fields.columns is None:
-            return super().rows(ids)
+            return looked_up
         first = fields.by_column(np.asarray(fields.starts))
-        column = fields.by_field(np.arange(len(first)))[fields.of_rows(ids)]
-        found = [np.empty((0, self.dimension), dtype=np.float32)]
-        for start in range(0, len(ids), A_RUN):
-            some, own = ids[start : start + A_RUN], column[start : start + A_RUN]
-            asked = np.tile(first, (len(some), 1))
-            asked[np.arange(len(some)), own] = some
-            found.append(super().rows(asked)[np.arange(len(some)), own])
-        return np.concatenate(found)
+
+        def rows(ids: NDArray[np.int64]) -> NDArray[np.float32]:
+            found, served = np.empty((len(ids), self.dimension), dtype=np.float32), served_by(fields, ids)
+            for start in range(0, max(map(len, served)), A_RUN):
+                run = [places[start : start + A_RUN] for places in served]
+                asked = np.tile(first, (max(map(len, run)), 1))
+                for column, places in enumerate(run):
+                    asked[: len(places), column] = ids[places]
+                made = looked_up(asked)
+                for column, places in enumerate(run):
+                    found[places] = made[: len(places), column]
+            return found
+
+        return rows
 
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
         """Those of the lookups inside."""
@@ -183,8 +193,8 @@ class NestedLookup(TableLookup):
 
     def part(self, key: str) -> Any:
         """A lookup inside by itself, its arrays filled in."""
-        made, stored = self._made(key), self.stored()
-        return made.filled({name: stored[f"{key}_{name}"] for name in made.arrays()})
+        made = self._made(key)
+        return made.filled({name: self._arrays[f"{key}_{name}"].numpy() for name in made.arrays()})
 
     def decoder(self, key: str) -> Any:
         """A lookup inside, with its arrays; what learns in its place while the table does."""
@@ -211,6 +221,19 @@ class NestedLookup(TableLookup):
         part = self._inner[key]
         made: TableLookup = keras.saving.get_registered_object(part["kind"]).from_config(dict(part["config"]))
         return made
+
+
+def served_by(fields: Fields, ids: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Which of the ids each column looks up, as places among them: of those of its field as many as others have."""
+    field = fields.of_rows(ids)
+    order = np.argsort(field, kind="stable")
+    own = np.split(order, np.searchsorted(field[order], np.arange(1, len(fields.starts))))
+    served = [order[:0] for _ in fields.columns or ()]
+    for number, places in enumerate(own):
+        columns = np.flatnonzero(np.asarray(fields.columns) == number)
+        for column, part in zip(columns, np.array_split(places, len(columns)), strict=True):
+            served[column] = part
+    return served
 
 
 def columns_of(ids: Any, columns: Sequence[int]) -> Any:
