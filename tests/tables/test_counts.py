@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from tfshop._keras import keras, tf
 from tfshop.data import Splits
 from tfshop.models import build_model
 from tfshop.tables import row_counts
+from tfshop.tables.counts import _add
 
 
 def often(ids: np.ndarray, size: int) -> np.ndarray:
@@ -105,3 +107,31 @@ def test_rows_that_are_looked_up_far_more_often_later_count_as_then(clicks: Spli
     grown = (scaled > 2 * before) & (often(unknown, len(before)) >= 8)
     assert np.array_equal(found[~grown], before[~grown]) and (~grown).sum() > 100
     assert np.allclose(found[grown], scaled[grown]) and before[grown].max() > 0
+
+
+def test_batches_of_all_sizes_go_through_one_graph(dense_clicks: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[int] = []
+
+    def noted(ids: Any) -> Any:
+        runs.append(1)
+        return ids
+
+    ids = keras.Input((3,), dtype="int32", name="ids")
+    table = keras.layers.Embedding(110, 4, name="own")
+    model = keras.Model(ids, softmax(keras.layers.Flatten()(table(keras.layers.Lambda(noted)(ids)))))
+    train, before = dense_clicks.train.take(1000), len(runs)
+    monkeypatch.setattr("tfshop.tables.counts.BATCH", 90)
+    (counts,) = row_counts(model, ("own",), train).values()
+    assert len(runs) - before == 2  # a batch to see what moves the scores, and a graph for twelve
+    assert np.array_equal(counts, often(train.inputs["ids"], 110))
+
+
+def test_counting_a_batch_takes_no_memory_of_the_size_of_the_table() -> None:
+    totals = {"own": np.zeros(4_000_000)}
+    ids = {"own": [tf.constant([[3, 3_999_999], [3, 5]])]}
+    tracemalloc.start()
+    _add(totals, ids, {})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert totals["own"][[3, 5, 3_999_999]].tolist() == [2, 1, 1] and totals["own"].sum() == 4
+    assert peak < 1_000_000

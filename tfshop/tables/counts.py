@@ -14,6 +14,7 @@ from tfshop._keras import keras, tf
 from tfshop.data.split import Split
 from tfshop.models.rebuild import calls_in_order
 from tfshop.training.inputs import model_specs
+from tfshop.training.tracing import for_batches
 
 BATCH = 16_384
 SAMPLE, SAMPLE_BATCH = 4096, 1024
@@ -53,10 +54,11 @@ def row_counts(
             rows[node.layer.name] += tf.nest.flatten(node.outputs)
     idle = _idle(model, ids, rows, split)
     probe = keras.Model(model.inputs, ids)
-    ids_of = tf.function(lambda inputs: probe(inputs, training=False), reduce_retracing=True)
     splits = [own.with_batch_size(BATCH) for own in (split, later) if own is not None and own.num_rows]
+    num_batches = sum(own.num_batches for own in splits)
+    ids_of = for_batches(lambda inputs: probe(inputs, training=False), model, num_batches)
     counted = []
-    with progress("counting ids", sum(own.num_batches for own in splits)) as advance:
+    with progress("counting ids", num_batches) as advance:
         for own in splits:
             totals = {name: np.zeros(size) for name, size in sizes.items()}
             for inputs, _ in own.batches(inputs=model_specs(model)):
@@ -75,7 +77,7 @@ def _add(totals: Mapping[str, NDArray[np.float64]], ids: Calls, idle: Mapping[tu
     for name, tensors in ids.items():
         for call, tensor in enumerate(tf.nest.flatten(tensors)):
             columns = _columns(tensor)
-            totals[name] += np.bincount(columns.ravel(), minlength=len(totals[name]))
+            np.add.at(totals[name], columns.ravel(), 1.0)
             for found in idle.get((name, call), ()):
                 looked_up = np.count_nonzero(columns[:, found.column] == found.row)
                 totals[name][found.row] -= found.share * looked_up
@@ -119,8 +121,8 @@ def _idle(model: Any, ids: Calls, rows: Calls, split: Split) -> dict[tuple[str, 
         moves = tf.nest.map_structure(lambda slope: tf.reduce_any(tf.convert_to_tensor(slope) != 0, axis=-1), slopes)
         return {"ids": found["ids"], "moves": moves}
 
-    run = tf.function(moving, reduce_retracing=True)
     sample = split.take(min(SAMPLE, split.num_rows), seed=0).with_batch_size(SAMPLE_BATCH)
+    run = for_batches(moving, model, sample.num_batches)
     found: dict[tuple[str, int], list[tuple[Any, Any]]] = {}
     for inputs, _ in sample.batches(inputs=model_specs(model)):
         answer = run(inputs)
