@@ -203,6 +203,7 @@ def test_the_layer_gives_its_arrays_back_and_trains_none(variant: str) -> None:
     assert layer.compute_mask(np.array([0, 1])) is None
     ids = np.arange(ROWS)[::7]
     assert np.array_equal(layer.rows(ids), coded(variant).rows(ids))
+    assert layer.table().tobytes() == coded(variant).decode().tobytes()
     masked = coded(variant).layer("masked", mask_zero=True)
     assert masked.compute_mask(np.array([0, 1])).numpy().tolist() == [False, True]
 

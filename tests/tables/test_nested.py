@@ -22,6 +22,7 @@ from tfshop.tables import (
     Int8,
     LowRankTable,
     MemCom,
+    ProductQuantization,
     QuotientRemainder,
     RareRows,
     resolved,
@@ -86,6 +87,34 @@ def test_the_file_holds_as_many(outer: str, inner: str) -> None:
     content = convert(keras.Model(ids, coded.layer("table")(ids)), "float32", lambda: iter([]))
     others = sum(array.nbytes for name, array in coded.arrays.items() if name.endswith(NO_TABLES))
     assert bytes_by_part(content)["tables"] + others == coded.codec.num_bytes(ROWS, WIDTH, FIELDS)
+
+
+@pytest.mark.parametrize("codec", [Int4(), Int2("field"), ProductQuantization(2, 16)], ids=repr)
+def test_tables_are_read_back_with_their_arrays_read_once(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    coded = codec.encode(TABLE, ORDERED, fields=FIELDS)
+    layer, reads = coded.layer("table"), []
+    stored = layer.get_weights
+    monkeypatch.setattr("tfshop.tables.codec.CHUNK", 50)
+    monkeypatch.setattr(layer, "get_weights", lambda: reads.append(1) or stored())
+    assert np.array_equal(layer.table(), coded.decode()) and len(reads) == 1
+
+
+@pytest.mark.parametrize(
+    "codec", [Grouped(), RareRows(Int4(), 20), LowRankTable(3), Hashed(32), MemCom(16)], ids=lambda codec: codec.name
+)
+def test_every_column_looks_other_rows_up_while_a_table_is_read_back(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coded = codec.encode(TABLE, ORDERED, fields=FIELDS)
+    layer, asked = coded.layer("table"), []
+    decoded = layer.decoded
+    monkeypatch.setattr("tfshop.tables.nested.A_RUN", 32)
+    monkeypatch.setattr(layer, "decoded", lambda ids: asked.append(ids.shape.as_list()) or decoded(ids))
+    assert np.array_equal(layer.table(), coded.decode())
+    assert sum(rows for rows, _ in asked) == 100  # of the first field; the second has two columns for 120
+    some = np.random.default_rng(0).integers(0, ROWS, 500)
+    assert np.array_equal(layer.rows(some), coded.decode()[some])
+    assert layer.rows(some[:0]).shape == (0, WIDTH)
 
 
 @each_outer
