@@ -17,7 +17,7 @@ from tfshop.errors import PlanError
 from tfshop.export import Export
 from tfshop.models import build_model
 from tfshop.runtime import Scorer
-from tfshop.tables import Codec, Float32, Grouped, Int1, Int4, Int8, RareRows, row_counts
+from tfshop.tables import Codec, Float32, Grouped, Int1, Int4, Int8, RareRows, RowCounts, expected_counts
 from tfshop.training import train
 from tfshop.training.scoring import mean_auc
 
@@ -76,14 +76,16 @@ def test_codecs_that_were_asked_for_are_the_only_ones(mostly_rare: tuple[Any, Sp
 def test_folding_is_tried_where_more_than_half_of_the_rows_are_rare(rare: int, folds: bool) -> None:
     counts = np.full(1000, 5.0)
     counts[:rare] = 4.0
-    menu = AllocateTables(max_bytes=0.05)._menu({"table": counts[:600], "second": counts[600:]})
+    often = np.full(400, 100.0)  # later, which teaches a row nothing
+    tables = {"table": RowCounts(counts[:600], counts[:600]), "second": RowCounts(counts[600:], often)}
+    menu = AllocateTables(max_bytes=0.05)._menu(tables)
     assert ("RareRows" in {codec.name for codec in menu}) == folds
 
 
 def fewest(model: Any, data: Splits, codec: Codec) -> dict[str, int]:
     """Bytes of one codec for the only field: as `check` takes rows to be seen, all alike, and as they are."""
     parts = parts_of(model, data.schema)
-    counted = row_counts(model, ("table",), data.train, data.validation)
+    counted = expected_counts(model, ("table",), data.train, data.validation)
     counts = {"least": parts.least_seen(), "alike": {}, "counted": counted}
     return {name: replace(parts, counts=own, known={}).num_bytes([codec]) for name, own in counts.items()}
 

@@ -17,7 +17,7 @@ from tfshop.compression._table_parts import Part, Parts, num_lookups, parts_of
 from tfshop.compression.table_rows import MergedTable
 from tfshop.data import RandomSplit, Splits, prepare
 from tfshop.export import Export
-from tfshop.tables import Float32, Grouped, Hashed, Int2, Int4, Int8, LowRankTable, RareRows, row_counts
+from tfshop.tables import Float32, Grouped, Hashed, Int2, Int4, Int8, LowRankTable, RareRows, RowCounts, row_counts
 
 MENU = (Int8("field"), Int4("field"), Int2("field"), Float32())
 
@@ -66,7 +66,8 @@ def test_bytes_of_choices_have_the_lookups_beyond_the_first_of_each_layer(
     trained: Callable[[str], Any], clicks: Splits
 ) -> None:
     parts = parts_of(trained("mlp"), clicks.schema)
-    counts = row_counts(trained("mlp"), ("table",), clicks.train)
+    counted = row_counts(trained("mlp"), ("table",), clicks.train)["table"]
+    counts = {"table": RowCounts(counted, counted)}
     with_operators = type(parts)(parts.each, parts.merged, counts, lookup_bytes=1000)
     bare = type(parts)(parts.each, parts.merged, counts)
     for chosen, more in (((1, 1, 1), 0), ((1, 1, 2), 1), ((0, 1, 2), 2), ((3, 3, 3), 0)):

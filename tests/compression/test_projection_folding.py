@@ -23,7 +23,7 @@ from tfshop.layers import HashSum
 from tfshop.layers.shapes import Reshaped
 from tfshop.runtime import read_graph
 from tfshop.runtime.inventory import bytes_by_part
-from tfshop.tables import Grouped, Int4, Int8, LowRankTable, lookup_layers
+from tfshop.tables import Grouped, Int4, Int8, LowRankTable, RowCounts, lookup_layers
 from tfshop.tables.integer_lookup import IntegerLookup
 
 layers = keras.layers
@@ -184,8 +184,9 @@ def test_where_more_than_a_kernel_reads_a_table_its_projection_stays(join: str, 
 def small(model: Any, log: Splits, *, fold: bool, codec: Any = SHORT) -> Candidate:
     """Coded without counting ids: the columns of these networks are not those of the data."""
     with pytest.MonkeyPatch.context() as patch:
-        counts = {layer.name: np.ones(layer.input_dim) for layer in model.layers if hasattr(layer, "input_dim")}
-        patch.setattr("tfshop.compression.encode_tables.row_counts", lambda *_: counts)
+        sizes = {layer.name: layer.input_dim for layer in model.layers if hasattr(layer, "input_dim")}
+        counts = {name: RowCounts(np.ones(size), np.ones(size)) for name, size in sizes.items()}
+        patch.setattr("tfshop.compression.encode_tables.expected_counts", lambda *_: counts)
         patch.setattr("tfshop.compression.encode_tables.require_copyable", lambda *_: None)
         return EncodeTables(codec, fold=fold).apply(Candidate(model, log.schema), log, seed=0)
 

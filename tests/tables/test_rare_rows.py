@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tfshop._keras import keras
-from tfshop.compression import EncodeTables
+from tfshop.compression import Candidate, EncodeTables
+from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.export import chain, convert
 from tfshop.export.plan import Plan
 from tfshop.runtime import Scorer
-from tfshop.tables import Float32, Int2, Int4, Int8, RareRows, resolved
+from tfshop.tables import Float32, Grouped, Hashed, Int2, Int4, Int8, RareRows, RowCounts, resolved
 from tfshop.tables.codec import Fields
 
 random = np.random.default_rng(5)
@@ -23,7 +25,7 @@ COUNTS = np.concatenate([[0.0, 9, 9], np.r_[0, 596:0:-1.0], np.r_[400:200:-1.0, 
 SHUFFLED = np.concatenate([COUNTS[:3], random.permutation(COUNTS[3:600]), random.permutation(COUNTS[600:])])
 
 
-def exact(codec: RareRows, counts: np.ndarray | None = None) -> RareRows:
+def exact(codec: RareRows, counts: Any = None) -> RareRows:
     made = resolved(codec, 1000, 8, counts, FIELDS)
     assert isinstance(made, RareRows)
     return made
@@ -53,6 +55,53 @@ def test_ids_by_frequency_need_no_table_and_others_get_the_smaller_way() -> None
     assert np.array_equal(coded.decode()[often], TABLE[often])
     assert coded.num_bytes == found.num_bytes(1000, 8, FIELDS) == 2000 + 4 * 8 * coded.arrays["kept_table"].shape[0]
     assert coded.codec == found
+
+
+@pytest.mark.parametrize("trained", [COUNTS, SHUFFLED], ids=["ordered", "shuffled"])
+def test_training_says_what_is_rare_and_what_is_expected_weighs_it(trained: np.ndarray) -> None:
+    """Rows that were trained seldom are looked up a thousand times as often later, and the others never."""
+    counts = RowCounts(trained, np.where(trained < 100, 1000.0 * (1 + trained), 0.0))
+    codec = RareRows(Float32(), min_count=100)
+    assert exact(codec, counts) == exact(codec, trained)
+    rows = codec.encode(TABLE, counts, fields=FIELDS).decode()
+    for part in FIELDS.slices(1000)[1:]:
+        folds = np.flatnonzero(trained[part] < 100)[1 if trained[part.start] < 100 else 0 :] + part.start
+        stays = np.setdiff1d(np.arange(part.start, part.stop), folds)
+        assert np.array_equal(rows[stays], TABLE[stays]) and len(folds) > 90
+        wanted = np.average(TABLE[folds], axis=0, weights=counts.expected[folds])
+        assert np.allclose(rows[folds], wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [
+        Grouped((Int8(), RareRows(Int4(), min_count=100)), split=(20,)),
+        RareRows(RareRows(Int4(), min_count=200), min_count=100),
+        Hashed(32, 2, RareRows(Int4(), min_count=7_500)),
+    ],
+    ids=repr,
+)
+def test_codecs_inside_others_hear_of_training_too(codec: Any) -> None:
+    """What is looked up later does not change which rows fold, nor the bytes."""
+    found, plain = (
+        resolved(codec, 1000, 8, counts, FIELDS) for counts in (RowCounts(SHUFFLED, np.full(1000, 1e6)), SHUFFLED)
+    )
+    assert found == plain != resolved(codec, 1000, 8, np.full(1000, 1e6), FIELDS)
+
+
+def test_rows_that_are_frequent_only_later_fold_all_the_same(trained_mlp: Any, clicks: Splits) -> None:
+    start, size = clicks.schema.tables["id_0"], clicks.schema.tables["id_1"]
+    last = start + size - 1
+    seen = np.bincount(clicks.train.inputs["ids"][:, 1], minlength=size)
+    ids = clicks.validation.inputs["ids"].copy()
+    ids[::2, 1] = size - 1
+    data = replace(clicks, validation=replace(clicks.validation, inputs={**clicks.validation.inputs, "ids": ids}))
+    codec = RareRows(Float32(), min_count=int(seen[-3:].max()) + 1)
+    made = EncodeTables(codec).apply(Candidate(trained_mlp, clicks.schema), data, 0)
+    rows, before = made.model.get_layer("table").table(), trained_mlp.get_layer("table").get_weights()[0]
+    assert np.array_equal(rows[last], rows[last - 1]) and not np.array_equal(rows[last], before[last])
+    gaps = np.abs(rows[last] - before[[last, last - 1]]).max(axis=1)
+    assert gaps[0] < 0.2 * gaps[1]  # what is asked for most
 
 
 def test_nothing_is_folded_where_nothing_is_rare() -> None:

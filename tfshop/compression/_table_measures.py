@@ -121,5 +121,5 @@ class Measures:
         return auc >= self.auc - max_auc_drop
 
     def _code(self, part: Part, codec: Codec) -> CodedTable:
-        rows, counts = self._tables[part.layer][part.rows], self._counts[part.layer][part.rows]
+        rows, counts = self._tables[part.layer][part.rows], self._counts[part.layer].both(lambda own: own[part.rows])
         return codec.encode(rows, counts, seed=self._seed, fields=part.fields)

@@ -16,11 +16,11 @@ from tfshop.compression.table_rows import MergedTable, merged_table, tables_behi
 from tfshop.data.features import IdFeature, SequenceFeature
 from tfshop.data.schema import Schema
 from tfshop.numerics.multiple_choice import Shared
-from tfshop.tables import Codec, Float32
+from tfshop.tables import Codec, Float32, RowCounts
 from tfshop.tables.codec import ALONE, Fields
 from tfshop.tables.nested import resolved
 
-Counts = Mapping[str, NDArray[np.float64]]
+Counts = Mapping[str, RowCounts]
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,14 @@ class Parts:
         """Bytes of one lookup for each layer, which no choice is without."""
         return self.lookup_bytes * len({part.layer for part in self.each})
 
-    def least_seen(self) -> dict[str, NDArray[np.float64]]:
+    def least_seen(self) -> dict[str, RowCounts]:
         """Counts for which codecs that go by them take the fewest bytes: of each field the first row, and no other."""
         made: dict[str, NDArray[np.float64]] = {}
         for part in self.each:
             own = np.zeros(part.num_rows)
             own[0] = 1.0
             made[part.layer] = np.concatenate([made.get(part.layer, own[:0]), own])
-        return made
+        return {layer: RowCounts(own, own) for layer, own in made.items()}
 
     def shared(self, menu: Sequence[Codec]) -> list[Shared]:
         """What fields of one layer save by having the same codec: levels, codebooks and operators are there once."""
@@ -141,7 +141,8 @@ class Parts:
         num_rows, dimension = sum(part.num_rows for part in parts), parts[0].dimension
         merged, layer = self.merged.get(parts[0].layer), parts[0].layer
         fields = merged.fields([str(part.table) for part in parts]) if merged else ALONE
-        counts = np.concatenate([self.counts[layer][part.rows] for part in parts]) if layer in self.counts else None
+        known = self.counts.get(layer)
+        counts = known and known.both(lambda own: np.concatenate([own[part.rows] for part in parts]))
         return resolved(codec, num_rows, dimension, counts, fields).num_bytes(num_rows, dimension, fields)
 
 

@@ -19,7 +19,7 @@ from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
 from tfshop.models.rebuild import inlined
-from tfshop.tables import Codec, Float32, Grouped, Int1, Int2, Int3, Int4, Int8, RareRows, row_counts
+from tfshop.tables import Codec, Float32, Grouped, Int1, Int2, Int3, Int4, Int8, RareRows, expected_counts
 from tfshop.training.adoption import require_copyable
 
 STEPS = 48  # budgets on the frontier
@@ -129,7 +129,7 @@ class AllocateTables:
         model = inlined(candidate.model)
         parts = self._parts(model, data.schema)
         layers = tuple({part.layer: None for part in parts.each})
-        counts = row_counts(model, layers, data.train, data.validation)
+        counts = expected_counts(model, layers, data.train, data.validation)
         parts = replace(parts, counts=counts, known={})  # which codecs that tell rare rows apart depend on
         menu = self._menu(counts)
         self._require(parts, menu, model)
@@ -161,7 +161,7 @@ class AllocateTables:
 
     def _menu(self, counts: Counts) -> tuple[Codec, ...]:
         """The choices, rows as they are last."""
-        rare = np.mean(np.concatenate(list(counts.values())) < RARE)
+        rare = np.mean(np.concatenate([own.trained for own in counts.values()]) < RARE)
         return menu_of((*self.codecs, *FOLDING) if self.codecs == MENU and rare > MOSTLY_RARE else self.codecs)
 
     def _most_bytes(self, parts: Parts, menu: tuple[Codec, ...]) -> int | None:

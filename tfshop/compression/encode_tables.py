@@ -20,7 +20,7 @@ from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
 from tfshop.models.rebuild import inlined
-from tfshop.tables import Codec, CodedTable, TableLookup, row_counts
+from tfshop.tables import Codec, CodedTable, RowCounts, TableLookup, expected_counts
 from tfshop.tables.blocks import Block, block_layer
 from tfshop.tables.float_table import FloatLookup
 from tfshop.tables.low_rank_table import ShortRows
@@ -80,7 +80,7 @@ class EncodeTables:
         """Count how often rows are seen, code them, and put lookups in the place of the tables."""
         model = inlined(candidate.model)
         asked = table_codecs(model, data.schema, self.codec)
-        counts = row_counts(model, tuple(asked.codecs), data.train, data.validation)
+        counts = expected_counts(model, tuple(asked.codecs), data.train, data.validation)
         with progress("coding tables", len(asked.codecs)) as advance:
             found = encode(model, asked, counts, seed, done=advance)
         return encoded(self, candidate, model, found, self._foldings(model, asked))
@@ -112,7 +112,7 @@ class Encoded:
 def encode(
     model: Any,
     asked: TableCodecs,
-    counts: Mapping[str, NDArray[np.float64]],
+    counts: Mapping[str, RowCounts],
     seed: int,
     *,
     done: Callable[..., None] = lambda **_: None,
@@ -177,9 +177,7 @@ def _without_projection(row: Mapping[str, Any], short: ShortRows | None) -> Mapp
     return {**row, "bytes_after": row["bytes_after"] - saved, "blocks": blocks}
 
 
-def _coded(
-    layer: Any, asked: TableCodecs, counts: NDArray[np.float64], seed: int
-) -> tuple[TableLookup, dict[str, Any]]:
+def _coded(layer: Any, asked: TableCodecs, counts: RowCounts, seed: int) -> tuple[TableLookup, dict[str, Any]]:
     """The lookup in the place of a table, and what is told of it."""
     rows = layer.get_weights()[0]
     settings = {"name": layer.name, "mask_zero": bool(layer.mask_zero)}
@@ -202,14 +200,15 @@ def _by_codec(codecs: Mapping[str, Codec]) -> dict[Codec, tuple[str, ...]]:
 
 def _block(
     rows: NDArray[np.float32],
-    counts: NDArray[np.float64],
+    counts: RowCounts,
     codec: Codec,
     tables: tuple[str, ...],
     merged: MergedTable,
     seed: int,
 ) -> tuple[Block, dict[str, Any]]:
     parts = [slice(merged.starts[table], merged.starts[table] + merged.sizes[table]) for table in tables]
-    own, seen = (np.concatenate([values[part] for part in parts]) for values in (rows, counts))
+    own = np.concatenate([rows[part] for part in parts])
+    seen = counts.both(lambda values: np.concatenate([values[part] for part in parts]))
     coded = codec.encode(own, seen, seed=seed, fields=merged.fields(tables))
     columns, shifts, start = [], [], 0
     for table in tables:

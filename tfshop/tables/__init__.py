@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 from tfshop.tables.blocks import BlockLookup
-from tfshop.tables.codec import Codec, CodedTable
-from tfshop.tables.counts import row_counts
+from tfshop.tables.codec import Codec, CodedTable, RowCounts
+from tfshop.tables.counts import expected_counts, row_counts
 from tfshop.tables.float_table import Float16, Float32
 from tfshop.tables.grouped import Grouped
 from tfshop.tables.integer_table import Int1, Int2, Int3, Int4, Int8
@@ -63,8 +63,10 @@ __all__ = [
     "QuotientRemainder",
     "RareRows",
     "ResidualQuantization",
+    "RowCounts",
     "RowwiseLookup",
     "TableLookup",
+    "expected_counts",
     "lookup_layers",
     "resolved",
     "row_counts",

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from tfshop.errors import PlanError
 from tfshop.tables.codebook_lookup import JOINS, CodebookLookup, Codes, Floats, Layout, array_shapes, rows_of
-from tfshop.tables.codec import ALONE, CHUNK, CodedTable, Counts, Fields, require_table
+from tfshop.tables.codec import ALONE, CHUNK, CodedTable, Counts, Fields, error_weights, require_table
 from tfshop.tables.lookup import TableLookup
 from tfshop.tables.scales import levels_of, num_levels
 
@@ -83,7 +83,7 @@ class CodebookCodec:
         """Learn codebooks from the rows, and point at the nearest."""
         require_table(self, rows, counts)
         rows = np.asarray(rows, dtype=np.float32)
-        weights = np.ones(len(rows)) if counts is None else counts + 1.0  # what training never saw may still come
+        weights = error_weights(counts, len(rows))
         layout = self.layout(rows.shape[0], rows.shape[1], fields)
         codes: Codes = np.empty((len(rows), layout.codes + (self.scale is not None)), dtype=np.uint8)
         books = []

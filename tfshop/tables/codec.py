@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -13,7 +13,28 @@ from numpy.typing import NDArray
 from tfshop.errors import PlanError
 
 CHUNK = 65_536  # rows decoded at a time, so that memory stays that of the table
-Counts = NDArray[np.float64] | None
+PerRow = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class RowCounts:
+    """How often the rows of a table were looked up in training, and how often they are expected to be.
+
+    Attributes:
+        trained: What a row was learned from, float64 (num_rows,).
+        expected: What an error in it weighs: the same, or more where later rows look it up far more often.
+    """
+
+    trained: PerRow
+    expected: PerRow
+
+    def both(self, change: Callable[[PerRow], PerRow]) -> RowCounts:
+        """Those of other rows: what `change` makes of one number a row."""
+        trained = change(self.trained)
+        return RowCounts(trained, trained if self.expected is self.trained else change(self.expected))
+
+
+Counts = RowCounts | PerRow | None  # an array is both at once
 
 
 @dataclass(frozen=True)
@@ -67,7 +88,7 @@ class Codec(Protocol):
     def encode(
         self, rows: NDArray[np.float32], counts: Counts = None, *, seed: int = 0, fields: Fields = ALONE
     ) -> CodedTable:
-        """Codes of `rows` (num_rows, dimension), of which row i was seen `counts[i]` times."""
+        """Codes of `rows` (num_rows, dimension), which were seen as often as `counts` says."""
 
     def num_bytes(self, num_rows: int, dimension: int, fields: Fields = ALONE) -> int:
         """Bytes that a file will hold for such a table, before anything is built."""
@@ -135,7 +156,7 @@ class CodedTable:
             rows: The table before, (num_rows, dimension).
             counts: How often each row was seen; None for all alike.
         """
-        weights = row_weights(counts, self.num_rows)
+        weights = row_weights(expected_of(counts), self.num_rows)
         mean = np.zeros(self.dimension)
         for ids in chunks(self.num_rows):
             mean += weights[ids] @ rows[ids].astype(np.float64)
@@ -156,7 +177,23 @@ class CodedTable:
         return self.codec.layer(self, name=name, **settings)
 
 
-def row_weights(counts: Counts, num_rows: int) -> NDArray[np.float64]:
+def row_counts_of(counts: Counts) -> RowCounts | None:
+    """Counts as both kinds; None for rows that are all alike."""
+    return counts if counts is None or isinstance(counts, RowCounts) else RowCounts(counts, counts)
+
+
+def expected_of(counts: Counts) -> PerRow | None:
+    """How often rows are expected to be looked up; None for all alike."""
+    return counts.expected if isinstance(counts, RowCounts) else counts
+
+
+def error_weights(counts: Counts, num_rows: int) -> PerRow:
+    """What errors of rows weigh: as often as they are expected, and once more, for a row never seen may still come."""
+    expected = expected_of(counts)
+    return np.ones(num_rows) if expected is None else expected + 1.0
+
+
+def row_weights(counts: PerRow | None, num_rows: int) -> PerRow:
     """Counts as weights that sum to one; all alike where nothing was seen."""
     if counts is None or not counts.sum():
         return np.full(num_rows, 1.0 / max(num_rows, 1))
@@ -173,11 +210,13 @@ def require_table(codec: Codec, rows: NDArray[Any], counts: Counts) -> None:
         )
     if not np.isfinite(rows).all():
         raise PlanError(f"{codec.name} was given a table with NaN or infinity. Expected finite numbers. {fix}")
-    if counts is not None and (counts.shape != rows.shape[:1] or not (counts >= 0).all()):
-        raise PlanError(
-            f"{codec.name} was given counts of shape {counts.shape} for {rows.shape[0]:,} rows. Expected one a row, "
-            "none below 0. Fix: row_counts(model, (layer,), data.train)[layer]."
-        )
+    known = row_counts_of(counts)
+    for own in () if known is None else (known.trained, known.expected):
+        if own.shape != rows.shape[:1] or not (own >= 0).all():
+            raise PlanError(
+                f"{codec.name} was given counts of shape {own.shape} for {rows.shape[0]:,} rows. Expected one a row, "
+                "none below 0. Fix: row_counts(model, (layer,), data.train)[layer]."
+            )
 
 
 def rows_a_field(asked: int | Sequence[int], sizes: Sequence[int], *, does: str, fix: str) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from tfshop._console import progress
 from tfshop._keras import keras, tf
 from tfshop.data.split import Split
 from tfshop.models.rebuild import calls_in_order
+from tfshop.tables.codec import RowCounts
 from tfshop.training.inputs import model_specs
 from tfshop.training.tracing import for_batches
 
@@ -24,27 +25,47 @@ MOST = 0.5  # of a row's look-ups: now and then, all units that read a row are o
 Calls = Mapping[str, Sequence[Any]]
 
 
-def row_counts(
-    model: Any, names: Sequence[str], split: Split, later: Split | None = None
-) -> dict[str, NDArray[np.float64]]:
+def row_counts(model: Any, names: Sequence[str], split: Split) -> dict[str, NDArray[np.float64]]:
     """Run the ids of a split to the tables and count, in all calls of each.
 
     A lookup counts where it moves a score. What stands in the padding of a history and is masked out does not: it
     would be by far the most frequent row, and no error in it costs anything. Slopes of the scores on a sample tell,
     for each column of ids, which share of the lookups of a frequent row goes nowhere, where that is most of them.
 
-    The row of ids that no vocabulary has is the other way round: training, on which the vocabulary was made, hardly
-    sees it, and later it may be a tenth of all lookups. Rows that are looked up far more often later count as then.
-
     Args:
         model: Functional model without submodels.
         names: `Embedding` layers.
         split: The training split: rare in training is what rare means.
-        later: Rows behind it in time, the validation split; its counts are scaled to as many rows.
 
     Returns:
         Layer name to float64 (rows,).
     """
+    (counted,) = _counted(model, names, (split,))
+    return counted
+
+
+def expected_counts(model: Any, names: Sequence[str], split: Split, later: Split) -> dict[str, RowCounts]:
+    """The same, and beside it how often each row is expected to be looked up.
+
+    The row of ids that no vocabulary has is the other way round than padding: training, on which the vocabulary was
+    made, hardly sees it, and later it may be a tenth of all lookups. Rows that are looked up far more often later are
+    expected as often as then.
+
+    Args:
+        model: Functional model without submodels.
+        names: `Embedding` layers.
+        split: The training split.
+        later: Rows behind it in time, the validation split; its counts are scaled to as many rows.
+    """
+    if not later.num_rows:
+        return {name: RowCounts(own, own) for name, own in row_counts(model, names, split).items()}
+    trained, after = _counted(model, names, (split, later))
+    scale = split.num_rows / later.num_rows
+    return {name: RowCounts(own, _grown(own, after[name], scale)) for name, own in trained.items()}
+
+
+def _counted(model: Any, names: Sequence[str], splits: Sequence[Split]) -> list[dict[str, NDArray[np.float64]]]:
+    """Counts of each split; what is looked up in vain is told by the first."""
     sizes = {name: int(model.get_layer(name).input_dim) for name in names}
     ids: dict[str, list[Any]] = {name: [] for name in names}
     rows: dict[str, list[Any]] = {name: [] for name in names}
@@ -52,9 +73,9 @@ def row_counts(
         if node.layer.name in ids:
             ids[node.layer.name] += node.keras_inputs
             rows[node.layer.name] += tf.nest.flatten(node.outputs)
-    idle = _idle(model, ids, rows, split)
+    idle = _idle(model, ids, rows, splits[0])
     probe = keras.Model(model.inputs, ids)
-    splits = [own.with_batch_size(BATCH) for own in (split, later) if own is not None and own.num_rows]
+    splits = [own.with_batch_size(BATCH) for own in splits]
     num_batches = sum(own.num_batches for own in splits)
     ids_of = for_batches(lambda inputs: probe(inputs, training=False), model, num_batches)
     counted = []
@@ -66,10 +87,7 @@ def row_counts(
                 advance()
             # a share times a number may be rounded
             counted.append({name: np.maximum(total, 0.0) for name, total in totals.items()})
-    if len(splits) == 1:
-        return counted[0]
-    scale = splits[0].num_rows / splits[1].num_rows
-    return {name: _grown(total, counted[1][name], scale) for name, total in counted[0].items()}
+    return counted
 
 
 def _add(totals: Mapping[str, NDArray[np.float64]], ids: Calls, idle: Mapping[tuple[str, int], list[_Idle]]) -> None:

@@ -11,7 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfshop.errors import PlanError
-from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields, require_table, row_weights, rows_a_field
+from tfshop.tables.codec import (
+    ALONE,
+    Codec,
+    CodedTable,
+    Counts,
+    Fields,
+    expected_of,
+    require_table,
+    row_counts_of,
+    row_weights,
+    rows_a_field,
+)
 from tfshop.tables.grouped_lookup import GroupedLookup
 from tfshop.tables.integer_table import Int2, Int4, Int8
 from tfshop.tables.lookup import TableLookup
@@ -32,8 +43,8 @@ class Grouped:
 
     Args:
         codecs: From the most frequent rows to the rarest.
-        split: Where the next codec begins, ascending, one fewer than codecs: a share of a feature's training lookups
-            (0.8: the rows that get 80% of them stay before it), a number of rows of each feature, or numbers of rows,
+        split: Where the next codec begins, ascending, one fewer than codecs: a share of a feature's lookups (0.8:
+            the rows that get 80% of them stay before it), a number of rows of each feature, or numbers of rows,
             one a feature.
 
     Raises:
@@ -70,10 +81,10 @@ class Grouped:
         """The same with numbers of rows, one a field, in the place of shares; codecs inside likewise."""
         entries = [self._rows(entry, num_rows, counts, fields) for entry in self.split]
         split = list(accumulate(entries, lambda before, entry: tuple(map(max, before, entry))))
-        made = replace(self, split=tuple(split))
+        made, known = replace(self, split=tuple(split)), row_counts_of(counts)
         codecs = list(self.codecs)
         for number, part in made._parts(num_rows, fields).items():
-            seen = None if counts is None else part.of(counts)
+            seen = None if known is None else known.both(part.of)
             codecs[number] = resolved(codecs[number], part.num_rows, dimension, seen, part.fields(fields))
         return replace(made, codecs=tuple(codecs))
 
@@ -91,9 +102,9 @@ class Grouped:
         """Each part by its codec."""
         require_table(self, rows, counts)
         made = self.resolved(len(rows), rows.shape[1], counts, fields)
-        tables = {}
+        tables, known = {}, row_counts_of(counts)
         for number, part in made._parts(len(rows), fields).items():
-            seen = None if counts is None else part.of(counts)
+            seen = None if known is None else known.both(part.of)
             own = made.codecs[number].encode(part.of(rows), seen, seed=seed, fields=part.fields(fields))
             tables[f"part_{number}"] = own
         return coded_through(made, rows, tables, fields)
@@ -117,10 +128,10 @@ class Grouped:
 
     def _rows(self, entry: Any, num_rows: int, counts: Counts, fields: Fields) -> tuple[int, ...]:
         """An entry of the split as rows of each field."""
-        sizes = fields.sizes(num_rows)
+        sizes, expected = fields.sizes(num_rows), expected_of(counts)
         if isinstance(entry, float):
             seen = [
-                row_weights(None if counts is None else counts[part], size)
+                row_weights(None if expected is None else expected[part], size)
                 for part, size in zip(fields.slices(num_rows), sizes, strict=True)
             ]
             entry = [int(np.searchsorted(np.cumsum(own), entry * (1 - 1e-12))) + 1 for own in seen]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfshop.errors import PlanError
-from tfshop.tables.codec import ALONE, CodedTable, Counts, Fields, require_table
+from tfshop.tables.codec import ALONE, CodedTable, Counts, Fields, error_weights, require_table
 from tfshop.tables.integer_lookup import IntegerLookup, shapes_of
 from tfshop.tables.lookup import TableLookup
 from tfshop.tables.packing import NUMPY, pack, packed_width, unpack
@@ -77,7 +77,7 @@ class IntegerCodec:
     ) -> CodedTable:
         """Choose grid and steps, then round."""
         require_table(self, rows, counts)
-        weights = None if counts is None else counts + 1.0  # an id that training never saw may still come
+        weights = None if counts is None else error_weights(counts, len(rows))
         groups = Groups(np.asarray(rows, dtype=np.float32), self.group_size(len(rows)), weights)
         kind = self.grid or self._better_grid(groups)
         grid = grids(self.bits)[kind]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tfshop._keras import keras, tf
 from tfshop.errors import PlanError
 from tfshop.tables.array_tuning import TunedArray
-from tfshop.tables.codec import ALONE, CHUNK, CodedTable, Counts, Fields, require_table, row_weights
+from tfshop.tables.codec import ALONE, CHUNK, CodedTable, Counts, Fields, error_weights, require_table, row_weights
 from tfshop.tables.integer_table import Int8, IntegerCodec
 from tfshop.tables.lookup import TableLookup
 from tfshop.tables.nested import NestedLookup, coded_through, inner_table, nested_layer
@@ -70,7 +70,7 @@ class LowRankTable:
     ) -> CodedTable:
         """Find the directions in which rows differ most, rows weighing as often as they were seen."""
         require_table(self, rows, counts)
-        weights = row_weights(None if counts is None else counts + 1.0, len(rows))
+        weights = row_weights(error_weights(counts, len(rows)), len(rows))
         projection = self._projection(_moment(rows, weights))
         inner = self.codec.encode(shortened(rows, projection), counts, seed=seed, fields=fields)
         return coded_through(self, rows, {"rows": inner}, fields, projection=projection.T.astype(np.float32))

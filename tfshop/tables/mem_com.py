@@ -13,7 +13,7 @@ from tfshop._console import progress
 from tfshop._keras import keras, tf
 from tfshop.errors import PlanError
 from tfshop.tables.array_tuning import TunedFactors, middles
-from tfshop.tables.codec import ALONE, CHUNK, Codec, CodedTable, Counts, Fields, chunks, require_table
+from tfshop.tables.codec import ALONE, CHUNK, Codec, CodedTable, Counts, Fields, chunks, error_weights, require_table
 from tfshop.tables.float_table import Float32
 from tfshop.tables.lookup import TableLookup
 from tfshop.tables.nested import NestedLookup, coded_through, inner_table, nested_layer, require_codec
@@ -68,7 +68,7 @@ class MemCom:
     ) -> CodedTable:
         """Cluster the directions of rows, then fit their factors."""
         require_table(self, rows, counts)
-        weights = np.ones(len(rows)) if counts is None else counts + 1.0
+        weights = error_weights(counts, len(rows))
         directions = _directions(rows, weights, min(self.buckets, len(rows)), np.random.default_rng(seed))
         inner = self.codec.encode(directions, seed=seed)
         shared = inner.decode().astype(np.float64)

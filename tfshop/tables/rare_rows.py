@@ -11,7 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfshop.errors import PlanError
-from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields, require_table, row_weights, rows_a_field
+from tfshop.tables.codec import (
+    ALONE,
+    Codec,
+    CodedTable,
+    Counts,
+    Fields,
+    RowCounts,
+    require_table,
+    row_counts_of,
+    row_weights,
+    rows_a_field,
+)
 from tfshop.tables.integer_table import Int4
 from tfshop.tables.lookup import TableLookup
 from tfshop.tables.nested import coded_through, inner_table, nested_layer, require_codec, resolved
@@ -22,8 +33,9 @@ from tfshop.tables.rare_lookup import BYTE, RareLookup
 class RareRows:
     """Rows of ids that training saw fewer than `min_count` times fold into one row, for each feature.
 
-    That row is the mean of those it stands for, by how often they were seen: what an unknown id gets there is learned
-    and no row of zeros. The first row of a feature, of unknown ids and padding, always stays.
+    That row is the mean of those it stands for, by how often they are looked up: what a rare id gets is learned, and no
+    row of zeros. The first row of a feature, which unknown ids and padding have, always stays. A row that is looked up
+    more often later was trained no more often for that: `RowCounts.trained` says which rows stay.
 
     Where ids are ordered by frequency, as `prepare` orders them, the rare ones are the last and are found by
     comparison; otherwise a table of one to three bytes a row says where each row is. Of the two the smaller is taken.
@@ -71,7 +83,8 @@ class RareRows:
     def resolved(self, num_rows: int, dimension: int, counts: Counts = None, fields: Fields = ALONE) -> RareRows:
         """The same with the rows that stay written out; the codec inside likewise."""
         ways = (self.kept is None and counts is not None, False) if self.remap is None else (self.remap,)
-        made = [self._in_one_way(remap, num_rows, dimension, counts, fields) for remap in dict.fromkeys(ways)]
+        known = row_counts_of(counts)
+        made = [self._in_one_way(remap, num_rows, dimension, known, fields) for remap in dict.fromkeys(ways)]
         return min(reversed(made), key=lambda codec: codec._bytes(num_rows, dimension, fields))
 
     def num_bytes(self, num_rows: int, dimension: int, fields: Fields = ALONE) -> int:
@@ -83,13 +96,14 @@ class RareRows:
     ) -> CodedTable:
         """Fold, then code what stays."""
         require_table(self, rows, counts)
-        made = self.resolved(len(rows), rows.shape[1], counts, fields)
-        stay, after = made._staying(len(rows), counts, fields), made._fields(len(rows), fields)
+        known = row_counts_of(counts)
+        made = self.resolved(len(rows), rows.shape[1], known, fields)
+        stay, after = made._staying(len(rows), known, fields), made._fields(len(rows), fields)
         parts = fields.slices(len(rows))
         own = np.concatenate(
-            [_folded(rows[part], stay[part], None if counts is None else counts[part]) for part in parts]
+            [_folded(rows[part], stay[part], None if known is None else known.expected[part]) for part in parts]
         )
-        seen = None if counts is None else _counts(counts, stay, parts)
+        seen = None if known is None else _counts(known, stay, parts)
         inner = made.codec.encode(own, seen, seed=seed, fields=after)
         own_arrays = {}
         if made.remap:
@@ -124,7 +138,9 @@ class RareRows:
         }
         return nested_layer(RareLookup, coded, **own, **settings)
 
-    def _in_one_way(self, remap: bool, num_rows: int, dimension: int, counts: Counts, fields: Fields) -> RareRows:
+    def _in_one_way(
+        self, remap: bool, num_rows: int, dimension: int, counts: RowCounts | None, fields: Fields
+    ) -> RareRows:
         kept = []
         for number, part in enumerate(fields.slices(num_rows)):
             size = part.stop - part.start
@@ -133,7 +149,7 @@ class RareRows:
             elif counts is None:
                 own = size
             else:
-                often = counts[part] >= self.min_count
+                often = counts.trained[part] >= self.min_count
                 often[0] = True
                 own = int(often.sum() if remap else size - np.argmax(often[::-1]))
             kept.append(own if own < size - 1 else size)  # one row alone is folded into itself
@@ -170,13 +186,13 @@ class RareRows:
         """Bytes that say where a row of a field is."""
         return max(1, -(-(max(self._after(num_rows, fields)) - 1).bit_length() // 8))
 
-    def _staying(self, num_rows: int, counts: Counts, fields: Fields) -> NDArray[np.bool_]:
+    def _staying(self, num_rows: int, counts: RowCounts | None, fields: Fields) -> NDArray[np.bool_]:
         """Of a resolved codec: which rows stay."""
         stay = np.zeros(num_rows, dtype=bool)
         for part, kept in zip(fields.slices(num_rows), self._kept(num_rows, fields), strict=True):
             stay[part.start : part.start + kept] = True
             if self.remap and counts is not None:
-                seen = counts[part].copy()
+                seen = counts.trained[part].copy()
                 seen[0] = np.inf
                 stay[part] = False
                 stay[part.start + np.argsort(-seen, kind="stable")[:kept]] = True
@@ -193,7 +209,9 @@ def _places(stay: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.where(stay, np.cumsum(stay) - 1, stay.sum())
 
 
-def _folded(rows: NDArray[np.float32], stay: NDArray[np.bool_], counts: Counts) -> NDArray[np.float32]:
+def _folded(
+    rows: NDArray[np.float32], stay: NDArray[np.bool_], counts: NDArray[np.float64] | None
+) -> NDArray[np.float32]:
     """Rows of a field that stay, and one for the others."""
     if stay.all():
         return rows
@@ -203,13 +221,17 @@ def _folded(rows: NDArray[np.float32], stay: NDArray[np.bool_], counts: Counts) 
     return np.concatenate([rows[stay], shared[None].astype(np.float32)])
 
 
-def _counts(counts: NDArray[np.float64], stay: NDArray[np.bool_], parts: Sequence[slice]) -> NDArray[np.float64]:
+def _counts(counts: RowCounts, stay: NDArray[np.bool_], parts: Sequence[slice]) -> RowCounts:
     """How often rows were seen that stay, and those for the others."""
-    made: list[NDArray[np.float64]] = []
-    for part in parts:
-        own, rare = counts[part][stay[part]], counts[part][~stay[part]]
-        made += [own, rare.sum(keepdims=True)] if len(rare) else [own]
-    return np.concatenate(made)
+
+    def after(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        made: list[NDArray[np.float64]] = []
+        for part in parts:
+            own, rare = values[part][stay[part]], values[part][~stay[part]]
+            made += [own, rare.sum(keepdims=True)] if len(rare) else [own]
+        return np.concatenate(made)
+
+    return counts.both(after)
 
 
 def folds_rows(codec: Codec) -> bool:

@@ -14,7 +14,7 @@ from tfshop._console import progress
 from tfshop._keras import keras, tf
 from tfshop.errors import PlanError
 from tfshop.tables.array_tuning import TunedArray
-from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields, require_table
+from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields, error_weights, require_table, row_counts_of
 from tfshop.tables.float_table import Float32
 from tfshop.tables.lookup import TableLookup
 from tfshop.tables.nested import NestedLookup, coded_through, inner_table, nested_layer, require_codec, resolved
@@ -88,7 +88,7 @@ class SharedRowsCodec:
                 f"{self.name} was given {len(rows):,} rows. Expected at most {MOST_ROWS:,}. Fix: a codec for each "
                 "feature, or RareRows."
             )
-        weights = np.ones(len(rows)) if counts is None else counts + 1.0
+        weights = error_weights(counts, len(rows))
         means = np.stack([np.average(rows[part], axis=0, weights=weights[part]) for part in fields.slices(len(rows))])
         means = means.astype(np.float32)
         left = rows - means[fields.of_rows(np.arange(len(rows)))]
@@ -113,10 +113,11 @@ class SharedRowsCodec:
 
     def _seen(self, num_rows: int, counts: Counts) -> Counts:
         """How often each shared row is: as often as all ids together that read it."""
-        if counts is None:
+        known = row_counts_of(counts)
+        if known is None:
             return None
-        places = self._places(np.arange(num_rows))
-        return np.asarray(sum(np.bincount(own, counts, self.num_shared(num_rows)) for own in places))
+        places, number = self._places(np.arange(num_rows)), self.num_shared(num_rows)
+        return known.both(lambda values: np.asarray(sum(np.bincount(own, values, number) for own in places)))
 
     def _places(self, ids: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         found = places_of(ids.astype(np.float32), self.buckets, self.factors(), np.floor)
