@@ -1,7 +1,8 @@
 """Every network of `MODELS` on promotion response, at equal embedding dimension; rewrites docs/networks.md's table.
 
 Run: `python benchmarks/networks.py` (about an hour on two cores; `--quick` takes a few minutes). A run that was cut
-short goes on where it stopped, unless the code of the networks changed; `--fresh` starts over.
+short goes on where it stopped, unless the code of the networks, the machine or a version changed; `--fresh` starts
+over. The page is written by a run of all networks with the settings it is of, and by no other.
 
 Every network is trained on the same third of the training rows, with the same step size, batch and early stopping on
 validation, twice, with two seeds. AUCs are of the float32 file for `bought`; networks of several targets learn
@@ -33,6 +34,7 @@ from tfshop.runtime import compare_latency, read_graph
 DOCS = Path(__file__).parent.parent / "docs" / "networks.md"
 FILES = results.FOLDER / "networks"
 SHARED = {"dimension": 16, "hidden": (128, 64)}
+PAGE = {"rows": 1 / 3, "seeds": 2, "epochs": 4, "fraction": 1.0}
 SEVERAL = ("shared_bottom", "esmm", "mmoe", "ple")
 TARGETS = ("type_bought", "bought")
 HOUSEHOLD = ("household_id", "age", "income", "household_size", "kids_count", "hist_product_type", "store_id")
@@ -55,13 +57,9 @@ def main() -> None:
     """Train, export, score and time every network, print the table, write the JSON and the page."""
     options = _options()
     name = "networks_quick" if options.quick else "networks"
-    settings: dict[str, Any] = {
-        "rows": options.rows,
-        "seeds": options.seeds,
-        "epochs": options.epochs,
-        "fraction": options.fraction,
-    }
-    settings["code"] = results.code_digest("data", "layers", "models", "training")
+    settings: dict[str, Any] = {key: getattr(options, key) for key in PAGE}
+    is_whole = settings == PAGE and not options.networks
+    settings |= {"code": results.code_digest("data", "layers", "models", "training"), **results.made_on()}
     done = {} if options.fresh else _done(name, settings)
     wanted = [network for network in ts.MODELS if not options.networks or network in options.networks]
     data = _prepared(options, targets=("bought",))
@@ -70,13 +68,14 @@ def main() -> None:
         if network not in done:
             done[network] = _measured(network, two if network in SEVERAL else data, options)
             results.save(name, {"settings": settings, "networks": done})
-    times = _timed([network for network in wanted if network in done], data)
+    times = _timed(wanted, data)
     for network, latency in times.items():
         done[network]["p50_us"] = latency
     say(f"written: {results.save(name, {'settings': settings, 'networks': done})}")
-    rows = [_cells(network, done[network]) for network in sorted(done, key=lambda item: -np.mean(done[item]["test"]))]
+    ordered = sorted(times, key=lambda network: -np.mean(done[network]["test"]))
+    rows = [_cells(network, done[network]) for network in ordered]
     results.show("Networks on promotion response", HEADINGS, rows)
-    if not options.quick:
+    if is_whole:
         results.write_between(DOCS, "networks", results.markdown(HEADINGS, rows))
         say(f"rewritten: {DOCS.name}")
 
@@ -84,10 +83,12 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="*", default=(), help="only these")
-    parser.add_argument("--rows", type=float, default=1 / 3, help="share of the training rows")
-    parser.add_argument("--seeds", type=int, default=2, help="runs of each network")
-    parser.add_argument("--epochs", type=int, default=4, help="most epochs; training stops early on validation")
-    parser.add_argument("--fraction", type=float, default=1.0, help="of the households, in (0, 1]")
+    parser.add_argument("--rows", type=float, default=PAGE["rows"], help="share of the training rows")
+    parser.add_argument("--seeds", type=int, default=PAGE["seeds"], help="runs of each network")
+    parser.add_argument(
+        "--epochs", type=int, default=PAGE["epochs"], help="most epochs; training stops early on validation"
+    )
+    parser.add_argument("--fraction", type=float, default=PAGE["fraction"], help="of the households, in (0, 1]")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run measured")
     parser.add_argument("--quick", action="store_true", help="a twentieth of the households: to see that it runs")
     options = parser.parse_args()

@@ -38,8 +38,7 @@ def save(name: str, content: dict[str, Any]) -> Path:
     """Write a result with the machine and the versions it was measured on."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{name}.json"
-    measured_on = {"cpu": cpu_name(), "versions": dict(installed_versions())}
-    path.write_text(json.dumps({**measured_on, **content}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({**made_on(), **content}, indent=1) + "\n", encoding="utf-8")
     return path
 
 
@@ -73,6 +72,16 @@ def write_between(path: Path, name: str, text: str) -> None:
     if not found:
         raise SystemExit(f"{path} has no comments {begin} and {end}. Expected both. Fix: put them around the table.")
     path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def digest(*parts: Any) -> str:
+    """Of plain data: another one where any of it is another."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def made_on() -> dict[str, Any]:
+    """The machine and the versions that results are of."""
+    return {"cpu": cpu_name(), "versions": dict(installed_versions())}
 
 
 def code_digest(*rooms: str) -> str:
