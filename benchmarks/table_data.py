@@ -105,7 +105,7 @@ def _pairs(part: str) -> pd.DataFrame:
 
 
 def planted(fraction: float) -> Log:
-    """Synthetic clicks whose true logit is known, with a million different ids in four columns."""
+    """Synthetic clicks whose true logit is known, with 600,000 different ids to draw from in each of four columns."""
     num_rows = round(PLANTED_ROWS * fraction)
     sizes = {"num_id_features": 4, "rows_per_feature": round(PLANTED_IDS * fraction), "seed": 0}
     table = synthetic_table(num_rows, **sizes)
