@@ -1,12 +1,14 @@
-"""The files of which `tables.py` makes rows."""
+"""The files of which `tables.py` makes rows, and what each of them follows from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from table_data import LOGS
+import results
+from table_data import LOGS, Log
 
 import tfshop as ts
 from tfshop.data.datasets.complete_journey import ID_COLUMNS
@@ -29,8 +31,21 @@ from tfshop.tables import (
     ResidualQuantization,
     RowwiseLookup,
 )
+from tfshop.training.fingerprint import digest_of_rows
 
 PROMOTION = "promotion"
+MORE_TEACHERS = (101, 102)  # seeds of the second and third teacher, beside that of the network
+CODE = ("compression", "data", "export", "layers", "models", "numerics", "tables", "training")
+STOCK = (
+    "TFLiteConverter dynamic",
+    "TFLiteConverter float16",
+    "TFLiteConverter int8",
+    "ai-edge dynamic_wi8_afp32",
+    "ai-edge weight_only_wi8_afp32",
+    "ai-edge static_wi8_ai8",
+    "ai-edge dynamic_wi4_afp32",
+    "ai-edge weight_only_wi4_afp32",
+)
 NARROWER = 48  # units of a student's layers, where those of `recipes.tiny` have 64
 Teachers = tuple[Any, ...]
 
@@ -43,6 +58,39 @@ class Row:
     name: str
     plan: Callable[[Teachers], Plan]
     logs: tuple[str, ...] = tuple(LOGS)
+
+    @property
+    def title(self) -> str:
+        """By which it is kept."""
+        return f"{self.part}: {self.name}"
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether its plan takes more teachers."""
+        return self.part == "whole file"
+
+
+def made_by(name: str, log: Log, seed: int) -> dict[str, str]:
+    """Titles of all rows of a log and a seed to digests of what they follow from.
+
+    That is the plan, its teachers, the network and its training, the rows of the log, the code, the processor and the
+    versions; a row that was kept with another digest is none of today's.
+    """
+    common = (_start(log), seed)
+    rows = {
+        row.title: results.digest(row.plan(()).to_dict(), MORE_TEACHERS if row.is_taught else (), *common)
+        for row in ROWS
+        if name in row.logs
+    }
+    return {**rows, **{f"stock: {route}": results.digest(route, *common) for route in STOCK}}
+
+
+@cache
+def _start(log: Log) -> str:
+    """Of all that the rows of a log have in common."""
+    training = [dict(log.network), log.epochs, log.learning_rate]
+    splits = [digest_of_rows(split) for split in (log.data.train, log.data.validation, log.data.test)]
+    return results.digest(training, splits, results.code_digest(*CODE), results.made_on())
 
 
 def after_training(name: str, codec: Any) -> Row:
