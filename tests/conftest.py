@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -25,6 +26,8 @@ SMALL = {"dimension": 8, "hidden": (64, 32)}
 BY_DAY = TimeSplit("day", validation=8, test=9)
 VECTOR_WIDTH = 6
 CONVERSIONS_A_COLLECTION = 16
+
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # of each worker, and of processes that tests start
 
 
 @pytest.fixture(scope="session", autouse=True)
