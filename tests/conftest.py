@@ -7,9 +7,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
-from importlib import import_module
-from itertools import count
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,28 +22,17 @@ SIZES = {"num_id_features": 3, "rows_per_feature": 100, "num_numeric": 2, "histo
 SMALL = {"dimension": 8, "hidden": (64, 32)}
 BY_DAY = TimeSplit("day", validation=8, test=9)
 VECTOR_WIDTH = 6
-CONVERSIONS_A_COLLECTION = 16
 
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # of each worker, and of processes that tests start
 
 
 @pytest.fixture(scope="session", autouse=True)
 def rare_garbage_collection() -> Iterator[None]:
-    """Tracing makes objects by the million; looking through all of them each time is a fifth of the suite's time.
-
-    TensorFlow's converter does so after each file, which takes longer than the file.
-    """
-    converter = import_module("tensorflow.lite.python.lite")
-    usual, converted = gc.get_threshold(), count(1)
+    """Tracing makes objects by the million; looking through all of them each time is a fifth of the suite's time."""
+    usual = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
-
-    def collect() -> int:
-        return 0 if next(converted) % CONVERSIONS_A_COLLECTION else gc.collect()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(converter, "gc", SimpleNamespace(collect=collect))
-        yield
+    yield
     gc.unfreeze()
     gc.set_threshold(*usual)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -17,6 +16,7 @@ from tfshop._keras import keras, tf
 from tfshop._quiet import quiet
 from tfshop.errors import ExportError
 from tfshop.export.apart import int16x8_apart
+from tfshop.export.saved_model import converter_of, saved
 from tfshop.export.settings import Batches
 
 
@@ -49,12 +49,12 @@ def whole_way(model: Any, mode: str, calibration: Batches | None) -> bytes:
     Raises:
         ExportError: Where the converter fails; its own words are in the message.
     """
-    with _refusing(model, mode), _saved(model) as folder:
+    with _refusing(model, mode), saved(model) as folder:
         if mode == "int16x8":
             if calibration is None:
                 raise ValueError("error: int16x8 needs batches to calibrate with")
             return int16x8_apart(folder, calibration)
-        return CONVERTERS[mode](_converter(model, folder))
+        return CONVERTERS[mode](converter_of(model, folder))
 
 
 def calibrated(model: Any, mode: str, calibration: Batches) -> bytes:
@@ -63,8 +63,8 @@ def calibrated(model: Any, mode: str, calibration: Batches) -> bytes:
     Raises:
         ExportError: Where the converter fails.
     """
-    with _refusing(model, mode), _saved(model) as folder:
-        converter = _converter(model, folder)
+    with _refusing(model, mode), saved(model) as folder:
+        converter = converter_of(model, folder)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = calibration  # batches by name: a list would be bound by position
         converter._experimental_calibrate_only = True
@@ -80,39 +80,6 @@ def quantize(model: Any, mode: str, content: bytes, floats: Sequence[str]) -> by
     ends = {"input_data_type": tf.int8, "output_data_type": tf.int8} if mode == "int8_io" else {}
     with _refusing(model, mode):
         return bytes(mlir_quantize(content, denylisted_nodes=list(floats), **ends))
-
-
-@contextlib.contextmanager
-def _saved(model: Any) -> Iterator[str]:
-    """A SavedModel of the one function that a file needs; an empty folder where TensorFlow cannot make it.
-
-    `TFLiteConverter.from_keras_model` first saves every layer with functions of its own, to be trained on later: most
-    of the time an export takes, for nothing in the file.
-    """
-    served = tf.Module()
-    served.held = list(model.variables)
-    with tempfile.TemporaryDirectory() as folder:
-        with contextlib.suppress(AssertionError):  # a layer holds what Keras does not see, say a table of words
-            tf.saved_model.save(served, folder, signatures=_scoring(model).get_concrete_function())
-        yield folder
-
-
-def _converter(model: Any, folder: str) -> Any:
-    if tf.saved_model.contains_saved_model(folder):
-        return tf.lite.TFLiteConverter.from_saved_model(folder)
-    return tf.lite.TFLiteConverter.from_keras_model(model)  # slower, and finds what a layer holds
-
-
-def _scoring(model: Any) -> Any:
-    """A model's call outside of training, inputs and outputs by name."""
-    inputs = tf.nest.flatten(model.input)
-    specs = {t.name: tf.TensorSpec([None, *t.shape[1:]], t.dtype, name=t.name) for t in inputs}
-
-    def score(named: Mapping[str, Any]) -> dict[str, Any]:
-        values = tf.nest.pack_sequence_as(model.input, [named[tensor.name] for tensor in inputs])
-        return dict(zip(model.output_names, tf.nest.flatten(model(values, training=False)), strict=True))
-
-    return tf.function(score, input_signature=[specs])
 
 
 @contextlib.contextmanager
