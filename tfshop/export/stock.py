@@ -15,9 +15,9 @@ from tensorflow.lite.python.convert_phase import ConverterError
 from tfshop._keras import keras, tf
 from tfshop._quiet import quiet
 from tfshop.errors import ExportError
-from tfshop.export.apart import int16x8_apart
 from tfshop.export.saved_model import converter_of, saved
 from tfshop.export.settings import Batches
+from tfshop.runtime.trial import run_apart
 
 
 def float32(converter: Any) -> bytes:
@@ -38,6 +38,19 @@ def dynamic(converter: Any) -> bytes:
     return bytes(converter.convert())
 
 
+def int16x8(converter: Any, calibration: Batches) -> bytes:
+    """Weights in int8, activations in int16; run once in a process of its own, for LiteRT aborts on some of these."""
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = calibration
+    converter.target_spec.supported_ops = [
+        tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+        tf.lite.OpsSet.TFLITE_BUILTINS,
+    ]
+    content = bytes(converter.convert())
+    run_apart(content, next(iter(calibration())))
+    return content
+
+
 CONVERTERS: Mapping[str, Callable[[Any], bytes]] = MappingProxyType(
     {"float32": float32, "float16": float16, "dynamic": dynamic}
 )
@@ -53,7 +66,7 @@ def whole_way(model: Any, mode: str, calibration: Batches | None) -> bytes:
         if mode == "int16x8":
             if calibration is None:
                 raise ValueError("error: int16x8 needs batches to calibrate with")
-            return int16x8_apart(folder, calibration)
+            return int16x8(converter_of(model, folder), calibration)
         return CONVERTERS[mode](converter_of(model, folder))
 
 
