@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from tfshop._keras import tf
+from tfshop.compression import Candidate, EncodeTables
 from tfshop.data import Splits
-from tfshop.export import Export, saved_model
+from tfshop.export import Export, convert, saved_model
 from tfshop.export.saved_model import converter_of, saved
 from tfshop.export.stock import CONVERTERS
+from tfshop.tables import Int8
 
 STOCK = tf.lite.TFLiteConverter
 
@@ -54,3 +56,19 @@ def test_the_stock_converter_stands_in_where_a_part_of_it_is_missing(
         monkeypatch.setattr(saved_model, "_ASKED", ("_of_another_version",))
         converter = converter_of(trained_mlp, folder)
         assert type(converter) is type(STOCK.from_saved_model(folder)) and converter.convert() == ours
+
+
+@pytest.mark.parametrize("mode", ["float16", "dynamic"])
+def test_a_network_with_coded_tables_is_saved_once(
+    mode: str, trained_mlp: Any, clicks: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lookups come from a float32 file beside that of the mode."""
+    model = EncodeTables(Int8()).apply(Candidate(trained_mlp, clicks.schema), clicks, 0).model
+    saves, save = [], tf.saved_model.save
+
+    def counted(*given: Any, **settings: Any) -> None:
+        saves.append(given)
+        save(*given, **settings)
+
+    monkeypatch.setattr(tf.saved_model, "save", counted)
+    assert convert(model, mode) and len(saves) == 1

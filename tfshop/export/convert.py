@@ -128,10 +128,9 @@ def _whole_way(model: Any, mode: str, calibration: Batches | None) -> bytes:
     """The stock converter's file, its lookups with the numbers of the network whatever the mode makes of others."""
     if mode == "int16x8" and (obstacle := lookup_obstacle(model)):
         raise ExportError(f"{model.name!r} does not convert to int16x8, for {obstacle} Fix: Export('int8').")
-    content = stock.whole_way(model, mode, calibration)
     if mode not in ROUNDING_MODES or not lookup_layers(model):
-        return content
-    exact = stock.whole_way(model, "float32", None)
+        return stock.whole_way(model, mode, calibration)
+    content, exact = stock.beside_float32(model, mode)
     return with_float_operators(content, exact, lookup_operators(read_graph(exact), model))
 
 

@@ -70,6 +70,16 @@ def whole_way(model: Any, mode: str, calibration: Batches | None) -> bytes:
         return CONVERTERS[mode](converter_of(model, folder))
 
 
+def beside_float32(model: Any, mode: str) -> tuple[bytes, bytes]:
+    """The files of a mode and of float32, made of one SavedModel.
+
+    Raises:
+        ExportError: Where the converter fails; its own words are in the message.
+    """
+    with _refusing(model, mode), saved(model) as folder:
+        return CONVERTERS[mode](converter_of(model, folder)), float32(converter_of(model, folder))
+
+
 def calibrated(model: Any, mode: str, calibration: Batches) -> bytes:
     """The float graph with the range of every tensor, before anything is quantized.
 
