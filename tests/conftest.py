@@ -22,8 +22,23 @@ SIZES = {"num_id_features": 3, "rows_per_feature": 100, "num_numeric": 2, "histo
 SMALL = {"dimension": 8, "hidden": (64, 32)}
 BY_DAY = TimeSplit("day", validation=8, test=9)
 VECTOR_WIDTH = 6
+TOGETHER = ("tests/foreign/", "tests/models/conformance/")  # the files of each share networks that take long to make
 
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # of each worker, and of processes that tests start
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, folders of files that share networks run on one worker too."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((folder for folder in TOGETHER if nodeid.startswith(folder)), super()._split_scope(nodeid))
+
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
