@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from sklearn.metrics import precision_score, recall_score, roc_auc_score
 
 from tfshop.report import Report, TrainingCurve, figures
@@ -55,6 +56,14 @@ def test_the_same_report_gives_the_same_bytes(make_report):
     first, second = (draw_pictures(make_report(2, 4_000)) for _ in range(2))
     for kind in ("png", "svg"):
         assert picture_bytes(first["auc_size"], kind) == picture_bytes(second["auc_size"], kind)
+
+
+def test_a_figure_is_laid_out_once_for_all_kinds_of_files(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    laid_out, execute = [], ConstrainedLayoutEngine.execute
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *given: (laid_out.append(given), execute(*given)))
+    figure = figures.draw_accuracy_recall(report.baseline, report.variants)
+    assert picture_bytes(figure, "png").startswith(PNG) and b"<svg" in picture_bytes(figure, "svg")
+    assert len(laid_out) == 1
 
 
 def test_what_was_not_measured_is_not_drawn(make_report):

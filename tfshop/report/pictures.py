@@ -143,10 +143,14 @@ def _titled(figure: Figure, target: str) -> Figure:
 
 
 def picture_bytes(figure: Figure, kind: str) -> bytes:
-    """A figure as the content of a PNG or SVG file; the same figure gives the same bytes."""
+    """A figure as the content of a PNG or SVG file; the same figure gives the same bytes.
+
+    It is laid out once, for the first kind: that takes as long as the drawing.
+    """
     content = io.BytesIO()
     with house_style():
         figure.savefig(content, format=kind, dpi=DOTS_PER_INCH, metadata={"Date": None} if kind == "svg" else None)
+    figure.set_layout_engine("none")
     return content.getvalue()
 
 
