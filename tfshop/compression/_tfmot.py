@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import tfshop._keras  # noqa: F401  (Keras 2 has to be chosen before TF-MOT is imported)
 
-# isort: split
-import tensorflow_model_optimization as tfmot
-from tensorflow_model_optimization.python.core.clustering.keras.cluster_wrapper import ClusterWeights
-from tensorflow_model_optimization.python.core.clustering.keras.clusterable_layer import ClusterableLayer
-from tensorflow_model_optimization.python.core.clustering.keras.clustering_algorithm import ClusteringAlgorithm
-from tensorflow_model_optimization.python.core.quantization.keras import quantizers
-from tensorflow_model_optimization.python.core.quantization.keras.quantize_config import QuantizeConfig
-from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
-from tensorflow_model_optimization.python.core.quantization.keras.quantizers import Quantizer
+OF_KERAS_2 = "keras.src.engine"
+
+
+@contextmanager
+def _known_to_be_absent(module: str) -> Iterator[None]:
+    """Imports of a module that nobody has imported yet fail at once."""
+    modules: dict[str, Any] = sys.modules
+    if module in modules:
+        yield
+        return
+    modules[module] = None
+    try:
+        yield
+    finally:
+        del modules[module]
+
+
+with _known_to_be_absent(OF_KERAS_2):  # TF-MOT would import all of Keras 3 to find out, for two seconds
+    import tensorflow_model_optimization as tfmot
+    from tensorflow_model_optimization.python.core.clustering.keras.cluster_wrapper import ClusterWeights
+    from tensorflow_model_optimization.python.core.clustering.keras.clusterable_layer import ClusterableLayer
+    from tensorflow_model_optimization.python.core.clustering.keras.clustering_algorithm import ClusteringAlgorithm
+    from tensorflow_model_optimization.python.core.quantization.keras import quantizers
+    from tensorflow_model_optimization.python.core.quantization.keras.quantize_config import QuantizeConfig
+    from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
+    from tensorflow_model_optimization.python.core.quantization.keras.quantizers import Quantizer
 
 clustering = tfmot.clustering.keras
 sparsity = tfmot.sparsity.keras
