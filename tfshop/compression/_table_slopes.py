@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from scipy.special import logit
 
 from tfshop._console import progress
-from tfshop._keras import keras, tf
+from tfshop._keras import keras
 from tfshop.compression._table_parts import Part
 from tfshop.compression.roles import output_tensors, source_tensors
 from tfshop.compression.score_slopes import NEAREST, scores_and_slopes
 from tfshop.data.split import Split
 from tfshop.training.inputs import model_specs
 from tfshop.training.outputs import arrange_outputs
+from tfshop.training.tracing import for_batches
 
 BATCH = 1024
 MOST_NUMBERS = 2**26  # of slopes in memory
@@ -98,8 +99,8 @@ def sampled(model: Any, parts: Sequence[Part], split: Split, *, rows: int, seed:
     arranged = arrange_outputs(model, split.schema)
     probe = keras.Model(model.inputs, {"scores": arranged.outputs, "ids": ids, "seen": seen})
     tables = [model.get_layer(name).embeddings for name in names]
-    gathered = tf.function(lambda inputs: scores_and_slopes(probe, tables, inputs), reduce_retracing=True)
     sample = split.take(most, seed=seed).with_batch_size(BATCH)
+    gathered = for_batches(lambda inputs: scores_and_slopes(probe, tables, inputs), model, sample.num_batches)
     scores: list[Any] = []
     looked: dict[str, list[list[Any]]] = {name: [] for name in names}
     with progress("slopes of the scores", sample.num_batches) as advance:

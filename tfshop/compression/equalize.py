@@ -22,6 +22,7 @@ from tfshop.layers.channel_scale import ChannelScale
 from tfshop.models.rebuild import fresh, inlined, rebuild
 from tfshop.training.adoption import require_copyable
 from tfshop.training.inputs import model_specs
+from tfshop.training.tracing import for_batches
 
 ROWS = 8192
 BATCH = 1024
@@ -170,9 +171,9 @@ def largest_values(model: Any, tensors: dict[str, Any], split: Split, seed: int)
         seen = probe(inputs, training=False)
         return {name: tf.reduce_max(tf.abs(v), axis=tuple(range(len(v.shape) - 1))) for name, v in seen.items()}
 
-    measured = tf.function(largest, reduce_retracing=True)
     found: Sizes = {}
     sample = split.take(min(ROWS, split.num_rows), seed=seed).with_batch_size(BATCH)
+    measured = for_batches(largest, model, sample.num_batches)
     for inputs, _ in sample.batches(inputs=model_specs(model)):
         for name, sizes in measured(inputs).items():
             values = np.nan_to_num(sizes.numpy().astype(np.float64))

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from tfshop._keras import keras, tf
 from tfshop.compression.kernels import Kernel, kernels_of
 from tfshop.compression.moments import Moments, input_moments
-from tfshop.data.split import Splits
+from tfshop.data.split import Split, Splits
 from tfshop.errors import PlanError
 from tfshop.training.inputs import model_specs
 from tfshop.training.outputs import arrange_outputs
+from tfshop.training.tracing import for_batches
 
 IMPORTANCES = ("magnitude", "activation", "taylor", "random")
 TAYLOR_ROWS = 4096
@@ -130,13 +131,16 @@ class Scorer:
     def _taylor(self) -> Scores:
         variables = {name: kernel.variable for name, kernel in self.kernels.items()}
         totals = {name: np.zeros(variable.shape) for name, variable in variables.items()}
-        sample = self.data.train.take(TAYLOR_ROWS, seed=self.seed).with_batch_size(TAYLOR_BATCH)
         outputs = self.data.schema.outputs.values()
-        for inputs, labels in sample.batches(inputs=model_specs(self.model)):
+        for inputs, labels in self._sample.batches(inputs=model_specs(self.model)):
             columns = [labels[output] for output in outputs] if isinstance(labels, dict) else [labels]
             for name, found in self._products(inputs, columns).items():
                 totals[name] += found.numpy()
-        return {name: total / sample.num_batches for name, total in totals.items()}
+        return {name: total / self._sample.num_batches for name, total in totals.items()}
+
+    @cached_property
+    def _sample(self) -> Split:
+        return self.data.train.take(TAYLOR_ROWS, seed=self.seed).with_batch_size(TAYLOR_BATCH)
 
     @cached_property
     def _products(self) -> Any:
@@ -152,7 +156,8 @@ class Scorer:
             gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
             return {name: tf.abs(variables[name] * tf.convert_to_tensor(g)) for name, g in gradients.items()}
 
-        return tf.function(products, reduce_retracing=True)
+        columns = [tf.TensorSpec((None, None), tf.float32)] * len(self.data.schema.targets)
+        return for_batches(products, self.model, self._sample.num_batches, columns)
 
 
 def _cross_entropy(labels: Any, scores: Any) -> Any:

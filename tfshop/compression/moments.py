@@ -13,6 +13,7 @@ from tfshop._keras import keras, tf
 from tfshop.compression.roles import source_tensors
 from tfshop.data.split import Split
 from tfshop.training.inputs import model_specs
+from tfshop.training.tracing import for_batches
 
 MOMENT_ROWS = 8192
 MOMENT_BATCH = 1024
@@ -62,8 +63,8 @@ def input_moments(
     def gathered(inputs: Any) -> dict[str, tuple[Any, Any, Any]]:
         return {name: _sums(tf.nest.flatten(seen)) for name, seen in probe(inputs, training=False).items()}
 
-    sums = tf.function(gathered, reduce_retracing=True)
     sample = split.take(min(rows, split.num_rows), seed=seed).with_batch_size(MOMENT_BATCH)
+    sums = for_batches(gathered, model, sample.num_batches)
     for inputs, _ in sample.batches(inputs=model_specs(model)):
         for name, found in sums(inputs).items():
             values = [value.numpy().astype(np.float64) for value in found]
@@ -93,8 +94,8 @@ def tensor_means(
     def summed(inputs: Any) -> list[Any]:
         return [tf.reduce_sum(tensor, axis=0) for tensor in tf.nest.flatten(probe(inputs, training=False))]
 
-    sums = tf.function(summed, reduce_retracing=True)
     sample = split.take(min(rows, split.num_rows), seed=seed).with_batch_size(MOMENT_BATCH)
+    sums = for_batches(summed, model, sample.num_batches)
     totals = [np.zeros(tensor.shape[-1]) for tensor in tensors]
     for inputs, _ in sample.batches(inputs=model_specs(model)):
         totals = [total + found.numpy() for total, found in zip(totals, sums(inputs), strict=True)]

@@ -16,6 +16,7 @@ from tfshop.data.split import Split
 from tfshop.models.rebuild import fresh
 from tfshop.training.inputs import model_specs
 from tfshop.training.outputs import arrange_outputs
+from tfshop.training.tracing import for_batches
 
 SLOPE_ROWS = 8192
 SLOPE_BATCH = 1024
@@ -57,8 +58,8 @@ def output_slopes(
         slopes = scores_and_slopes(probe, watched, inputs)["slopes"]
         return {name: tf.add_n([_outer(one) for one in calls]) for name, calls in slopes.items()}
 
-    sums = tf.function(gathered, reduce_retracing=True)
     sample = split.take(min(rows, split.num_rows), seed=seed).with_batch_size(SLOPE_BATCH)
+    sums = for_batches(gathered, model, sample.num_batches)
     totals: dict[str, NDArray[np.float64]] = {}
     with progress("slopes of the scores", sample.num_batches) as advance:
         for inputs, _ in sample.batches(inputs=model_specs(model)):

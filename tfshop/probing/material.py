@@ -29,6 +29,7 @@ from tfshop.probing.change import Place
 from tfshop.probing.ranges import Rounded
 from tfshop.probing.unit_groups import UnitGroups
 from tfshop.training.inputs import model_specs
+from tfshop.training.tracing import for_batches
 
 
 class Material:
@@ -169,8 +170,8 @@ class Material:
         def gathered(inputs: Any) -> dict[str, Any]:
             return {name: _sum_of_units(tf.nest.flatten(seen)) for name, seen in probe(inputs, training=False).items()}
 
-        sums = tf.function(gathered, reduce_retracing=True)
         sample = self._data.train.take(MOMENT_ROWS, seed=self._seed).with_batch_size(MOMENT_BATCH)
+        sums = for_batches(gathered, self.model, sample.num_batches)
         totals = {name: np.zeros(self.factorable(name).outputs + 1) for name in self._dense}
         for inputs, _ in sample.batches(inputs=model_specs(self.model)):
             for name, found in sums(inputs).items():

@@ -18,6 +18,7 @@ from tfshop.data.split import Split
 from tfshop.errors import ModelError
 from tfshop.layers import ConstantParts, ConstantRows
 from tfshop.training.inputs import model_specs
+from tfshop.training.tracing import for_batches
 
 CONSTANT_ROWS = 4096
 Values = Mapping[int, NDArray[Any]]  # by the identity of the tensor that a constant stands for
@@ -41,8 +42,8 @@ def constant_values(trace: Trace, split: Split, *, seed: int) -> dict[int, NDArr
     if not tensors:
         return {}
     probe = keras.Model(trace.model.inputs, tensors)
-    run = tf.function(lambda inputs: probe(inputs, training=False), reduce_retracing=True)
     sample = split.take(min(CONSTANT_ROWS, split.num_rows), seed=seed).with_batch_size(MOMENT_BATCH)
+    run = for_batches(lambda inputs: probe(inputs, training=False), trace.model, sample.num_batches)
     averages = [_Average(tensor) for tensor in tensors]
     for inputs, labels in sample.batches(inputs=model_specs(trace.model)):
         for average, seen in zip(averages, tf.nest.flatten(run(inputs)), strict=True):
