@@ -107,6 +107,7 @@ class Call:
     Attributes:
         layer: The layer.
         inputs: Entries of what it reads.
+        arguments: For each of the inputs, the argument of the layer's `call` that it is given as.
         output_shapes: Of what it gives, without the batch.
         ledger: Where atoms are made and tied.
         with_tables: Whether the width of tables may change.
@@ -116,6 +117,7 @@ class Call:
 
     layer: Any
     inputs: tuple[Axes, ...]
+    arguments: tuple[str, ...]
     output_shapes: tuple[Shape, ...]
     ledger: Ledger
     with_tables: bool = False
@@ -131,6 +133,11 @@ class Call:
     def input(self) -> Axes:
         """What a layer of one input reads."""
         return self.inputs[0]
+
+    def given_as(self, argument: str) -> Axes | None:
+        """What it reads as an argument of its `call`; None where no tensor is given as that."""
+        given = zip(self.arguments, self.inputs, strict=True)
+        return next((axes for name, axes in given if name == argument), None)
 
     def fresh(self, count: int, kind: str = "unit") -> Axis:
         """Atoms that this layer makes."""

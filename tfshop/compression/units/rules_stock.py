@@ -123,9 +123,10 @@ def embedding(call: Call) -> Followed:
 
 def multi_head_attention(call: Call) -> Followed | None:
     """Heads go whole, with their query, key, value and the rows that read them."""
-    if not 2 <= len(call.inputs) <= 3:  # noqa: PLR2004  (query, value, and the key where it is another)
+    query, value = call.given_as("query"), call.given_as("value")
+    key = call.given_as("key") or value
+    if query is None or value is None or key is None:
         return None
-    query, value, key = (*call.inputs, call.inputs[1])[:3]
     layer, config = call.layer, call.layer.get_config()
     if any(len(axes) != 3 for axes in (query, value, key)):  # noqa: PLR2004
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from types import MappingProxyType
 from typing import Any
 
@@ -33,6 +34,7 @@ RULES: Mapping[type, Rule] = MappingProxyType(
 )
 
 OF_OUTPUT = "it is an output of the network"
+MASKS = ("mask", "attention_mask")  # arguments by which positions are left out, none of which is a zero to go
 
 
 @dataclass(eq=False)
@@ -96,6 +98,7 @@ def follow(
         call = Call(
             node.layer,
             tuple(trace.tensors[id(tensor)] for tensor in read),
+            _arguments(node),
             tuple(tuple(tensor.shape[1:]) for tensor in given),
             trace.ledger,
             rows_of=next((rows_of[id(tensor)] for tensor in read if id(tensor) in rows_of), None),
@@ -110,6 +113,13 @@ def follow(
         trace.ledger.hold_axes(trace.tensors[id(tensor)], OF_OUTPUT)
     _hold_softmaxed(trace.ledger)
     return trace
+
+
+def _arguments(node: Any) -> tuple[str, ...]:
+    """For each tensor that a call reads, the argument it is given as: by keyword they come in the caller's order."""
+    names = chain(node.layer._call_spec.arg_names, repeat(""))
+    given = [*zip(names, node.call_args, strict=False), *node.call_kwargs.items()]
+    return tuple(name for name, part in given for tensor in tf.nest.flatten(part) if hasattr(tensor, "_keras_history"))
 
 
 def _followed(trace: Trace, call: Call, node: Any) -> Followed:
@@ -137,6 +147,8 @@ def _with_first_call(trace: Trace, call: Call) -> Followed:
 
 
 def _by_rule(trace: Trace, call: Call) -> Followed:
+    for mask in filter(None, map(call.given_as, MASKS)):
+        call.hold(*mask, reason="reads it as a mask")
     rule = RULES.get(type(call.layer))
     followed = rule(call) if rule is not None and call.inputs else None
     if followed is not None and _has_right_shapes(call, followed):
