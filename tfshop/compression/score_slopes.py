@@ -48,8 +48,10 @@ def output_slopes(
     """
     if not names:
         return {}
-    opened = copy_model(model, lambda layer: _opened(layer) if layer.name in names else fresh(layer))
+    opened = copy_model(model, lambda layer: _opened(layer) if layer.name in names else fresh(layer), unfilled=names)
     products = {name: opened.get_layer(f"{name}{PRODUCT}") for name in names}
+    for name, product in products.items():  # an activation that learns has the rest
+        product.set_weights(model.get_layer(name).get_weights()[: len(product.weights)])
     seen = {name: output_tensors(layer, opened) for name, layer in products.items()}
     probe = keras.Model(opened.inputs, {"scores": arrange_outputs(opened, split.schema).outputs, "seen": seen})
     watched = [layer.kernel for layer in products.values()]
@@ -101,7 +103,7 @@ def scores_and_slopes(probe: Any, watched: Sequence[Any], inputs: Any) -> dict[s
 
 
 def _opened(layer: Any) -> tuple[Any, Any]:
-    """A Dense layer as two, so that there is a tensor between its product and its activation."""
+    """A Dense layer as two, so that there is a tensor between its product and its activation, which is the same."""
     product = fresh(layer, f"{layer.name}{PRODUCT}", {"activation": "linear"})
     return product, keras.layers.Activation(layer.activation, name=layer.name)
 

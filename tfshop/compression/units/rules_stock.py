@@ -26,9 +26,11 @@ TABLE_WIDTH = "the width of its table stays"
 KEY_WIDTH = None  # of a head; heads go whole
 
 
-def dense(call: Call) -> Followed:
+def dense(call: Call) -> Followed | None:
     """A unit a column of the kernel; what is read are its rows. Where all of them go, so does what it gives."""
     layer, (*positions, read) = call.layer, call.input
+    if len(layer.weights) != 1 + layer.use_bias:  # its activation is a layer with weights
+        return None
     units = call.fresh(layer.units)
     activated(call, layer.activation, units)
     if layer.use_bias or not keeps_zeros(layer.activation):
@@ -46,7 +48,7 @@ def einsum_dense(call: Call) -> Followed | None:
     """Axes by the letters of the equation: those of the output that the input lacks are units."""
     layer = call.layer
     equation = layer.equation.replace(" ", "")
-    if "." in equation:
+    if "." in equation or len(layer.weights) != 1 + bool(layer.bias_axes):
         return None
     read, rest = equation.split(",")
     kernel, given = rest.split("->")
