@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from tfshop._keras import keras
 from tfshop.compression import shrink, warm_start
-from tfshop.compression.rebuild import copy_model
+from tfshop.compression.rebuild import KeepZeros, copy_model
 from tfshop.compression.warm_start import unit_scores
 from tfshop.data import RandomSplit, prepare
 from tfshop.errors import PlanError
@@ -207,6 +207,39 @@ def test_a_student_of_another_family_takes_what_it_shares(trained_dcn, clicks):
     assert {"table", "dense_0", "dense_1"} <= set(filled) and "logit" not in filled
     columns = trained_dcn.get_layer("table").get_weights()[0].T.tolist()
     assert all(column in columns for column in student.get_layer("table").get_weights()[0].T.tolist())
+
+
+def frozen(*, table: int) -> keras.Model:
+    """Tables and a tower of which nothing trains, and a head that does."""
+    keras.utils.set_random_seed(0)
+    ids = keras.Input((3,), dtype="int32", name="ids")
+    rows = keras.layers.Embedding(9, table, trainable=False, name="table")(ids)
+    hidden = keras.layers.Dense(8, activation="relu", trainable=False, name="first")(keras.layers.Flatten()(rows))
+    hidden = keras.layers.BatchNormalization(trainable=False, name="norm")(hidden)
+    hidden = keras.layers.BatchNormalization(center=False, scale=False, name="bare_norm")(hidden)
+    return keras.Model(ids, keras.layers.Dense(1, activation="sigmoid", name="click")(hidden))
+
+
+@pytest.mark.parametrize("table", [4, 2])
+def test_what_did_not_train_keeps_its_weights_or_trains(table):
+    model = frozen(table=table)
+    small = shrink(model, width=0.5, dimension=2)
+    assert widths(small) == {"first": 4, "click": 1} and small.get_layer("table").output_dim == 2
+    trains = {layer.name: layer.trainable for layer in small.layers if layer.weights}
+    assert trains == {"table": table > 2, "first": True, "norm": True, "bare_norm": True, "click": True}
+    kept = np.array_equal(small.get_layer("table").get_weights()[0], model.get_layer("table").get_weights()[0])
+    assert kept == (table == 2)
+    assert not model.get_layer("first").trainable
+
+
+def test_constraints_of_kernels_stay_but_for_zeros_that_are_gone():
+    x = keras.Input((6,))
+    zeros = KeepZeros(np.eye(6, 8))
+    hidden = keras.layers.Dense(8, kernel_constraint=zeros, name="pruned")(x)
+    hidden = keras.layers.Dense(8, kernel_constraint="non_neg", name="positive")(hidden)
+    small = shrink(keras.Model(x, keras.layers.Dense(1)(hidden)), width=0.5)
+    assert small.get_layer("pruned").kernel_constraint is None
+    assert isinstance(small.get_layer("positive").kernel_constraint, keras.constraints.NonNeg)
 
 
 def test_reshapes_of_ids_and_of_scores_stay_as_they_are() -> None:

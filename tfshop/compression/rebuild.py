@@ -9,7 +9,7 @@ import numpy as np
 
 from tfshop._keras import keras, tf
 from tfshop.compression.roles import unwrapped
-from tfshop.models.rebuild import Replace, fresh, inlined, rebuild
+from tfshop.models.rebuild import Replace, copy_weights, fresh, inlined, rebuild
 
 
 def copy_model(model: Any, replace: Replace | None = None, *, unfilled: Collection[str] = ()) -> Any:
@@ -56,6 +56,14 @@ def with_factors(model: Any, factors: Mapping[str, tuple[np.ndarray, np.ndarray]
         made.get_layer(firsts[name]).set_weights([first])
         made.get_layer(name).set_weights([second, *model.get_layer(name).get_weights()[1:]])
     return made
+
+
+def take_over(old: Any, new: Any) -> None:
+    """Give a layer that does not train the weights of the old one; one of other shapes has fresh ones, and trains."""
+    if [weight.shape for weight in old.weights] == [weight.shape for weight in new.weights]:
+        copy_weights(old, new)
+    else:
+        new.trainable = True
 
 
 def _free_name(name: str, taken: set[str]) -> str:

@@ -10,13 +10,13 @@ import numpy as np
 
 from tfshop._keras import keras
 from tfshop.compression.family import shrunk_by_hyperparameters
-from tfshop.compression.rebuild import copy_model
+from tfshop.compression.rebuild import KeepZeros, copy_model, take_over
 from tfshop.compression.roles import calls_of, layers_with
 from tfshop.compression.widths import Columns, WidthGroup, Widths
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError, PlanError
 from tfshop.layers import Reshaped
-from tfshop.models.rebuild import copy_weights, fresh, inlined
+from tfshop.models.rebuild import fresh, inlined
 
 _EXPECTED = "Expected width, depth, dimension or crosses. Fix: width=0.5."
 
@@ -92,6 +92,7 @@ def shrink(
     One of ours is built anew by its hyperparameters where the schema is given. Of any other, and of those without a
     schema, the graph is built again with narrower Dense layers and tables; what meets in a sum or a product stays
     equally wide, the head and layers of other kinds stay as they are. The last layers of a tower are dropped first.
+    What does not train keeps its weights where their shapes stay; where these change it has fresh weights, and trains.
 
     Args:
         model: Functional model; left as it is.
@@ -152,9 +153,9 @@ class _Shrinking:
                 "from what they read. Fix: shrink less of it (width alone, say), or build the student yourself and "
                 "give it as Distill(student)."
             ) from error
-        for layer in layers:  # what was learned from data before training, such as the mean of a Normalization
+        for layer in layers:  # what was learned before training, such as the mean of a Normalization
             if layer.weights and not layer.trainable_weights and layer not in self._dropped:
-                copy_weights(layer, made.get_layer(layer.name))
+                take_over(layer, made.get_layer(layer.name))
         if [weight.shape for weight in made.weights] == [weight.shape for weight in self._model.weights]:
             raise PlanError(self._small_already())
         return made
@@ -171,8 +172,9 @@ class _Shrinking:
         if any(layer is one for one in self._dropped):
             return ()
         width = self._width(layer)
-        if type(layer) is keras.layers.Dense and width != layer.units:
-            return fresh(layer, changes={"units": width, "kernel_constraint": None})
+        if type(layer) is keras.layers.Dense:
+            zeros = isinstance(layer.kernel_constraint, KeepZeros)  # of weights that are none of the fresh ones
+            return fresh(layer, changes={"units": width, **({"kernel_constraint": None} if zeros else {})})
         if type(layer) is keras.layers.Embedding and width != layer.output_dim:
             return fresh(layer, changes={"output_dim": width})
         if width and type(layer) is keras.layers.Reshape:
@@ -250,7 +252,6 @@ class _Shrinking:
 
 
 _WIDE = (keras.layers.Dense, keras.layers.Embedding, keras.layers.Reshape, Reshaped)
-
 
 _NONE_LARGER = {
     "width": "no hidden layer wider than {} units",
