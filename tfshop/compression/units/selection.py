@@ -97,10 +97,12 @@ def _rounded(group: Group, taken: list[int], multiple_of: int) -> list[int]:
     """Without the last of a group's atoms that would leave a width between two multiples."""
     if group.kind != "unit" or multiple_of == 1:
         return taken
-    own = [atom for atom in taken if atom in set(group.atoms)]
+    members = frozenset(group.atoms)
+    own = [atom for atom in taken if atom in members]
     for floor in group.floors:
         gone = [atom for atom in own if atom in floor]
         width = len(floor) - len(gone)
-        back = min(-width % multiple_of, len(gone))
-        own = [atom for atom in own if atom not in gone[len(gone) - back :]]
-    return [atom for atom in taken if atom in own or atom not in set(group.atoms)]
+        back = frozenset(gone[len(gone) - min(-width % multiple_of, len(gone)) :])
+        own = [atom for atom in own if atom not in back]
+    stay = members.difference(own)
+    return [atom for atom in taken if atom not in stay]
