@@ -13,7 +13,7 @@ from tfshop._keras import keras, tf
 from tfshop.data.binding import bind
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError, PlanError
-from tfshop.models.rebuild import foreign_parts, has_submodels, rebuild
+from tfshop.models.rebuild import foreign_parts, has_submodels, is_submodel, rebuild
 from tfshop.training.checks import not_a_probability, require_probabilities
 from tfshop.training.inputs import model_specs
 
@@ -50,7 +50,7 @@ def adopted(model: Any, schema: Schema) -> Adopted:
     """
     require_probabilities(model)
     notes = []
-    if any(type(layer).__name__ in ADDED for layer in model.layers):
+    if _has_added(model):
         model = keras.Model(model.input, model.output, name=model.name)
         notes.append("losses and metrics added with add_loss and add_metric are left out of what passes train")
     require_takes(model, schema)
@@ -132,6 +132,12 @@ def scores_of(model: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray
     with tf.device("/CPU:0"):  # a GPU gives zeros for an id past the end of a table
         outputs = tf.nest.flatten(model([given[name] for name in model_specs(model)], training=False))
     return np.concatenate([np.asarray(output, np.float64).reshape(SAMPLE_ROWS, -1) for output in outputs], axis=1)
+
+
+def _has_added(model: Any) -> bool:
+    """Whether losses or metrics were added to a model or a submodel; a loss without arguments makes no layer."""
+    models = [model, *(part for part in model._flatten_layers(include_self=False) if is_submodel(part))]
+    return any(one._callable_losses or any(type(layer).__name__ in ADDED for layer in one.layers) for one in models)
 
 
 def _integer_inputs(model: Any, schema: Schema) -> dict[str, str]:
