@@ -12,6 +12,7 @@ from networks import keras_outputs, needs, spread
 
 from tfshop.compression import Candidate, DropFeatures, feature_effects
 from tfshop.compression.rebuild import copy_model
+from tfshop.compression.units.surgery import shrunk
 from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.export import convert
@@ -117,6 +118,21 @@ def test_features_without_an_effect_are_dropped_and_nothing_changes(trained_mlp:
     alone = DropFeatures(("id_2",), epochs=0).apply(Candidate(model, clicks.schema), clicks, 0).model
     rows = first_rows(clicks.validation.inputs, 50)
     np.testing.assert_allclose(keras_scores(alone, rows), keras_scores(model, rows), atol=1e-6)
+
+
+def test_the_smaller_network_is_built_once(trained_mlp: Any, clicks: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[Any] = []
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        built.append(shrunk(*args, **kwargs))
+        return built[-1]
+
+    monkeypatch.setattr("tfshop.compression.drop_features.shrunk", counted)
+    step = DropFeatures(("id_1",), epochs=0)
+    assert step.foreseen(trained_mlp, clicks.schema) is built[0] and len(built) == 1
+    after = step.apply(Candidate(trained_mlp, clicks.schema), clicks, seed=0)
+    assert after.model is built[1] and len(built) == 2
+    assert [w.shape for w in built[0].get_weights()] == [w.shape for w in built[1].get_weights()]
 
 
 def test_unknown_features_and_settings_are_refused(trained: Callable[[str], Any], clicks: Splits) -> None:

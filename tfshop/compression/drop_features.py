@@ -14,9 +14,9 @@ from tfshop.compression.teaching import fine_tuned
 from tfshop.compression.units.compensation import compensate, lacking_bias
 from tfshop.compression.units.features import FeatureTrace, follow_features
 from tfshop.compression.units.following import Kept
-from tfshop.compression.units.standing import constant_values
+from tfshop.compression.units.standing import NO_VALUES, Values, constant_values
 from tfshop.compression.units.surgery import shrunk
-from tfshop.compression.units.trace import OF_OUTPUT, Trace
+from tfshop.compression.units.trace import OF_OUTPUT
 from tfshop.compression.unread import refuse_unread, refuse_unread_without_training
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
@@ -103,7 +103,7 @@ class DropFeatures:
                 )
         flat = inlined(model)
         if self.names:
-            _followed(flat, schema, self.names)
+            self._smaller(_followed(flat, schema, self.names), self.names)
             return
         features = follow_features(flat, schema)
         if not features.free and set(_stuck(flat, schema, features)) >= set(known):
@@ -116,8 +116,7 @@ class DropFeatures:
         """The network without the features that were named; which others go, validation decides."""
         if self.names is None:
             return model
-        features = _followed(inlined(model), schema, self.names)
-        return shrunk(features.trace, atoms := features.atoms(self.names), biased=self._biased(features.trace, atoms))
+        return self._smaller(_followed(inlined(model), schema, self.names), self.names)
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Measure, drop, rebuild, and train what is left for a moment."""
@@ -129,10 +128,9 @@ class DropFeatures:
             tried = [effect.feature for effect in effects if effect.auc_drop <= self.max_auc_drop]
             dropped = self._while_it_holds(model, data, tried, seed)
         features = _followed(model, data.schema, dropped)
-        atoms, trace = features.atoms(dropped), features.trace
-        means = constant_values(trace, data.train, seed=seed) if self.compensate else {}
-        smaller = shrunk(trace, atoms, means, biased=self._biased(trace, atoms))
-        kept = Kept(trace.ledger, atoms)
+        trace, kept = features.trace, _kept(features, dropped)
+        means = constant_values(trace, data.train, seed=seed) if self.compensate else NO_VALUES
+        smaller = self._smaller(features, dropped, means)
         compensated = compensate(trace, kept, smaller, data.train, seed=seed) if self.compensate else []
         history = None
         if self.epochs:
@@ -153,9 +151,10 @@ class DropFeatures:
         }
         return candidate.advance(self, smaller, notes=notes, curve=curve_of(history) if history else ())
 
-    def _biased(self, trace: Trace, atoms: Collection[int]) -> tuple[str, ...]:
-        """Layers that get a bias, for what they no longer read gave them something on average."""
-        return lacking_bias(trace, Kept(trace.ledger, atoms)) if self.compensate else ()
+    def _smaller(self, features: FeatureTrace, names: Sequence[str], means: Values = NO_VALUES) -> Any:
+        """The network; layers get a bias for what they no longer read, where that gave them something on average."""
+        biased = lacking_bias(features.trace, _kept(features, names)) if self.compensate else ()
+        return _without(features, names, means, biased)
 
     def _while_it_holds(self, model: Any, data: Splits, tried: Iterable[str], seed: int) -> tuple[str, ...]:
         """Features that can go together, the least useful first."""
@@ -184,13 +183,13 @@ _FIX_FOR_IDS = "Fix: give each id feature an input of its own, or pick columns o
 
 
 def _followed(model: Any, schema: Schema, names: Sequence[str]) -> FeatureTrace:
-    """The trace without some features, which is known to make a network.
+    """The trace without some features.
 
     Raises:
-        PlanError: For features that the network cannot do without, alone or together.
+        PlanError: For a feature that the network cannot do without.
     """
     features = follow_features(model, schema, names)
-    cannot = f"DropFeatures cannot drop {', '.join(map(repr, names))} from {model.name!r}"
+    cannot = _cannot_drop(names, model)
     others = ", ".join(feature.name for feature in schema.features if feature.name not in names) or "none here"
     for name in names:
         if name in features.held:
@@ -203,18 +202,37 @@ def _followed(model: Any, schema: Schema, names: Sequence[str]) -> FeatureTrace:
                 f"{cannot}: {name!r} stays, as {features.held[name]}. Expected other features, such as {others}. "
                 f"{_FIX_FOR_IDS}; or leave {name!r} in."
             )
+    return features
+
+
+def _without(
+    features: FeatureTrace, names: Sequence[str], means: Values = NO_VALUES, biased: Collection[str] = ()
+) -> Any:
+    """The network without some features.
+
+    Raises:
+        PlanError: For features that it cannot do without together.
+    """
     try:
-        shrunk(features.trace, features.atoms(names))
+        return shrunk(features.trace, features.atoms(names), means, biased=biased)
     except (ModelError, ValueError) as error:
         raise PlanError(
-            f"{cannot}: {error} Expected features that leave each layer something. Fix: drop fewer."
+            f"{_cannot_drop(names, features.trace.model)}: {error} Expected features that leave each layer something. "
+            "Fix: drop fewer."
         ) from error
-    return features
+
+
+def _cannot_drop(names: Sequence[str], model: Any) -> str:
+    return f"DropFeatures cannot drop {', '.join(map(repr, names))} from {model.name!r}"
+
+
+def _kept(features: FeatureTrace, names: Sequence[str]) -> Kept:
+    return Kept(features.trace.ledger, features.atoms(names))
 
 
 def _stands(model: Any, schema: Schema, names: Sequence[str]) -> bool:
     try:
-        _followed(model, schema, names)
+        _without(_followed(model, schema, names), names)
     except PlanError:
         return False
     return True
