@@ -251,6 +251,36 @@ def test_a_sum_of_two_layers_is_scaled_as_one(trained_mlp: Any, clicks: Splits) 
     assert ["dense_0", "dense_0_numeric"] in [row["divided"] for row in rows]
 
 
+def with_source(source: Any, width: int = 3) -> Any:
+    """Rows of fields through something that could be divided, before a kernel that could take the scale."""
+    ids = keras.Input((3,), dtype="int32", name="ids")
+    read = layers.Dense(4, activation="relu", name="taker")(source(layers.Embedding(110, width, name="table")(ids)))
+    model = keras.Model(ids, layers.Dense(1, activation="sigmoid", name="click")(layers.Flatten()(read)))
+    spread(model)
+    return uneven(model)
+
+
+def test_a_layer_that_is_added_to_itself_is_divided_once(dense_clicks: Splits) -> None:
+    def twice(x: Any) -> Any:
+        x = layers.Dense(5, name="source")(x)
+        return layers.Add(name="both")([x, x])
+
+    model = with_source(twice)
+    after = equalized(model, dense_clicks)
+    (row,) = (row for row in after.history[-1].notes["equalized"] if row["layer"] == "both")
+    assert row["divided"] == ["source"] and row["largest"] / row["smallest"] > 1.1
+    before, found = (predict(network, dense_clicks.validation) for network in (model, after.model))
+    np.testing.assert_allclose(found, before, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [3, 4])
+def test_a_normalization_of_positions_has_no_columns_to_divide(width: int, dense_clicks: Splits) -> None:
+    """Its numbers are one a position, whether there are as many columns or not."""
+    model = with_source(layers.BatchNormalization(axis=1, name="source"), width)
+    with pytest.raises(PlanError, match="Equalize finds nothing to scale"):
+        equalized(model, dense_clicks)
+
+
 def test_zeros_stay_zeros(pruned: Candidate, clicks: Splits) -> None:
     names = ("dense_0", "dense_1")
     after = Equalize().apply(pruned, clicks, seed=0)

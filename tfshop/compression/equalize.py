@@ -191,7 +191,7 @@ def _row_shares(kernel: NDArray[Any]) -> NDArray[np.float64]:
 def _dividers(layer: Any, model: Any) -> list[Any]:
     """Layers whose weights, when divided, divide the columns of a layer's output: itself, or all terms of a sum."""
     if type(layer) is keras.layers.Add and len(calls_of(layer, model)) == 1:
-        terms = source_layers(layer, model)
+        terms = list(dict.fromkeys(source_layers(layer, model)))  # one that is added to itself is divided once
         alone = all(len(readers(term, model)) == 1 and _can_be_divided(term, model) for term in terms)
         return terms if alone else []
     return [layer] if _can_be_divided(layer, model) else []
@@ -212,7 +212,9 @@ def _can_be_divided(layer: Any, model: Any) -> bool:
         return False
     if type(layer) is keras.layers.Dense:
         return layer.units > 1 and layer.activation in HOMOGENEOUS
-    return type(layer) is keras.layers.BatchNormalization and bool(layer.scale)
+    if type(layer) is not keras.layers.BatchNormalization or not layer.scale:
+        return False
+    return list(layer.axis) == [len(output_tensors(layer, model)[0].shape) - 1]  # its numbers are those of columns
 
 
 def _divide(weights: list[Any], source: Any, scale: NDArray[np.float64]) -> None:
