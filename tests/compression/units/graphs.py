@@ -17,6 +17,7 @@ layers = keras.layers
 ACTIVATIONS = ("relu", "tanh", "linear", "gelu", "swish")  # of zero they give zero
 WIDTHS = (4, 6, 8)
 INPUTS = {"one": 5, "other": 4}
+ORDERS = (("query", "value", "key"), ("key", "value", "query"), ("value", "query"))
 
 
 class Growth:
@@ -111,6 +112,28 @@ class Growth:
         hidden = layers.BatchNormalization()(layers.Dense(6, activation="relu")(x))
         return keras.Model(x, layers.Dense(self.draw(st.sampled_from(WIDTHS)))(hidden))(tensor)
 
+    def attention(self) -> Any:
+        """Rows of tensors that are given by name, in some order, and a mask or none."""
+        given = {name: self._rows() for name in self.draw(st.sampled_from(ORDERS))}
+        if self.draw(st.booleans()):
+            mask = self._dense(self.draw(st.sampled_from(self.inputs)), 4)
+            given["attention_mask"] = layers.Reshape((2, 2))(mask)
+        return layers.Flatten()(layers.MultiHeadAttention(2, 3, use_bias=self.draw(st.booleans()))(**given))
+
+    def _rows(self) -> Any:
+        tensor = self.pick()
+        tensor = self._dense(tensor) if tensor.shape[-1] % 2 else tensor
+        return layers.Reshape((2, tensor.shape[-1] // 2))(tensor)
+
+    def learned_activation(self) -> Any:
+        """An activation with weights of its own, inside a Dense layer."""
+        return layers.Dense(self.draw(st.sampled_from(WIDTHS)), activation=layers.PReLU())(self.pick())
+
+    def frozen(self) -> Any:
+        """Layers that do not train."""
+        hidden = layers.Dense(self.draw(st.sampled_from(WIDTHS)), trainable=False)(self.pick())
+        return layers.BatchNormalization(trainable=False)(hidden)
+
     def model(self) -> Any:
         """The network, with weights that do something."""
         ends = layers.Concatenate()(self.tensors[-3:])
@@ -139,6 +162,7 @@ STEPS = (
     "normalized_rows",
     "nested",
 )
+RARE = ("attention", "learned_activation", "frozen")
 
 
 PASS_ON = (layers.BatchNormalization, ExpertKernels)
@@ -149,7 +173,7 @@ def networks(draw: Any) -> Any:
     """A network of a few random steps."""
     keras.backend.clear_session()
     growth = Growth(draw)
-    for name in draw(st.lists(st.sampled_from(STEPS), min_size=3, max_size=9)):
+    for name in draw(st.lists(st.sampled_from((*STEPS, *STEPS, *RARE)), min_size=3, max_size=9)):
         growth.step(name)
     return growth.model()
 
