@@ -75,7 +75,7 @@ def test_training_says_what_is_rare_and_what_is_expected_weighs_it(trained: np.n
 @pytest.mark.parametrize(
     "codec",
     [
-        Grouped((Int8(), RareRows(Int4(), min_count=100)), split=(20,)),
+        Grouped((Int8(), RareRows(Int4(), min_count=100, remap=True)), split=(20,)),
         RareRows(RareRows(Int4(), min_count=200), min_count=100),
         Hashed(32, 2, RareRows(Int4(), min_count=7_500)),
     ],
