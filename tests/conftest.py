@@ -60,6 +60,14 @@ def brief_timing() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have one picture: for tests that ask for something else."""
+    from tfshop.report import pictures
+
+    monkeypatch.setattr(pictures, "PICTURES", dict([*pictures.PICTURES.items()][:1]))
+
+
 @pytest.fixture(scope="session")
 def clicks() -> Splits:
     """Synthetic: three id columns, two numerics with holes, a history that shares the table of `id_0`."""

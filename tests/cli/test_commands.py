@@ -25,6 +25,13 @@ def folder(tmp_path_factory):
     return place
 
 
+@pytest.fixture(scope="module")
+def network(folder):
+    """A network trained on it by a command of its own."""
+    assert exit_code(["train", str(folder / "log.csv"), *SMALL, "--out", str(folder / "model")]) == 0
+    return str(folder / "model")
+
+
 def planted_table(num_rows):
     """Items with a known appeal: a network that reads `item` ranks well, one that does not cannot."""
     generator = np.random.default_rng(0)
@@ -92,17 +99,19 @@ def test_sensitivity_leaves_a_table_and_a_picture(folder, tmp_path, capsys):
     assert {(trial["technique"], trial["setting"]) for trial in planned["trials"]} == {("Quantize", "8 bits")}
 
 
-def test_a_missed_limit_exits_with_1_and_says_by_how_much(folder, tmp_path, capsys):
-    arguments = ["compress", str(folder / "log.csv"), *SMALL, "--max-size-bytes", "100", "--out", str(tmp_path / "x")]
-    assert exit_code([*arguments, "--report", str(tmp_path / "r"), "--json"]) == 1
+@pytest.mark.usefixtures("one_picture")
+def test_a_missed_limit_exits_with_1_and_says_by_how_much(folder, network, tmp_path, capsys):
+    arguments = ["compress", str(folder / "log.csv"), *SMALL, "--trained", network, "--max-size-bytes", "100"]
+    capsys.readouterr()
+    assert exit_code([*arguments, "--out", str(tmp_path / "x"), "--report", str(tmp_path / "r"), "--json"]) == 1
     missed = json.loads(capsys.readouterr().out)["missed"]
     assert len(missed) == 1
     assert "max_size_bytes" in missed[0]
 
 
-def test_training_and_compressing_can_be_two_commands(folder, tmp_path, capsys):
-    assert exit_code(["train", str(folder / "log.csv"), *SMALL, "--out", str(tmp_path / "model")]) == 0
-    arguments = ["compress", str(folder / "log.csv"), *SMALL, "--trained", str(tmp_path / "model"), "--plan", "float16"]
+@pytest.mark.usefixtures("one_picture")
+def test_training_and_compressing_can_be_two_commands(folder, network, tmp_path, capsys):
+    arguments = ["compress", str(folder / "log.csv"), *SMALL, "--trained", network, "--plan", "float16"]
     assert exit_code([*arguments, "--out", str(tmp_path / "half"), "--report", str(tmp_path / "r"), "--json"]) == 0
     assert Artifact.load(tmp_path / "half").evaluation.name == "float16"
     capsys.readouterr()
@@ -111,11 +120,13 @@ def test_training_and_compressing_can_be_two_commands(folder, tmp_path, capsys):
     assert "trained with another schema" in capsys.readouterr().err
 
 
-def test_a_plan_can_come_from_a_file(folder, tmp_path, capsys):
+@pytest.mark.usefixtures("one_picture")
+def test_a_plan_can_come_from_a_file(folder, network, tmp_path):
     plan = {"passes": [{"name": "Prune", "sparsity": 0.5}], "exporter": {"mode": "int8"}}
     (tmp_path / "half_zeros.json").write_text(json.dumps(plan))
-    arguments = ["compress", str(folder / "log.csv"), *SMALL, "--plan", str(tmp_path / "half_zeros.json")]
-    assert exit_code([*arguments, "--out", str(tmp_path / "o"), "--report", str(tmp_path / "r"), "--json"]) == 0
+    arguments = ["compress", str(folder / "log.csv"), *SMALL, "--trained", network]
+    arguments += ["--plan", str(tmp_path / "half_zeros.json"), "--out", str(tmp_path / "o")]
+    assert exit_code([*arguments, "--report", str(tmp_path / "r"), "--json"]) == 0
     assert any("dense weights are zero" in note for note in Artifact.load(tmp_path / "o").evaluation.notes)
 
 

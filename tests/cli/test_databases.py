@@ -26,7 +26,8 @@ def log(tmp_path_factory):
     return f"sqlite:///{folder / 'shop.db'}", folder
 
 
-def test_compress_and_evaluate_read_a_query(log, capsys, monkeypatch, brief_timing):
+@pytest.mark.usefixtures("one_picture")
+def test_compress_and_evaluate_read_a_query(log, capsys, monkeypatch):
     address, folder = log
     monkeypatch.chdir(folder)
     query = ["--query", QUERY, "--parameter", "least=0", "--resume-key", "id", "--cache", str(folder / "rows")]

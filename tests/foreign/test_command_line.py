@@ -12,6 +12,8 @@ from tfshop.errors import ModelError
 
 from .conftest import click_table
 
+pytestmark = pytest.mark.usefixtures("one_picture")
+
 LAYERS = """
 import pathlib
 import tf_keras as keras

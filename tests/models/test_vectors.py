@@ -94,8 +94,9 @@ def test_an_old_schema_still_reads_and_a_new_one_keeps_the_choice() -> None:
     assert Schema.from_json(schema.to_json().replace(', "normalize": false', "")).vector_features[0].normalize
 
 
+@pytest.mark.usefixtures("one_picture")
 def test_a_list_column_of_a_parquet_file_goes_the_whole_way_on_the_command_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, brief_timing: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Inferred as a vector, trained, compressed, audited; and the artifact takes raw rows, one without an image."""
     monkeypatch.chdir(tmp_path)
