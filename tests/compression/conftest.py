@@ -8,10 +8,12 @@ from functools import cache
 from typing import Any
 
 import pytest
+from networks import needs, spread
 
 from tfshop._keras import keras
 from tfshop.compression import QAT, Candidate, Prune
 from tfshop.data import Splits
+from tfshop.models import build_model
 
 ASKED = 0.8
 
@@ -20,6 +22,20 @@ ASKED = 0.8
 def fresh(brief: Splits) -> Splits:
     """The same rows in a split that nobody has scored."""
     return replace(brief, train=replace(brief.train))
+
+
+@pytest.fixture(scope="session")
+def richest(kinds: dict[str, Splits]) -> Callable[[str], tuple[Any, Splits]]:
+    """A network of `MODELS` with all features it reads and weights that do something; tests leave it as it is."""
+
+    @cache
+    def once(name: str) -> tuple[Any, Splits]:
+        data = kinds[needs(name).kinds[-1]]
+        model = build_model(name, data.schema, **needs(name).settings)
+        spread(model)
+        return model, data
+
+    return once
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import first_rows, keras_scores
-from networks import keras_outputs, needs, spread
+from networks import keras_outputs
 
 from tfshop.compression import Candidate, DropFeatures, feature_effects
 from tfshop.compression.rebuild import copy_model
@@ -16,7 +16,7 @@ from tfshop.compression.units.surgery import shrunk
 from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.export import convert
-from tfshop.models import MODELS, build_model
+from tfshop.models import MODELS
 from tfshop.runtime import Scorer
 from tfshop.training.inputs import model_specs
 
@@ -31,10 +31,8 @@ def without(inputs: dict[str, np.ndarray], column: int) -> dict[str, np.ndarray]
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_feature_goes_from_every_network(name: str, kinds: dict[str, Splits]) -> None:
-    data = kinds[needs(name).kinds[-1]]
-    model = build_model(name, data.schema, **needs(name).settings)
-    spread(model)
+def test_a_feature_goes_from_every_network(name: str, richest: Callable[[str], tuple[Any, Splits]]) -> None:
+    model, data = richest(name)
     step = DropFeatures(("id_2",), epochs=0)
     step.check(model, data.schema)
     candidate = step.apply(Candidate(model, data.schema), data, seed=0)
@@ -54,10 +52,10 @@ def test_a_feature_goes_from_every_network(name: str, kinds: dict[str, Splits]) 
 
 @pytest.mark.parametrize("name", ["mlp", "dcn", "two_tower"])
 @pytest.mark.parametrize("features", [("number_0",), ("image",), ("hist_id_0", "id_1")])
-def test_numbers_vectors_and_histories_go_too(name: str, features: tuple[str, ...], kinds: dict[str, Splits]) -> None:
-    data = kinds["every kind"]
-    model = build_model(name, data.schema, **needs(name).settings)
-    spread(model)
+def test_numbers_vectors_and_histories_go_too(
+    name: str, features: tuple[str, ...], richest: Callable[[str], tuple[Any, Splits]]
+) -> None:
+    model, data = richest(name)
     step = DropFeatures(features, epochs=0)
     step.check(model, data.schema)
     after = step.apply(Candidate(model, data.schema), data, seed=0).model
@@ -76,9 +74,11 @@ def test_all_numbers_can_go_at_once_and_not_all_features(trained_mlp: Any, click
         DropFeatures(tuple(f.name for f in clicks.schema.features)).check(trained_mlp, clicks.schema)
 
 
-def test_the_file_loses_the_rows_and_takes_the_same_inputs(trained_dcn: Any, clicks: Splits) -> None:
+def test_the_file_loses_the_rows_and_takes_the_same_inputs(
+    trained_dcn: Any, exported: Callable[[str, str], bytes], clicks: Splits
+) -> None:
     after = DropFeatures(("id_1",), epochs=0).apply(Candidate(trained_dcn, clicks.schema), clicks, 0).model
-    before_file, file = convert(trained_dcn, "float32"), convert(after, "float32")
+    before_file, file = exported("dcn", "float32"), convert(after, "float32")
     removed = trained_dcn.count_params() - after.count_params()
     assert len(before_file) - len(file) > 3.5 * removed  # four bytes a weight, and a few for the selection
     rows = first_rows(clicks.validation.inputs, 30)

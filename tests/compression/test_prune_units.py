@@ -11,7 +11,7 @@ import pytest
 from foreign.conftest import click_schema, click_table
 from foreign.styles import STYLES
 from helpers import first_rows, keras_scores, same_weights
-from networks import keras_outputs, needs, spread
+from networks import keras_outputs, needs
 
 from tfshop._keras import keras
 from tfshop.compression import Candidate, LowRank, Prune, PruneUnits
@@ -22,7 +22,7 @@ from tfshop.data import RandomSplit, Splits, prepare
 from tfshop.errors import PlanError
 from tfshop.export import chain, convert
 from tfshop.export.plan import Plan
-from tfshop.models import MODELS, build_model
+from tfshop.models import MODELS
 from tfshop.models.rebuild import inlined
 from tfshop.runtime import Scorer, count_multiplies, read_graph
 
@@ -31,22 +31,9 @@ WITHOUT_UNITS = ("logistic_regression", "fm", "fwfm", "ffm")  # tables and sums
 HEADS_EXPERTS = {"autoint": "head", "bst": "head", "dcn_mix": "expert", "mmoe": "expert", "ple": "expert"}
 
 
-@pytest.fixture(scope="module")
-def built(kinds: dict[str, Splits]) -> Callable[[str], tuple[Any, Splits]]:
-    """A network by name, with weights that do something, and its data."""
-
-    def once(name: str) -> tuple[Any, Splits]:
-        data = kinds[needs(name).kinds[-1]]
-        model = build_model(name, data.schema, **needs(name).settings)
-        spread(model)
-        return model, data
-
-    return once
-
-
 @pytest.mark.parametrize("name", [name for name in MODELS if name not in WITHOUT_UNITS])
-def test_half_of_the_units_of_every_network_can_go(name: str, built: Callable[[str], tuple[Any, Splits]]) -> None:
-    model, data = built(name)
+def test_half_of_the_units_of_every_network_can_go(name: str, richest: Callable[[str], tuple[Any, Splits]]) -> None:
+    model, data = richest(name)
     weights = model.get_weights()
     STRUCTURE.check(model, data.schema)
     after = STRUCTURE.apply(Candidate(model, data.schema), data, seed=0)
@@ -68,15 +55,15 @@ def test_half_of_the_units_of_every_network_can_go(name: str, built: Callable[[s
 
 
 @pytest.mark.parametrize("name", WITHOUT_UNITS)
-def test_a_network_of_tables_alone_is_refused(name: str, built: Callable[[str], tuple[Any, Splits]]) -> None:
-    model, data = built(name)
+def test_a_network_of_tables_alone_is_refused(name: str, richest: Callable[[str], tuple[Any, Splits]]) -> None:
+    model, data = richest(name)
     with pytest.raises(PlanError, match=f"PruneUnits finds no units.*{name}.*the width of its table stays.*Fix:"):
         STRUCTURE.check(model, data.schema)
 
 
 @pytest.mark.parametrize("name", ["dcn_mix", "mmoe"])
-def test_the_file_multiplies_less_and_is_smaller(name: str, built: Callable[[str], tuple[Any, Splits]]) -> None:
-    model, data = built(name)
+def test_the_file_multiplies_less_and_is_smaller(name: str, richest: Callable[[str], tuple[Any, Splits]]) -> None:
+    model, data = richest(name)
     after = STRUCTURE.apply(Candidate(model, data.schema), data, seed=0).model
     before_file, file = convert(model, "float32"), convert(after, "float32")
     assert count_multiplies(file) < 0.75 * count_multiplies(before_file)
@@ -153,10 +140,8 @@ def test_one_ranking_for_all_layers_takes_from_the_layer_that_matters_less(train
     assert widths["global"][0] > 45 and widths["global"][1] <= 16
 
 
-def test_maps_of_an_interaction_network_go(kinds: dict[str, Splits]) -> None:
-    data = kinds[needs("xdeepfm").kinds[-1]]
-    model = build_model("xdeepfm", data.schema, **needs("xdeepfm").settings)
-    spread(model)
+def test_maps_of_an_interaction_network_go(richest: Callable[[str], tuple[Any, Splits]]) -> None:
+    model, data = richest("xdeepfm")
     after = STRUCTURE.apply(Candidate(model, data.schema), data, seed=0)
     smaller = {
         n for group in after.history[0].notes["groups"] if group["after"] < group["before"] for n in group["layers"]
@@ -281,9 +266,9 @@ def test_a_layer_to_keep_may_be_named_alone() -> None:
     assert PruneUnits(keep="dense_0") == PruneUnits(keep=("dense_0",))
 
 
-def test_every_group_of_a_mixture_is_found(built: Callable[[str], tuple[Any, Splits]]) -> None:
+def test_every_group_of_a_mixture_is_found(richest: Callable[[str], tuple[Any, Splits]]) -> None:
     """Ranks and experts of a mixture cross, which nothing but a rule of ours can tell apart."""
-    model, _ = built("dcn_mix")
+    model, _ = richest("dcn_mix")
     trace = follow(model)
     found = {(group.kind, len(group.atoms)) for group in groups(trace.ledger) if "cross_0_reduced" in group.owners}
     assert found == {("unit", 4), ("expert", 2)}

@@ -7,7 +7,6 @@ import pytest
 from foreign.conftest import click_schema, click_table
 from foreign.styles import STYLES
 from helpers import same_weights
-from networks import needs
 from sklearn.metrics import roc_auc_score
 
 from tfshop._keras import keras
@@ -91,9 +90,8 @@ def test_what_meets_in_a_product_stays_equally_wide(log):
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "logistic_regression"])
-def test_ours_shrink_by_hyperparameters(name, kinds):
-    data = kinds[needs(name).kinds[-1]]
-    model = build_model(name, data.schema, **needs(name).settings)
+def test_ours_shrink_by_hyperparameters(name, richest):
+    model, data = richest(name)
     small = shrink(model, dimension=0.5, schema=data.schema)
     assert small.name == name and small.output_names == model.output_names
     assert small.count_params() < 0.99 * model.count_params()

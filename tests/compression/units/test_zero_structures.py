@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers import first_rows
-from networks import keras_outputs, needs, spread
+from networks import keras_outputs
 
 from tfshop.compression.units.groups import groups
 from tfshop.compression.units.surgery import shrunk
 from tfshop.compression.units.trace import Trace, follow
 from tfshop.data import Splits
-from tfshop.models import build_model
 from tfshop.models.rebuild import inlined
 
 from .graphs import some_of, zeroed
@@ -39,17 +41,18 @@ def without_experts(trace: Trace, atoms: set[int]) -> set[int]:
     return atoms - experts
 
 
-def followed(name: str, kinds: dict[str, Splits]) -> tuple[Trace, dict[str, np.ndarray]]:
-    """The trace of a small network, and rows to score."""
-    data = kinds[needs(name).kinds[-1]]
-    model = build_model(name, data.schema, **needs(name).settings)
-    spread(model)
-    return follow(inlined(model)), first_rows(data.validation.inputs, 40)
+@pytest.fixture
+def followed(name: str, richest: Callable[[str], tuple[Any, Splits]]) -> Iterator[tuple[Trace, dict[str, np.ndarray]]]:
+    """The trace of a small network, whose weights come back in the end, and rows to score."""
+    model, data = richest(name)
+    weights = model.get_weights()
+    yield follow(inlined(model)), first_rows(data.validation.inputs, 40)
+    model.set_weights(weights)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_what_is_zero_goes_and_no_score_changes(name: str, kinds: dict[str, Splits]) -> None:
-    trace, rows = followed(name, kinds)
+def test_what_is_zero_goes_and_no_score_changes(name: str, followed: tuple[Trace, dict[str, np.ndarray]]) -> None:
+    trace, rows = followed
     flat = trace.model
     gone = without_experts(trace, some_of(groups(trace.ledger), 0.5))
     assert {group.kind for group in groups(trace.ledger) if set(group.atoms) & gone} >= (
@@ -64,9 +67,9 @@ def test_what_is_zero_goes_and_no_score_changes(name: str, kinds: dict[str, Spli
 
 
 @pytest.mark.parametrize("name", ["dcn_mix", "mmoe", "ple"])
-def test_an_expert_of_zeros_behind_a_softmax_is_missed(name: str, kinds: dict[str, Splits]) -> None:
+def test_an_expert_of_zeros_behind_a_softmax_is_missed(followed: tuple[Trace, dict[str, np.ndarray]]) -> None:
     """Why experts are left out above, and why `PruneUnits` trains for an epoch after taking one out."""
-    trace, rows = followed(name, kinds)
+    trace, rows = followed
     flat = trace.model
     gone = some_of(groups(trace.ledger), 0.5)
     gone -= without_experts(trace, gone)
