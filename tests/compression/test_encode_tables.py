@@ -170,10 +170,14 @@ def test_a_pruned_network_keeps_its_zeros(trained_mlp: Any, clicks: Splits) -> N
     )
 
 
+@pytest.fixture(scope="module")
+def log() -> Splits:
+    return prepare(click_table(800), click_schema(), split=RandomSplit(seed=0), batch_size=128)
+
+
 @pytest.mark.parametrize("codec", [Int8(), RowwiseLookup(4)], ids=repr)
 @pytest.mark.parametrize("style", ["plain", "shared_layers", "nested", "interactions", "wide_and_deep"])
-def test_networks_of_others_are_coded(style: str, codec: Any) -> None:
-    log = prepare(click_table(800), click_schema(), split=RandomSplit(seed=0), batch_size=128)
+def test_networks_of_others_are_coded(style: str, codec: Any, log: Splits) -> None:
     model = STYLES[style](log.schema)
     made = encoded(model, log, codec)
     tables = {x for x in model._flatten_layers() if type(x) is keras.layers.Embedding}

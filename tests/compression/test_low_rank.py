@@ -117,8 +117,8 @@ def factored(trained_dcn: Any, clicks: Splits) -> Candidate:
     return LowRank(max_multiplies=0.33, epochs=0).apply(Candidate(trained_dcn, clicks.schema), clicks, seed=0)
 
 
-def test_the_file_multiplies_less_and_is_smaller(factored, trained_dcn, clicks):
-    before, after = (Export("float32").to_bytes(model, clicks) for model in (trained_dcn, factored.model))
+def test_the_file_multiplies_less_and_is_smaller(factored, exported, clicks):
+    before, after = exported("dcn", "float32"), Export("float32").to_bytes(factored.model, clicks)
     notes = factored.history[-1].notes
     assert notes["multiplies"] <= 0.33 * notes["multiplies_before"]
     saved = notes["multiplies_before"] - notes["multiplies"]

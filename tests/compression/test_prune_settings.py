@@ -133,7 +133,12 @@ def test_a_random_half_costs_more_than_the_smallest(mlp: Candidate, clicks: Spli
 
 @pytest.mark.parametrize(("pattern", "share", "schedule"), [("2:4", 0.5, "constant"), ("1:4", 0.75, "polynomial")])
 def test_groups_of_inputs_lie_so_in_the_file(
-    pattern: str, share: float, schedule: str, mlp: Candidate, brief: Splits
+    pattern: str,
+    share: float,
+    schedule: str,
+    mlp: Candidate,
+    brief: Splits,
+    exported: Callable[[str, str], bytes],
 ) -> None:
     """Along the last axis of the file's kernels, which is that of the inputs."""
     result = Prune(share, pattern=pattern, schedule=schedule).apply(mlp, brief, seed=0)
@@ -146,7 +151,7 @@ def test_groups_of_inputs_lie_so_in_the_file(
         for kernel in stored:
             assert (np.count_nonzero(kernel.reshape(-1, group), axis=1) <= kept).all(), mode
             assert (kernel == 0).mean() == pytest.approx(share, abs=0.02)
-    free = [k for k in stored_kernels(Export("float32").to_bytes(mlp.model, brief)) if k.shape in shapes]
+    free = [k for k in stored_kernels(exported("mlp", "float32")) if k.shape in shapes]
     assert all(np.count_nonzero(kernel.reshape(-1, group), axis=1).max() > kept for kernel in free)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -87,10 +89,17 @@ BEHIND = (arithmetic, gates, normalized, lone_normalization)
 INSIDE = {lone_normalization: "tested/batchnorm/mul", normalized: "tested/"}  # the exporter measures these
 
 
+@pytest.fixture(scope="module")
+def shipped(dense_clicks: Splits) -> Callable[[Any], tuple[Candidate, Graph, bytes]]:
+    """Each network once, trained with rounding."""
+    return cache(lambda behind: trained_with_rounding(one_dense_network(behind), dense_clicks))
+
+
 @pytest.mark.parametrize("behind", BEHIND)
-def test_a_layer_of_any_kind_is_shipped_as_it_was_trained(behind: Any, dense_clicks: Splits) -> None:
-    model = one_dense_network(behind)
-    candidate, graph, content = trained_with_rounding(model, dense_clicks)
+def test_a_layer_of_any_kind_is_shipped_as_it_was_trained(
+    behind: Any, shipped: Callable[[Any], tuple[Candidate, Graph, bytes]], dense_clicks: Splits
+) -> None:
+    candidate, graph, content = shipped(behind)
     levels = trained_levels(candidate.model)
     assert {"tested", "tested_range"} & set(levels), "its output has a range"
     for layer, level in levels.items():
@@ -102,9 +111,11 @@ def test_a_layer_of_any_kind_is_shipped_as_it_was_trained(behind: Any, dense_cli
     assert gaps.mean() < 2e-3 and gaps.max() < 3e-2
 
 
-def test_operators_with_one_possible_range_have_that_one(dense_clicks: Splits) -> None:
+def test_operators_with_one_possible_range_have_that_one(
+    shipped: Callable[[Any], tuple[Candidate, Graph, bytes]],
+) -> None:
     """LiteRT's sigmoid gives -128 … 127 over 256; a range of the data would have to be converted to."""
-    candidate, graph, _ = trained_with_rounding(one_dense_network(gates), dense_clicks)
+    candidate, graph, _ = shipped(gates)
     gate = next(operator for operator in graph.operators if operator.kind == "LOGISTIC")
     assert float(graph.tensors[gate.outputs[0]].scales[0]) == pytest.approx(1 / 256)
     assert candidate.history[-1].notes["ranges"]["other_activation"] == [0.0, 255 / 256]

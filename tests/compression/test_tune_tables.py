@@ -37,8 +37,12 @@ def coarse(trained_mlp: Any, clicks: Splits) -> Candidate:
     return tuned(trained_mlp, clicks)
 
 
-def test_tuning_wins_back_what_coding_lost(coarse: Candidate, trained_mlp: Any, clicks: Splits) -> None:
-    coded = EncodeTables(COARSE).apply(Candidate(trained_mlp, clicks.schema), clicks, seed=0)
+@pytest.fixture(scope="module")
+def coded(trained_mlp: Any, clicks: Splits) -> Candidate:
+    return EncodeTables(COARSE).apply(Candidate(trained_mlp, clicks.schema), clicks, seed=0)
+
+
+def test_tuning_wins_back_what_coding_lost(coarse: Candidate, coded: Candidate, clicks: Splits) -> None:
     notes = coarse.history[-1].notes
     before, after = notes["validation_auc"]["coded"], notes["validation_auc"]["tuned"]
     assert after > before + 0.002 and notes["kept"] == "tuned"
@@ -92,9 +96,8 @@ def test_the_dense_part_can_stay_frozen(trained_mlp: Any, clicks: Splits) -> Non
                 np.testing.assert_array_equal(own, wanted)
 
 
-def test_in_two_steps_it_is_the_same(coarse: Candidate, trained_mlp: Any, clicks: Splits) -> None:
+def test_in_two_steps_it_is_the_same(coarse: Candidate, coded: Candidate, clicks: Splits) -> None:
     """Rows of before are handed on, so that tuning need not start from rounded ones."""
-    coded = EncodeTables(COARSE).apply(Candidate(trained_mlp, clicks.schema), clicks, seed=0)
     made = TuneTables(epochs=1).apply(coded, clicks, seed=0)
     np.testing.assert_array_equal(codes(made.model), codes(coarse.model))
     alone = TuneTables(epochs=1).apply(Candidate(coded.model, clicks.schema), clicks, seed=0)  # they are not known
