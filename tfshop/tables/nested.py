@@ -226,7 +226,7 @@ class NestedLookup(TableLookup):
 def served_by(fields: Fields, ids: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Which of the ids each column looks up, as places among them: of those of its field as many as others have."""
     field = fields.of_rows(ids)
-    order = np.argsort(field, kind="stable")
+    order: NDArray[Any] = np.argsort(field, kind="stable")
     own = np.split(order, np.searchsorted(field[order], np.arange(1, len(fields.starts))))
     served = [order[:0] for _ in fields.columns or ()]
     for number, places in enumerate(own):
