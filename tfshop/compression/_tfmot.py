@@ -9,24 +9,23 @@ from typing import Any
 
 import tfshop._keras  # noqa: F401  (Keras 2 has to be chosen before TF-MOT is imported)
 
-OF_KERAS_2 = "keras.src.engine"
+OF_KERAS_2 = ("keras.engine", "keras.src.engine")
 
 
 @contextmanager
-def _known_to_be_absent(module: str) -> Iterator[None]:
-    """Imports of a module that nobody has imported yet fail at once."""
+def _known_to_be_absent(*names: str) -> Iterator[None]:
+    """Imports of modules that nobody has imported yet fail at once."""
     modules: dict[str, Any] = sys.modules
-    if module in modules:
-        yield
-        return
-    modules[module] = None
+    absent = [name for name in names if name not in modules]
+    modules.update(dict.fromkeys(absent))
     try:
         yield
     finally:
-        del modules[module]
+        for name in absent:
+            del modules[name]
 
 
-with _known_to_be_absent(OF_KERAS_2):  # TF-MOT would import all of Keras 3 to find out, for two seconds
+with _known_to_be_absent(*OF_KERAS_2):  # TF-MOT would import all of Keras 3 to find out, for two seconds
     import tensorflow_model_optimization as tfmot
     from tensorflow_model_optimization.python.core.clustering.keras.cluster_wrapper import ClusterWeights
     from tensorflow_model_optimization.python.core.clustering.keras.clusterable_layer import ClusterableLayer
