@@ -122,6 +122,16 @@ def test_what_rows_as_they_are_would_be_looked_up_with_counts_against_them() -> 
     assert Allocation(replace(parts, lookup_bytes=0), menu, {}).smallest().chosen == (0, 1)
 
 
+def test_fields_of_26_million_rows_may_share_rows() -> None:
+    """In one table, of more ids than float32 tells apart."""
+    rows, codec = 2**20, Hashed(1024)
+    starts = {f"id_{number}": number * rows for number in range(26)}
+    merged = MergedTable(starts, dict.fromkeys(starts, rows), tuple(starts.values()))
+    each = [Part("table", name, (name,), start, rows, 16, (n,)) for n, (name, start) in enumerate(starts.items())]
+    found = Parts(tuple(each), {"table": merged}).num_bytes([codec] * 26)
+    assert found == codec.num_bytes(26 * rows, 16, merged.fields(list(starts))) == 4 * 16 * (2 * 1024 + 26)
+
+
 def test_layers_of_their_own_share_no_lookup() -> None:
     data = prepare(click_table(), click_schema(), split=RandomSplit(seed=0), batch_size=128)
     model = STYLES["plain"](data.schema)

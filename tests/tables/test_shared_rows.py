@@ -15,8 +15,9 @@ from tfshop.export import chain, convert
 from tfshop.export.plan import Plan
 from tfshop.runtime import Scorer
 from tfshop.tables import Float32, Grouped, Hashed, Int4, Int8, QuotientRemainder, RareRows, resolved
-from tfshop.tables.codec import Fields
-from tfshop.tables.shared_rows import FACTORS, places_of
+from tfshop.tables.codec import ALONE, Fields
+from tfshop.tables.id_places import FACTORS, places_of, taken_apart
+from tfshop.tables.nested import coded_through
 
 random = np.random.default_rng(11)
 FIELDS = Fields((0, 500), (1, 0, 1))
@@ -28,7 +29,8 @@ TABLE = (PARTS[0][IDS % 64] + PARTS[1][IDS // 64] + 3 * (IDS[:, None] < 500)).as
 @pytest.mark.parametrize("buckets", [16, 1024, 2**22])
 def test_ids_are_taken_apart_without_rounding(buckets: int) -> None:
     ids = np.unique(np.concatenate([np.arange(5000), 2**24 - 1 - np.arange(5000), random.integers(0, 2**24, 50_000)]))
-    found = places_of(ids.astype(np.float32), buckets, (*FACTORS, None), np.floor)
+    parts = taken_apart(ids.astype(np.float32), buckets, np.floor)
+    found = places_of(*parts, buckets, (*FACTORS, None), np.floor)
     assert all(place.dtype == np.float32 for place in found)
     for factor, place in zip(FACTORS, found[:-1], strict=True):
         assert np.array_equal(place.astype(np.int64), (ids % buckets + factor * (ids // buckets)) % buckets)
@@ -121,7 +123,33 @@ def test_settings_out_of_range_are_refused(codec: Any, change: dict[str, Any]) -
         codec(**change)
 
 
-def test_more_rows_than_floats_tell_apart_are_refused() -> None:
-    rows = np.broadcast_to(np.float32(0), (2**24 + 1, 1))
-    with pytest.raises(PlanError, match=r"QuotientRemainder was given 16,777,217 rows.*Fix:"):
-        QuotientRemainder().encode(rows)
+@pytest.mark.parametrize("codec", [Hashed(2**12, 4), QuotientRemainder(2**12)], ids=repr)
+def test_tables_of_more_rows_than_floats_tell_apart_find_theirs(codec: Any) -> None:
+    """26 features of a million rows in one table, of which only what is shared is there."""
+    num_rows, buckets = 26 * 2**20, codec.buckets
+    shared = random.normal(size=(codec.num_shared(num_rows), 3)).astype(np.float32)
+    table = np.broadcast_to(np.float32(0), (num_rows, 3))
+    inner = {"shared": Float32().encode(shared)}
+    coded = coded_through(codec, table, inner, ALONE, means=np.zeros((1, 3), np.float32))
+    near = np.arange(-2000, 2000)
+    ids = np.concatenate(
+        [near + 2**24, near + 25 * 2**20, num_rows - 1 - np.arange(4000), random.integers(0, num_rows, 4000)]
+    )
+    wanted = np.zeros((len(ids), 3), np.float32)
+    for number, factor in enumerate(codec.factors()):
+        whole, rest = np.divmod(ids, buckets)
+        wanted += shared[(whole if factor is None else (rest + factor * whole) % buckets) + number * buckets]
+    assert np.array_equal(coded.rows(ids), wanted) and len(np.unique(wanted[:4000], axis=0)) == 4000
+    given = keras.Input((), dtype="int32", name="ids")
+    model = keras.Model(given, coded.layer("table")(given))
+    asked = ids.astype(np.int32)
+    assert np.array_equal(model(asked).numpy(), wanted)
+    assert np.array_equal(Scorer(convert(model, "float32", lambda: iter([])))({"ids": asked}), wanted)
+
+
+def test_more_rows_than_buckets_tell_apart_are_refused_before_anything_is_coded() -> None:
+    message = r"Hashed with 16 buckets was given 100,000,000 rows. Expected at most 53,687,040.*Fix: Hashed\(buckets=32"
+    for ask in (Hashed(16, 4).num_bytes, Hashed(16, 4).resolved):
+        with pytest.raises(PlanError, match=message):
+            ask(100_000_000, 16)
+    assert Hashed(32, 4).num_bytes(100_000_000, 16) == 4 * 16 * (4 * 32 + 1)

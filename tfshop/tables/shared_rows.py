@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -16,13 +16,14 @@ from tfshop.errors import PlanError
 from tfshop.tables.array_tuning import TunedArray
 from tfshop.tables.codec import ALONE, Codec, CodedTable, Counts, Fields, error_weights, require_table, row_counts_of
 from tfshop.tables.float_table import Float32
+from tfshop.tables.id_places import EXACT, FACTORS, most_rows, places_of, taken_apart
 from tfshop.tables.lookup import TableLookup
 from tfshop.tables.nested import NestedLookup, coded_through, inner_table, nested_layer, require_codec, resolved
 from tfshop.tables.tuning import TunedTable
 
 SWEEPS = 12
 FEWEST_BUCKETS, MOST_BUCKETS = 2**4, 2**22
-MOST_ROWS = 2**24  # ids beyond are not exact in float32, in which they are taken apart
+MOST_IN_FLOATS = EXACT  # rows of a table whose ids are taken apart in float arithmetic
 
 
 class SharedRowsCodec:
@@ -30,7 +31,7 @@ class SharedRowsCodec:
 
     What is shared is fitted to the trained rows by least squares, rows counting by how often they were seen. Many ids
     share a row, so this is for rare ones, as the last codec of `Grouped`. Ids are taken apart in float arithmetic by
-    powers of two, which rounds nothing.
+    powers of two, which rounds nothing; in tables of more than 2**24 rows by a division of whole numbers first.
 
     A shared row is seen as often as all its ids together. Where the codec inside goes by that, `num_bytes` takes all
     shared rows as seen alike, and `resolved` gives the codec whose `num_bytes` is that of the file.
@@ -40,7 +41,8 @@ class SharedRowsCodec:
         codec: Of the shared rows.
 
     Raises:
-        PlanError: For a number out of range; in `encode` for more rows than float32 tells apart.
+        PlanError: For a number out of range; in `num_bytes`, `resolved` and `encode` for so many rows that float32 does
+            not tell quotients apart, which are at least 53 million.
     """
 
     name: ClassVar[str]
@@ -63,6 +65,7 @@ class SharedRowsCodec:
 
     def num_shared(self, num_rows: int) -> int:
         """Rows of all tables that are summed."""
+        self._require_places(num_rows)
         sizes = [-(-num_rows // self.buckets) if factor is None else self.buckets for factor in self.factors()]
         return sum(sizes)
 
@@ -83,17 +86,13 @@ class SharedRowsCodec:
     ) -> CodedTable:
         """Take the mean of each feature off, then fit one table after the other to what is left."""
         require_table(self, rows, counts)
-        if len(rows) > MOST_ROWS:
-            raise PlanError(
-                f"{self.name} was given {len(rows):,} rows. Expected at most {MOST_ROWS:,}. Fix: a codec for each "
-                "feature, or RareRows."
-            )
+        num_shared = self.num_shared(len(rows))
         weights = error_weights(counts, len(rows))
         means = np.stack([np.average(rows[part], axis=0, weights=weights[part]) for part in fields.slices(len(rows))])
         means = means.astype(np.float32)
         left = rows - means[fields.of_rows(np.arange(len(rows)))]
         places = self._places(np.arange(len(rows)))
-        shared = _fitted(left, weights, places, self.num_shared(len(rows)))
+        shared = _fitted(left, weights, places, num_shared)
         made = self.resolved(len(rows), rows.shape[1], counts, fields)
         inner = made.codec.encode(shared, self._seen(len(rows), counts), seed=seed)
         return coded_through(made, rows, {"shared": inner}, fields, means=fields.by_column(means))
@@ -120,8 +119,19 @@ class SharedRowsCodec:
         return known.both(lambda values: np.asarray(sum(np.bincount(own, values, number) for own in places)))
 
     def _places(self, ids: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        found = places_of(ids.astype(np.float32), self.buckets, self.factors(), np.floor)
+        quotients, remainders = (part.astype(np.float32) for part in np.divmod(ids, self.buckets))
+        found = places_of(quotients, remainders, self.buckets, self.factors(), np.floor)
         return [place.astype(np.int64) + number * self.buckets for number, place in enumerate(found)]
+
+    def _require_places(self, num_rows: int) -> None:
+        most = most_rows(self.buckets, self.factors())
+        if num_rows > most:
+            sizes = (2**power for power in range(FEWEST_BUCKETS.bit_length() - 1, MOST_BUCKETS.bit_length()))
+            enough = next((size for size in sizes if most_rows(size, self.factors()) >= num_rows), MOST_BUCKETS)
+            raise PlanError(
+                f"{self.name} with {self.buckets:,} buckets was given {num_rows:,} rows. Expected at most {most:,}, "
+                f"whose places float32 tells apart. Fix: {self.name}(buckets={enough})."
+            )
 
 
 @dataclass(frozen=True)
@@ -185,9 +195,6 @@ class QuotientRemainder(SharedRowsCodec):
         return (0, None)
 
 
-FACTORS = (0, 1, 3, 5)  # so small that five quotients and a remainder are exact in float32
-
-
 @keras.utils.register_keras_serializable(package="tfshop")
 class SharedRowsLookup(NestedLookup):
     """Sums of shared rows, see `NestedLookup`: "shared" inside.
@@ -232,35 +239,22 @@ class SharedRowsLookup(NestedLookup):
         """One lookup a table."""
         decoder = self.decoder("shared")
         total = self.own("means")
-        for number, place in enumerate(places_of(tf.cast(ids, tf.float32), self._buckets, self._factors, tf.floor)):
+        quotients, remainders = self._quotients_and_remainders(ids)
+        for number, place in enumerate(places_of(quotients, remainders, self._buckets, self._factors, tf.floor)):
             total = total + decoder.decoded(tf.cast(place + float(number * self._buckets), tf.int32))
         return total
+
+    def _quotients_and_remainders(self, ids: Any) -> tuple[Any, Any]:
+        """Both in float32, in which larger ids are not exact."""
+        if self.num_rows <= MOST_IN_FLOATS:
+            return taken_apart(tf.cast(ids, tf.float32), self._buckets, tf.floor)
+        quotients = ids // self._buckets
+        return tf.cast(quotients, tf.float32), tf.cast(ids - quotients * self._buckets, tf.float32)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         own = {"buckets": self._buckets, "factors": list(self._factors), "num_columns": self._num_columns}
         return {**super().get_config(), **own}
-
-
-def places_of(ids: Any, buckets: int, factors: Sequence[int | None], floor: Callable[[Any], Any]) -> list[Any]:
-    """Rows that an id finds in each table, all whole numbers in float32.
-
-    Args:
-        ids: float32.
-        buckets: A power of two.
-        factors: One a table: the remainder and so many quotients, modulo buckets; None for the quotient.
-        floor: Of the library that `ids` belong to.
-    """
-    quotient = floor(ids * (1.0 / buckets))
-    remainder = ids - quotient * float(buckets)
-    found = []
-    for factor in factors:
-        if not factor:
-            found.append(quotient if factor is None else remainder)
-            continue
-        mixed = remainder + quotient * float(factor)
-        found.append(mixed - floor(mixed * (1.0 / buckets)) * float(buckets))
-    return found
 
 
 def _fitted(
