@@ -243,7 +243,7 @@ def test_tuning_goes_on_from_the_rows_of_before(uneven: Candidate, planted: tupl
         ({"max_bytes": 1.5}, "max_bytes is 1.5"),
         ({"max_auc_drop": -0.1}, "max_auc_drop is -0.1"),
         ({"max_bytes": 10, "codecs": ()}, r"codecs is \(\)"),
-        ({"max_bytes": 10, "codecs": ({"item": "Int8"},)}, "codecs is"),
+        ({"max_bytes": 10, "codecs": ({"item": "Int8"},)}, "codec is {'item'"),
         ({"max_bytes": 10, "codecs": ("Int5",)}, "codec is 'Int5'"),
         ({"max_bytes": 10, "rows": 0}, "rows is 0"),
         ({"max_bytes": 10, "measured": -1}, "measured is -1"),

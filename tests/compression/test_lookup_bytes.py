@@ -16,6 +16,7 @@ from tfshop.compression._table_allocation import Allocation, Point
 from tfshop.compression._table_parts import Part, Parts, num_lookups, parts_of
 from tfshop.compression.table_rows import MergedTable
 from tfshop.data import RandomSplit, Splits, prepare
+from tfshop.errors import PlanError
 from tfshop.export import Export
 from tfshop.tables import Float32, Grouped, Hashed, Int2, Int4, Int8, LowRankTable, RareRows, RowCounts, row_counts
 
@@ -130,6 +131,14 @@ def test_fields_of_26_million_rows_may_share_rows() -> None:
     each = [Part("table", name, (name,), start, rows, 16, (n,)) for n, (name, start) in enumerate(starts.items())]
     found = Parts(tuple(each), {"table": merged}).num_bytes([codec] * 26)
     assert found == codec.num_bytes(26 * rows, 16, merged.fields(list(starts))) == 4 * 16 * (2 * 1024 + 26)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"rows": 1.5}, {"rows": 0}, {"measured": 2.5}, {"measured": True}, {"lookup_bytes": 1e3}], ids=repr
+)
+def test_numbers_of_things_are_whole(setting: dict[str, Any]) -> None:
+    with pytest.raises(PlanError, match=rf"{next(iter(setting))} is.*Expected a whole number of at least.*Fix:"):
+        AllocateTables(max_bytes=1_000, **setting)
 
 
 def test_layers_of_their_own_share_no_lookup() -> None:

@@ -12,7 +12,7 @@ from tfshop.compression.table_rows import MergedTable, merged_table, tables_behi
 from tfshop.data.schema import Schema
 from tfshop.errors import PlanError
 from tfshop.layers import FieldOffsets
-from tfshop.tables import CODECS, Codec, Float32
+from tfshop.tables import Codec, Float32
 from tfshop.tables.codec import ALONE, Fields
 from tfshop.tables.rare_rows import folds_rows
 
@@ -37,37 +37,6 @@ class TableCodecs:
         """Whose rows are whose in a layer's table."""
         merged = self.merged.get(name)
         return merged.fields(tuple(merged.starts)) if merged else ALONE
-
-
-def codec_of(value: Any) -> Any:
-    """A codec, or codecs by name, of what a user or a plan in JSON may write.
-
-    Raises:
-        PlanError: For anything else.
-    """
-    if isinstance(value, Codec) and not isinstance(value, type):
-        return value
-    if isinstance(value, str) and value in CODECS:
-        return CODECS[value]()
-    if isinstance(value, Mapping) and value:
-        kind = value.get("name")
-        if not isinstance(kind, str) or kind not in CODECS:
-            return {str(key): codec_of(item) for key, item in value.items()}
-        try:
-            return CODECS[kind](**{key: _inside(item) for key, item in value.items() if key != "name"})
-        except TypeError as error:
-            raise PlanError(f"{kind} cannot be made of {dict(value)}: {error}. Fix: {kind}().") from error
-    raise PlanError(
-        f"codec is {value!r}. Expected a codec such as Int4(), one of {', '.join(CODECS)}, or a mapping of features or "
-        "layers to them. Fix: EncodeTables(Int4())."
-    )
-
-
-def _inside(value: Any) -> Any:
-    """A hyperparameter of a codec, which may be a codec or hold some."""
-    if isinstance(value, list | tuple):
-        return tuple(map(_inside, value))
-    return codec_of(value) if isinstance(value, Mapping) and value.get("name") in CODECS else value
 
 
 def table_codecs(model: Any, schema: Schema, codec: Asked, *, by: str = "EncodeTables") -> TableCodecs:

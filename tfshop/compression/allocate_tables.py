@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tfshop.compression._table_allocation import Allocation, Choice, Point
-from tfshop.compression._table_codecs import codec_of
 from tfshop.compression._table_measures import Measures
 from tfshop.compression._table_parts import Counts, Parts, menu_of, parts_of
 from tfshop.compression._table_slopes import Sample, loss_of
@@ -20,6 +19,7 @@ from tfshop.data.split import Splits
 from tfshop.errors import PlanError
 from tfshop.models.rebuild import inlined
 from tfshop.tables import Codec, Float32, Grouped, Int1, Int2, Int3, Int4, Int8, RareRows, expected_counts
+from tfshop.tables.reading import one_codec
 from tfshop.training.adoption import require_copyable
 
 STEPS = 48  # budgets on the frontier
@@ -93,26 +93,24 @@ class AllocateTables:
             found = f"max_bytes is {self.max_bytes!r} and max_auc_drop is {self.max_auc_drop!r}"
             raise PlanError(f"{found}. Expected one of the two. Fix: AllocateTables(max_auc_drop=0.0005).")
         codecs = self.codecs if isinstance(self.codecs, tuple | list) else (self.codecs,)
-        object.__setattr__(self, "codecs", tuple(map(codec_of, codecs)))
-        if not self.codecs or not all(isinstance(codec, Codec) for codec in self.codecs):
+        object.__setattr__(self, "codecs", tuple(map(one_codec, codecs)))
+        if not self.codecs:
             raise PlanError(
                 f"codecs is {self.codecs!r}. Expected codecs to choose from, for every field the same. Fix: "
                 "codecs=('Int8', 'Int4', 'Int2')."
             )
-        for name in ("max_bytes", "rows"):
-            if getattr(self, name) is not None:
-                require_positive(name, getattr(self, name))
+        if self.max_bytes is not None:
+            require_positive("max_bytes", self.max_bytes)
         if isinstance(self.max_bytes, float) and self.max_bytes > 1:
             raise PlanError(
                 f"max_bytes is {self.max_bytes}. Expected whole bytes, or a share as a float in (0, 1]. Fix: "
                 f"max_bytes={round(self.max_bytes)}, or max_bytes=0.05."
             )
-        if isinstance(self.lookup_bytes, bool) or not isinstance(self.lookup_bytes, int) or self.lookup_bytes < 0:
-            raise PlanError(f"lookup_bytes is {self.lookup_bytes!r}. Expected whole bytes, at least 0. Fix: 1500.")
-        for name in ("max_auc_drop", "measured"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
-                raise PlanError(f"{name} is {value!r}. Expected a number of at least 0. Fix: leave it out.")
+        for name, least in (("rows", 1), ("measured", 0), ("lookup_bytes", 0)):
+            _require_whole(name, getattr(self, name), least)
+        drop = self.max_auc_drop
+        if drop is not None and (isinstance(drop, bool) or not isinstance(drop, int | float) or not drop >= 0):
+            raise PlanError(f"max_auc_drop is {drop!r}. Expected a number of at least 0. Fix: max_auc_drop=0.0005.")
 
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse a network without tables that can be coded, and a budget that no allocation keeps."""
@@ -194,6 +192,11 @@ class AllocateTables:
         most = self._most_bytes(parts, menu)
         if most is not None and most < allocation.smallest().num_bytes:
             raise _too_few_bytes(allocation, most)
+
+
+def _require_whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise PlanError(f"{name} is {value!r}. Expected a whole number of at least {least}. Fix: leave it out.")
 
 
 def _too_few_bytes(allocation: Allocation, most: int) -> PlanError:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tfshop._console import progress
 from tfshop._keras import keras
 from tfshop.compression._projection_folding import NOTHING_FOLDED, Foldings, foldings, with_lookups
-from tfshop.compression._table_codecs import TableCodecs, codec_of, table_codecs
+from tfshop.compression._table_codecs import TableCodecs, table_codecs
 from tfshop.compression.candidate import OF_THE_NETWORK, WEIGHTS_ALIKE, Candidate
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.table_rows import MergedTable
@@ -24,6 +24,7 @@ from tfshop.tables import Codec, CodedTable, RowCounts, TableLookup, expected_co
 from tfshop.tables.blocks import Block, block_layer
 from tfshop.tables.float_table import FloatLookup
 from tfshop.tables.low_rank_table import ShortRows
+from tfshop.tables.reading import codec_of
 from tfshop.training.adoption import require_copyable
 
 
@@ -34,8 +35,8 @@ class EncodeTables:
     What is stored is frozen: later passes train the dense part around it, and no converter touches it.
 
     Args:
-        codec: For every table; or by the names of features or `Embedding` layers. In a table that several features
-            share, those that are not named stay in float. Names of `CODECS` may stand for codecs.
+        codec: For every table; or by the names of features or `Embedding` layers, whatever these are. In a table that
+            several features share, those that are not named stay in float. Names of `CODECS` may stand for codecs.
         fold: Whether Dense kernels that alone read a table of `LowRankTable`, through layers that move, join or
             average rows, take its projection in: lookups then give `rank` numbers a row, and kernels have as many
             inputs fewer. Where anything else reads it, where a kernel has zeros to keep, or where rows of one table

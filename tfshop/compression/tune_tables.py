@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfshop._keras import keras
-from tfshop.compression._table_codecs import codec_of, table_codecs
+from tfshop.compression._table_codecs import table_codecs
 from tfshop.compression.candidate import WEIGHTS_ALIKE, Candidate, curve_of, require_fraction
 from tfshop.compression.encode_tables import EncodeTables
 from tfshop.compression.left_alone import left_alone
@@ -24,6 +24,7 @@ from tfshop.data.split import Splits
 from tfshop.errors import PlanError
 from tfshop.models.rebuild import fresh, inlined
 from tfshop.tables import TableLookup, lookup_layers
+from tfshop.tables.reading import codec_of
 from tfshop.tables.tuning import TunedTable
 from tfshop.training import DistillationLoss, FitSettings, fit
 from tfshop.training.adoption import require_copyable

@@ -13,6 +13,7 @@ from tfshop.compression.candidate import PROPERTIES, Foresees, called
 from tfshop.data.schema import Schema
 from tfshop.errors import PlanError
 from tfshop.export.exporter import Export
+from tfshop.tables.reading import codec_in_plan
 
 
 @dataclass(frozen=True)
@@ -176,4 +177,6 @@ def _step(known: Mapping[str, Any], entry: Mapping[str, Any]) -> Any:
     unknown = sorted(set(settings) - set(accepted))
     if unknown:
         raise PlanError(f"{name} has no hyperparameter {', '.join(unknown)}. Expected some of {', '.join(accepted)}.")
+    if "codec" in settings:
+        settings["codec"] = codec_in_plan(settings["codec"])
     return known[name](**settings)
