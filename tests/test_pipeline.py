@@ -19,7 +19,7 @@ from tfshop.compression.rebuild import copy_model
 from tfshop.data import Splits
 from tfshop.errors import AuditError, LimitError, ModelError, PlanError
 from tfshop.evaluation.measured import Measured
-from tfshop.pipeline import Goal, pursue
+from tfshop.pipeline import Goal, _plans, pursue
 from tfshop.result import Result, plan_name
 from tfshop.runtime import count_zeros
 
@@ -92,6 +92,28 @@ def test_retry_takes_a_smaller_format_where_the_size_is_missed(
     result = pursue(trained_mlp, clicks, ts.chain(ts.Export("float32")), goal)
     assert result.met and result.plan.exporter.mode == "int8"
     assert result.evaluation.name == "int8" and len(result.attempts) == 3
+
+
+def test_retries_of_the_smallest_recipe_give_tables_more_bytes_and_build_no_student_twice(
+    trained_mlp: Any, clicks: Splits
+) -> None:
+    """64 units are all that the teacher has."""
+    tried = []
+    for attempt in _plans(ts.recipes.tiny(width=32, dimension=4), trained_mlp, clicks, retry=True):
+        attempt.missed_quality = True
+        student, tables, _ = attempt.plan.passes
+        tried.append((student.shrink["width"], tables.max_bytes))
+    assert tried == [(32, 0.045), (32, 0.09), (64, 0.09), (64, 0.18), (64, 0.36), (64, 0.72)]
+
+
+def test_a_file_that_is_too_large_gets_coarser_tables_before_a_student(trained_mlp: Any, clicks: Splits) -> None:
+    tried = []
+    for attempt in _plans(ts.chain(ts.EncodeTables("Int8")), trained_mlp, clicks, retry=True):
+        attempt.missed_size = True
+        tried.append(
+            [step.codec.name if isinstance(step, ts.EncodeTables) else step.name for step in attempt.plan.passes]
+        )
+    assert tried[:4] == [["Int8"], ["Int4"], ["Int2"], ["Distill", "Int2"]]
 
 
 @pytest.fixture(scope="module")

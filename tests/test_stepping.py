@@ -18,8 +18,9 @@ from tfshop.compression import (
     TuneTables,
 )
 from tfshop.export import Export, Plan, chain
+from tfshop.recipes import tiny
 from tfshop.stepping import gentler, smaller
-from tfshop.tables import Int2, Int4, Int8
+from tfshop.tables import Grouped, Hashed, Int1, Int2, Int4, Int8, ProductQuantization, RowwiseLookup
 
 STUDENT = {"dimension": 8, "hidden": (50, 20)}
 
@@ -53,6 +54,16 @@ def steps(plan: Plan | None, step) -> list[Plan]:
         (chain(AllocateTables(max_auc_drop=1e-3)), chain(AllocateTables(max_auc_drop=5e-4))),
         (chain(TuneTables(Int2("field", grid="mid-rise"))), chain(TuneTables(Int4("field")))),
         (chain(EncodeTables(Int4("row", "max"))), chain(EncodeTables(Int8("row", "max")))),
+        (
+            chain(TuneTables({"name": Int2("field"), "shop": Int8()})),
+            chain(TuneTables({"name": Int4("field"), "shop": Int8()})),
+        ),
+        (chain(EncodeTables(Hashed(64))), chain(EncodeTables(Hashed(64)), QAT())),
+        (chain(Prune(0.8), EncodeTables(Int2())), chain(Prune(0.8), EncodeTables(Int4()))),
+        (
+            chain(Distill(shrink={"width": 64}), TuneTables("Int8")),
+            chain(Distill(shrink={"width": 128}), TuneTables("Int8")),
+        ),
         (chain(Cluster(200)), chain(Cluster(256))),
         (chain(Cluster(256)), chain()),
         (chain(DropFeatures(("hour", "user"))), chain(DropFeatures(("hour",)))),
@@ -86,10 +97,49 @@ def test_a_gentler_plan_loses_less(plan: Plan, expected: Plan | None) -> None:
         (chain(Distill({"dimension": 2, "hidden": (8,)})), None),
         (chain(Prune(0.5), QAT()), chain(Distill(), Prune(0.5), QAT())),
         (chain(Export("int8")), chain(Distill(), Export("int8"))),
+        (chain(EncodeTables("Int8")), chain(EncodeTables("Int4"))),
+        (chain(EncodeTables("Int8"), Export("float32")), chain(EncodeTables("Int8"), Export("float16"))),
+        (chain(EncodeTables(Int2("field"))), chain(Distill(), EncodeTables(Int2("field")))),
+        (chain(TuneTables(Int2("field"))), chain(TuneTables(Int1("field")))),
+        (chain(EncodeTables(Int2("table")), TuneTables()), chain(EncodeTables(Int1("table")), TuneTables())),
+        (
+            chain(EncodeTables({"name": "Float16", "shop": Int2()})),
+            chain(EncodeTables({"name": "Int8", "shop": Int2()})),
+        ),
+        (
+            chain(EncodeTables(Grouped((Int8(), Int2()), (0.8,)))),
+            chain(EncodeTables(Grouped((Int4(), Int2()), (0.8,)))),
+        ),
+        (chain(EncodeTables(ProductQuantization(4))), chain(EncodeTables(ProductQuantization(2)))),
+        (chain(EncodeTables(RowwiseLookup(4))), chain(EncodeTables(RowwiseLookup(2)))),
+        (chain(AllocateTables(max_bytes=5_001)), chain(AllocateTables(max_bytes=2_500))),
+        (chain(AllocateTables(max_bytes=0.1)), chain(AllocateTables(max_bytes=0.05))),
+        (chain(AllocateTables(max_bytes=0.05)), chain(Distill(), AllocateTables(max_bytes=0.05))),
+        (chain(AllocateTables(max_auc_drop=1e-3)), chain(AllocateTables(max_auc_drop=2e-3))),
+        (chain(AllocateTables(max_auc_drop=1e-2)), chain(Distill(), AllocateTables(max_auc_drop=1e-2))),
     ],
 )
 def test_a_smaller_plan_makes_a_smaller_file(plan: Plan, expected: Plan | None) -> None:
     assert smaller(plan) == expected
+
+
+def test_tables_and_the_rest_become_gentler_in_turns() -> None:
+    """Half of the attempts give tables more bytes, whatever else there is to make gentler."""
+    found, plan = [], tiny()
+    for turn in range(5):
+        made = gentler(plan, turn=turn)
+        assert made is not None
+        found.append((made.passes[0].shrink["width"], made.passes[1].max_bytes))
+        plan = made
+    assert found == [(64, 0.09), (128, 0.09), (128, 0.18), (256, 0.18), (256, 0.36)]
+    assert gentler(chain(Prune(0.8), Cluster(16)), turn=0) == gentler(chain(Prune(0.8), Cluster(16)), turn=1)
+
+
+def test_what_does_not_work_is_passed_over() -> None:
+    plan = chain(Prune(0.8), TuneTables("Int2"), Export("int8"))
+    assert gentler(plan, lambda other: other.passes[1] == plan.passes[1]) == chain(Prune(0.6), TuneTables("Int2"))
+    assert gentler(plan, lambda _: False) is None
+    assert smaller(plan, lambda other: isinstance(other.passes[0], Distill)) == chain(Distill(), *plan.passes)
 
 
 def test_another_number_format_is_stripped_as_the_first_was() -> None:
@@ -107,6 +157,8 @@ def test_another_number_format_is_stripped_as_the_first_was() -> None:
         (chain(Prune(0.95), QAT()), smaller, 6),
         (chain(Distill(STUDENT), Prune(0.9), QAT()), gentler, 14),
         (chain(Distill(STUDENT), Export("float32")), smaller, 5),
+        (chain(EncodeTables("Int8"), Export("float32")), smaller, 9),
+        (chain(AllocateTables(max_bytes=0.1), TuneTables("Int2")), gentler, 8),
     ],
 )
 def test_steps_end_and_never_repeat(plan: Plan, step, most: int) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from tfshop._console import say
-from tfshop.compression import Candidate, Pass
+from tfshop.compression import Candidate, Distill, Pass
+from tfshop.compression.candidate import Foresees
 from tfshop.compression.left_alone import summary
 from tfshop.data.split import Splits
 from tfshop.errors import AuditError, DataError, LimitError, PlanError
@@ -76,7 +78,9 @@ def compress(
         max_auc_drop: The lower end of the 95% interval of the AUC difference on validation may be at most so far
             below zero; of several targets, that of each.
         max_size_bytes: Largest size of the file.
-        retry: Where a limit is missed, try gentler (or smaller) plans until one meets them all.
+        retry: Where a limit is missed, try gentler (or smaller) plans until one meets them all. Where AUC is, tables
+            get more bits and other passes become milder, in turns; where size is, the file gets a narrower number
+            format, then tables fewer bits, then the network a narrower student.
         seed: Of every pass.
         name: What reports call the file; made from the plan where it is not given.
 
@@ -114,7 +118,7 @@ def pursue(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:
     attempts: list[str] = []
     best: Result | None = None
     refused: AuditError | None = None
-    for attempt in _plans(plan, lambda other: _works(other, model, data), retry=goal.retry):
+    for attempt in _plans(plan, model, data, retry=goal.retry):
         try:
             result = _follow(model, data, attempt.plan, goal)
         except AuditError as error:
@@ -165,7 +169,7 @@ class _Attempt:
     missed_size: bool = False
 
 
-def _plans(plan: Plan, works: Callable[[Plan], bool], *, retry: bool) -> Iterator[_Attempt]:
+def _plans(plan: Plan, model: Any, data: Splits, *, retry: bool) -> Iterator[_Attempt]:
     """The plan, then as long as its files miss something, others; none is tried twice."""
     tried: list[Plan] = []
     current: Plan | None = plan
@@ -175,18 +179,28 @@ def _plans(plan: Plan, works: Callable[[Plan], bool], *, retry: bool) -> Iterato
         tried.append(current)
         if not retry or (attempt.missed_quality and attempt.missed_size):
             return  # what would mend the one makes the other worse
-        current = smaller(current, works) if attempt.missed_size else gentler(current)
-        if current is not None and not works(current):
-            return
+        works = partial(_works, before=current, model=model, data=data)
+        current = smaller(current, works) if attempt.missed_size else gentler(current, works, turn=len(tried) - 1)
 
 
-def _works(plan: Plan, model: Any, data: Splits) -> bool:
-    """Whether a plan that nobody asked for would be let through."""
+def _works(plan: Plan, before: Plan, model: Any, data: Splits) -> bool:
+    """Whether a plan that nobody asked for would be let through, and may come to another end than the one before."""
     try:
         plan.check(model, data.schema)
     except PlanError:
         return False
-    return True
+    return not _has_the_same_student(plan, before, model, data)
+
+
+def _has_the_same_student(plan: Plan, before: Plan, model: Any, data: Splits) -> bool:
+    """Whether all that two plans differ in is a student that has the same shapes in both, such as its teacher's."""
+    for step, other in zip(plan.passes, before.passes, strict=False):
+        if step != other:
+            students = [one.student_model(model, data.schema) for one in (step, other) if isinstance(one, Distill)]
+            shapes = [[tuple(weight.shape) for weight in student.weights] for student in students]
+            return len(shapes) > 1 and shapes[0] == shapes[1]
+        model = step.foreseen(model, data.schema) if isinstance(step, Foresees) else model
+    return False
 
 
 def _follow(model: Any, data: Splits, plan: Plan, goal: Goal) -> Result:

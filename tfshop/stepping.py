@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -24,8 +24,7 @@ from tfshop.compression.cluster import MOST
 from tfshop.compression.low_rank import ENERGY
 from tfshop.compression.patterns import Pattern
 from tfshop.export import Export, Plan
-from tfshop.tables import Int2, Int4, Int8
-from tfshop.tables.integer_table import IntegerCodec
+from tfshop.tables.bits import fewer_bits, more_bits
 
 SPARSITY_STEP = 0.2
 LEAST_SPARSITY = 0.15
@@ -38,7 +37,10 @@ NARROWEST = 2  # a row of two numbers
 NARROWEST_SHARE = 1 / 16
 LEAST_DROP = 1e-4  # of validation AUC, for features
 LEAST_TABLE_DROP = 1e-5  # of validation AUC, for tables before tuning
-FINER: Mapping[int, type[IntegerCodec]] = MappingProxyType({1: Int2, 2: Int4, 3: Int4, 4: Int8})  # by bits a number
+MOST_TABLE_DROP = 1e-2
+LEAST_TABLE_SHARE = 1 / 32  # a bit a number
+LEAST_UNTUNED = 2  # bits
+TABLES = (EncodeTables, AllocateTables, TuneTables)
 SHRINKING = ("float32", "float16", "int8")
 # One of our families by its hyperparameters; of any other network the same make with less of whatever it has.
 STUDENTS = (
@@ -49,48 +51,80 @@ STUDENTS = (
 )
 
 
-def gentler(plan: Plan) -> Plan | None:
+def gentler(plan: Plan, works: Callable[[Plan], bool] = lambda _: True, *, turn: int = 0) -> Plan | None:
     """A plan that loses less; None if there is none.
 
-    Fewer zeros, more units, features and shared values, higher ranks, a wider student; without the pass where there is
-    no milder one; then QAT instead of PTQ, float16. Equalize changes no score, and stays as long as there are integers.
+    More bits for tables, and in turns with that fewer zeros, more units, features and shared values, higher ranks, a
+    wider student; without the pass where there is no milder one; then QAT instead of PTQ, float16. Equalize changes no
+    score, and stays as long as there are integers.
+
+    Args:
+        plan: The plan whose file lost too much.
+        works: Whether a network can be taken through a plan to another end.
+        turn: How many plans were tried before this one: passes for tables come first in every other turn.
 
     Example:
         >>> gentler(Plan((Prune(0.8),), Export("int8"))).passes[0].sparsity
         0.6
     """
-    for position, step in enumerate(plan.passes):
-        milder = _milder(step)
-        if milder is not None:
-            return plan.with_passes(*plan.passes[:position], milder, *plan.passes[position + 1 :])
-        if isinstance(step, Prune | PruneUnits | DropFeatures | Cluster | LowRank):
-            return plan.with_passes(*plan.passes[:position], *plan.passes[position + 1 :])
-    if plan.exporter.mode == "int8" and not any(isinstance(step, QAT) for step in plan.passes):
-        return plan.with_passes(*plan.passes, QAT())
-    kept = tuple(step for step in plan.passes if not isinstance(step, QAT | Equalize))
-    if plan.exporter.mode in {"int8", "int8_io", "int16x8", "dynamic"}:
-        return Plan(kept, _plain(plan.exporter, "float16"))
-    return None
+    return next(filter(works, _gentler(plan, turn)), None)
 
 
 def smaller(plan: Plan, works: Callable[[Plan], bool] = lambda _: True) -> Plan | None:
-    """A plan whose file is smaller: a narrower number format, then a narrower student; None if there is none.
+    """A plan whose file is smaller; None if there is none.
+
+    A narrower number format, then fewer bits for tables that are coded, then a narrower student. A single bit a number
+    is for tables that are tuned.
 
     Args:
         plan: The plan whose file is too large.
         works: Whether a network can be taken through a plan; the first student that can be built is put in front.
     """
+    return next(filter(works, _smaller(plan)), None)
+
+
+def _gentler(plan: Plan, turn: int) -> Iterator[Plan]:
+    """What loses less, in the order in which it is to be tried."""
+    for position in _in_turns(plan.passes, turn):
+        step = plan.passes[position]
+        milder = _milder(step)
+        if milder is not None:
+            yield _with(plan, position, milder)
+        elif isinstance(step, Prune | PruneUnits | DropFeatures | Cluster | LowRank):
+            yield _with(plan, position)
+    if plan.exporter.mode == "int8" and not any(isinstance(step, QAT) for step in plan.passes):
+        yield plan.with_passes(*plan.passes, QAT())
+    kept = tuple(step for step in plan.passes if not isinstance(step, QAT | Equalize))
+    if plan.exporter.mode in {"int8", "int8_io", "int16x8", "dynamic"}:
+        yield Plan(kept, _plain(plan.exporter, "float16"))
+
+
+def _smaller(plan: Plan) -> Iterator[Plan]:
+    """What makes a smaller file, in the order in which it is to be tried."""
     if plan.exporter.mode in SHRINKING[:-1]:
         mode = SHRINKING[SHRINKING.index(plan.exporter.mode) + 1]
-        return Plan(plan.passes, _plain(plan.exporter, mode))
+        yield Plan(plan.passes, _plain(plan.exporter, mode))
+    least = 1 if any(isinstance(step, TuneTables) for step in plan.passes) else LEAST_UNTUNED
+    for position, step in enumerate(plan.passes):
+        coarser = _fewer_bytes(step, least) if isinstance(step, TABLES) else None
+        if coarser is not None:
+            yield _with(plan, position, coarser)
     if not any(isinstance(step, Distill) for step in plan.passes):
-        students = (plan.with_passes(student, *plan.passes) for student in STUDENTS)
-        return next(filter(works, students), None)
+        yield from (plan.with_passes(student, *plan.passes) for student in STUDENTS)
     for position, step in enumerate(plan.passes):
         narrower = _narrower(step) if isinstance(step, Distill) else None
         if narrower is not None:
-            return plan.with_passes(*plan.passes[:position], narrower, *plan.passes[position + 1 :])
-    return None
+            yield _with(plan, position, narrower)
+
+
+def _in_turns(passes: Sequence[Any], turn: int) -> list[int]:
+    """Positions of passes, those for tables before the others or behind them."""
+    return sorted(range(len(passes)), key=lambda position: isinstance(passes[position], TABLES) == bool(turn % 2))
+
+
+def _with(plan: Plan, position: int, *steps: Any) -> Plan:
+    """The plan with other passes in the place of one."""
+    return plan.with_passes(*plan.passes[:position], *steps, *plan.passes[position + 1 :])
 
 
 def _plain(exporter: Export, mode: str) -> Export:
@@ -147,12 +181,29 @@ def _more_bytes(step: AllocateTables) -> AllocateTables | None:
     return replace(step, max_auc_drop=half) if half >= LEAST_TABLE_DROP else None
 
 
-def _more_bits(step: EncodeTables | TuneTables) -> EncodeTables | TuneTables | None:
-    """Twice the bits a number; None for codecs that are not counted in bits, and eight of them."""
-    codec = step.codec
-    if not isinstance(codec, IntegerCodec) or codec.bits not in FINER:
-        return None
-    return replace(step, codec=FINER[codec.bits](codec.scale, codec.choice))
+def _more_bits(step: Any) -> Any:
+    """Twice the bits a number, of each table; None for codecs that are not counted in bits, and eight of them."""
+    return _recoded(step, more_bits)
+
+
+def _fewer_bytes(step: Any, least: int) -> Any:
+    """Half the bits of tables, at least so many, or twice the AUC to lose; None where that would be too few."""
+    if not isinstance(step, AllocateTables):
+        return _recoded(step, lambda codec: fewer_bits(codec, least))
+    if step.max_bytes is not None:
+        half = step.max_bytes / 2 if isinstance(step.max_bytes, float) else step.max_bytes // 2
+        return replace(step, max_bytes=half) if half >= (LEAST_TABLE_SHARE if isinstance(half, float) else 1) else None
+    drop = max(2 * (step.max_auc_drop or 0.0), LEAST_TABLE_DROP)
+    return replace(step, max_auc_drop=drop) if drop <= MOST_TABLE_DROP else None
+
+
+def _recoded(step: Any, change: Callable[[Any], Any]) -> Any:
+    """A pass with other codecs; None where nothing changes."""
+    if isinstance(step.codec, Mapping):
+        codecs = {name: change(codec) or codec for name, codec in step.codec.items()}
+        return replace(step, codec=codecs) if codecs != step.codec else None
+    codec = None if step.codec is None else change(step.codec)
+    return None if codec is None else replace(step, codec=codec)
 
 
 def _doubles(given: Mapping[str, float]) -> bool:
