@@ -223,6 +223,17 @@ def test_zeros_and_shared_weights_of_kernels_stay(trained_mlp: Any, clicks: Spli
         assert np.array_equal(made.model.get_layer("dense_0").get_weights()[0], changed)
 
 
+def test_kernels_that_are_held_to_something_stay(log: Splits) -> None:
+    """A constraint would cut the folded kernel in its first step."""
+    model = network(FOLDABLE["flattened"])
+    dense = model.get_layer("dense")
+    dense.kernel_constraint = keras.constraints.NonNeg()
+    dense.set_weights([np.abs(weight) + 1e-3 for weight in dense.get_weights()])
+    made = small(model, log, fold=True)
+    assert all("'dense' (Dense) holds its kernel to NonNeg" in str(why) for why in told(made).values())
+    assert np.array_equal(made.model.get_layer("dense").get_weights()[0], dense.get_weights()[0])
+
+
 def test_products_of_fields_keep_the_projection(trained_deepfm: Any, clicks: Splits) -> None:
     made = encoded(trained_deepfm, clicks, {"table": SHORT})
     assert "reads it, and is not known to be linear" in told(made)["table"]

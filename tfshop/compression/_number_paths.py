@@ -145,6 +145,9 @@ def _require_foldable(layer: Any, laid: Laid, *, calls: int) -> None:
         raise ValueError("reads it in one of several calls")
     if len(np.unique(laid.before)) < len(laid.before):
         raise ValueError("reads it twice")
+    if layer.kernel_constraint is not None:
+        kind = getattr(layer.kernel_constraint, "__name__", type(layer.kernel_constraint).__name__)
+        raise ValueError(f"holds its kernel to {kind}, which a projection would break")
     if (kernel == 0).any():
         raise ValueError("has zeros in its kernel, which a projection would fill")
     if len(np.unique(kernel)) < SHARED * kernel.size:

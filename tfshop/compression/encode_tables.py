@@ -39,8 +39,8 @@ class EncodeTables:
             several features share, those that are not named stay in float. Names of `CODECS` may stand for codecs.
         fold: Whether Dense kernels that alone read a table of `LowRankTable`, through layers that move, join or
             average rows, take its projection in: lookups then give `rank` numbers a row, and kernels have as many
-            inputs fewer. Where anything else reads it, where a kernel has zeros to keep, or where rows of one table
-            have other codecs, the projection stays; the notes say which, and why.
+            inputs fewer. Where anything else reads it, where a kernel has zeros to keep or a constraint, or where rows
+            of one table have other codecs, the projection stays; the notes say which, and why.
 
     Raises:
         PlanError: At construction for what is no codec; in `check` for a network without tables, and for names that
