@@ -45,6 +45,8 @@ class AllocateTables:
     is a feature of a merged table, or an `Embedding` of its own; `Grouped` codecs give its frequent rows more bits than
     its rare ones. Nothing is trained; `TuneTables` may come next.
 
+    Projections of `LowRankTable` stay in the lookups: `EncodeTables` alone folds them into the kernels behind.
+
     Bytes of `Grouped` and `RareRows` depend on how often rows are seen, which `check` does not know: it refuses what
     would be too little if one row of each feature were seen and no other. Where `max_bytes` in whole bytes turns out
     too little once rows are counted, `apply` refuses it before anything is estimated.
