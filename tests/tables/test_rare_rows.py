@@ -115,7 +115,8 @@ def test_nothing_is_folded_where_nothing_is_rare() -> None:
 @pytest.mark.parametrize("inner", [Int8("field"), Int2()], ids=repr)
 @pytest.mark.parametrize("kept", [None, 70, 300, (2, 5, 390)])
 def test_every_id_finds_its_row(counts: np.ndarray, inner: Any, kept: Any) -> None:
-    coded = RareRows(inner, min_count=100, kept=kept, remap=counts is SHUFFLED).encode(TABLE, counts, fields=FIELDS)
+    stay = {"min_count": 100} if kept is None else {"kept": kept}
+    coded = RareRows(inner, **stay, remap=counts is SHUFFLED).encode(TABLE, counts, fields=FIELDS)
     ends = [*FIELDS.starts[1:], 1000]
     columns = [np.resize(np.arange(FIELDS.starts[f], ends[f]), 600) for f in FIELDS.columns or ()]
     every = np.stack(columns, axis=1).astype(np.int32)
@@ -144,6 +145,17 @@ def test_rare_rows_survive_json() -> None:
     for codec in (RareRows(), RareRows(Int2(), kept=(3, 4), remap=True)):
         plan = chain(EncodeTables({"id_0": codec}))
         assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_either_a_count_or_a_number_says_which_rows_stay() -> None:
+    with pytest.raises(PlanError, match=r"given min_count=5 and kept=99.*Expected one of the two.*Fix:"):
+        RareRows(kept=99, min_count=5)
+    assert RareRows(kept=99, min_count=2) == RareRows(kept=99), "as older plans have it"
+    assert RareRows() == RareRows(min_count=2)
+    found = exact(RareRows(min_count=100), COUNTS)
+    assert found.min_count is None and found.kept == (1, 498, 200)
+    plan = chain(EncodeTables(found))
+    assert Plan.from_json(plan.to_json()) == plan
 
 
 @pytest.mark.parametrize("change", [{"min_count": 0}, {"kept": 0}, {"kept": (3, -1)}, {"kept": ()}, {"min_count": 2.5}])

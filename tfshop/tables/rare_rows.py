@@ -28,6 +28,8 @@ from tfshop.tables.lookup import TableLookup
 from tfshop.tables.nested import coded_through, inner_table, nested_layer, require_codec, resolved
 from tfshop.tables.rare_lookup import BYTE, RareLookup
 
+MIN_COUNT = 2
+
 
 @dataclass(frozen=True)
 class RareRows:
@@ -46,13 +48,14 @@ class RareRows:
 
     Args:
         codec: Of the rows that stay.
-        min_count: Lookups in training that a row needs to stay.
+        min_count: Lookups in training that a row needs to stay; 2 where `kept` is not given either.
         kept: Instead: how many rows of each feature stay; a number, or one a feature. The first ones, with `remap=True`
             the most frequent ones.
         remap: True for a table that says where each row is, False for ids in order of frequency, None for the smaller.
 
     Raises:
-        PlanError: For a number out of range, and in `encode` for `kept` of other features.
+        PlanError: For a number out of range, for `min_count` beside `kept`, and in `encode` for `kept` of other
+            features.
 
     Example:
         >>> RareRows(Int4("table"), kept=99).num_bytes(10_000, 16)
@@ -65,7 +68,7 @@ class RareRows:
     name: ClassVar[str] = "RareRows"
 
     codec: Codec = field(default_factory=Int4)
-    min_count: int = 2
+    min_count: int | None = None
     kept: int | tuple[int, ...] | None = None
     remap: bool | None = None
 
@@ -73,12 +76,29 @@ class RareRows:
         require_codec(self.codec, of=self.name)
         if isinstance(self.kept, list):
             object.__setattr__(self, "kept", tuple(self.kept))
+        self._settle_min_count()
         kept = self.kept if isinstance(self.kept, tuple) else (1 if self.kept is None else self.kept,)
-        for name, values in (("min_count", (self.min_count,)), ("kept", kept)):
+        for name, values in (("min_count", (self._least,)), ("kept", kept)):
             if not values or any(
                 isinstance(value, bool) or not isinstance(value, int) or value < 1 for value in values
             ):
                 raise PlanError(f"{name} is {getattr(self, name)!r}. Expected whole numbers from 1. Fix: {name}=2.")
+
+    def _settle_min_count(self) -> None:
+        """One of `min_count` and `kept` says which rows stay; the usual count beside `kept` counts as not given."""
+        if self.kept is None:
+            object.__setattr__(self, "min_count", self._least)
+        elif self.min_count == MIN_COUNT:
+            object.__setattr__(self, "min_count", None)
+        elif self.min_count is not None:
+            raise PlanError(
+                f"RareRows was given min_count={self.min_count!r} and kept={self.kept!r}. Expected one of the two: "
+                "kept says by itself which rows stay. Fix: leave min_count out, or kept."
+            )
+
+    @property
+    def _least(self) -> int:
+        return MIN_COUNT if self.min_count is None else self.min_count
 
     def resolved(self, num_rows: int, dimension: int, counts: Counts = None, fields: Fields = ALONE) -> RareRows:
         """The same with the rows that stay written out; the codec inside likewise."""
@@ -149,11 +169,11 @@ class RareRows:
             elif counts is None:
                 own = size
             else:
-                often = counts.trained[part] >= self.min_count
+                often = counts.trained[part] >= self._least
                 often[0] = True
                 own = int(often.sum() if remap else size - np.argmax(often[::-1]))
             kept.append(own if own < size - 1 else size)  # one row alone is folded into itself
-        made = replace(self, kept=tuple(kept), remap=remap)
+        made = replace(self, min_count=None, kept=tuple(kept), remap=remap)
         seen = None
         if counts is not None:
             seen = _counts(counts, made._staying(num_rows, counts, fields), fields.slices(num_rows))
