@@ -9,6 +9,7 @@ import pytest
 from helpers import first_rows, keras_scores
 
 from tfshop.compression import Candidate, EncodeTables, Prune, TuneTables
+from tfshop.compression.teacher_scores import soft_targets
 from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.evaluation.audit import audit_file
@@ -102,6 +103,31 @@ def test_in_two_steps_it_is_the_same(coarse: Candidate, coded: Candidate, clicks
     np.testing.assert_array_equal(codes(made.model), codes(coarse.model))
     alone = TuneTables(epochs=1).apply(Candidate(coded.model, clicks.schema), clicks, seed=0)  # they are not known
     assert alone.history[-1].notes["kept"] == "tuned" and not np.array_equal(codes(alone.model), codes(coarse.model))
+
+
+def test_a_second_tuning_goes_on_from_what_the_first_has_learned(
+    coarse: Candidate, brief: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In so small steps that nothing changes: the codes are those of the first, and a trained network teaches."""
+    teachers: list[Any] = []
+
+    def watched(models: Any, split: Any) -> Any:
+        teachers.extend(models)
+        return soft_targets(models, split)
+
+    monkeypatch.setattr("tfshop.compression.tune_tables.soft_targets", watched)
+    assert coarse.history[-1].notes["kept"] == "tuned"
+    made = TuneTables(epochs=1, learning_rate=1e-9).apply(coarse, brief, seed=0)
+    assert made.history[-1].notes["steps"]["table"]["changed_bytes"] == 0
+    rows = first_rows(brief.validation.inputs, 200)
+    np.testing.assert_allclose(keras_scores(teachers[0], rows), keras_scores(coarse.model, rows), atol=1e-6)
+    np.testing.assert_array_equal(coarse.rows["table"], coarse.model.get_layer("table").table())
+
+
+def test_what_a_tuning_that_was_not_kept_has_learned_is_forgotten(trained_mlp: Any, brief: Splits) -> None:
+    ruined = tuned(trained_mlp, brief, codec=Int4(), learning_rate=3.0, weight=0.0)
+    assert ruined.history[-1].notes["kept"] == "coded"
+    np.testing.assert_array_equal(ruined.rows["table"], trained_mlp.get_layer("table").get_weights()[0])
 
 
 def test_features_with_codecs_of_their_own_learn_too(trained_mlp: Any, clicks: Splits) -> None:

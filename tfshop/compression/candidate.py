@@ -69,7 +69,8 @@ class Candidate:
         schema: Fitted schema of the data it was trained on.
         history: One record a pass, in order.
         unquantized: After QAT, the model before it: the exporter tells which of the two makes the better file.
-        rows: Rows of coded tables as they were before, by the names of the lookups.
+        rows: Rows of coded tables before they were rounded, by the names of the lookups: as they were before coding, or
+            what a tuning has made of them since.
     """
 
     model: Any

@@ -41,7 +41,7 @@ class TuneTables:
     """Train on with the rows rounded as they are stored; gradients pass the rounding as if it were none.
 
     Starts from the rows before they were coded, on the grid of the codec, and keeps the codes of before where
-    validation AUC was better with them.
+    validation AUC was better with them. What an earlier `TuneTables` has learned is where the next one starts.
 
     Args:
         codec: Codes the tables first, as `EncodeTables` does; None tunes what an earlier pass has coded.
@@ -52,7 +52,7 @@ class TuneTables:
         weight: Share of the teachers' scores in the loss, in [0, 1]; 0 trains on labels alone.
         teachers: Functional models, or paths of saved ones, beside the first teacher, the network with float tables.
             That is the one before coding; where an earlier pass has coded and kernels have taken projections in, the
-            one of short rows in float.
+            one of short rows in float; where an earlier `TuneTables` has trained the codes, the network as it came in.
 
     Raises:
         PlanError: At construction for a value out of range; in `check` for a network without coded tables.
@@ -136,11 +136,16 @@ class TuneTables:
             "fit": history.to_dict(),
             "left_alone": left_alone(model, twins, by=self.name, reason=_reason),
         }
-        kept = tuned if after >= before else model
-        return candidate.advance(self, kept, rows=coded.rows, notes=notes, curve=curve_of(history))
+        if after < before:
+            return candidate.advance(self, model, rows=coded.rows, notes=notes, curve=curve_of(history))
+        learned = {name: layer.table() for name, layer in lookup_layers(tuned).items()}
+        return candidate.advance(self, tuned, rows=learned, notes=notes, curve=curve_of(history))
 
     def _first_teacher(self, candidate: Candidate, coded: Candidate) -> Any:
-        """The network with float tables: where this pass codes them as it was before, with all numbers of a row."""
+        """The network with float tables: where this pass codes them as it was before, with all numbers of a row.
+
+        Where an earlier tuning has trained the codes, what they stand for.
+        """
         before = coded if self.codec is None else candidate
         model = inlined(before.model)
         lookups = lookup_layers(model)
@@ -185,7 +190,7 @@ class _Settling(keras.callbacks.Callback):
 
 
 def _rows_before(candidate: Candidate, lookups: Mapping[str, TableLookup]) -> dict[str, NDArray[np.float32]]:
-    """Rows of lookups before they were coded, as far as that is known."""
+    """Rows of lookups before they were coded, or as they were tuned since, as far as that is known."""
     known = candidate.rows
     return {name: known[name] if name in known else layer.table() for name, layer in lookups.items()}
 
