@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score as auc
 from tfshop._keras import keras
 from tfshop.compression import QAT, Candidate, Distill, DropFeatures, EncodeTables, LowRank, Prune
 from tfshop.compression._table_codecs import table_codecs
+from tfshop.compression.rebuild import copy_model
 from tfshop.data import RandomSplit, Splits, prepare
 from tfshop.errors import AuditError, PlanError
 from tfshop.evaluation.audit import audit_file
@@ -214,6 +215,16 @@ def test_a_file_whose_codes_were_changed_is_refused(trained_mlp: Any, clicks: Sp
     other = encoded(trained_mlp, clicks, Int4(choice="max"))
     with pytest.raises(AuditError, match=r"table 'table': its codes.*Fix:"):
         audit_file(Export("float32").to_bytes(other.model, clicks), made.model, clicks, mode="float32")
+
+
+@pytest.mark.parametrize("codec", [Int4(), Grouped(), LowRankTable(3), {"id_0": Int8()}], ids=repr)
+def test_lookups_are_as_trainable_as_their_tables(codec: Any, trained_mlp: Any, clicks: Splits) -> None:
+    model = copy_model(trained_mlp)
+    for trainable in (True, False):
+        model.get_layer("table").trainable = trainable
+        foreseen = EncodeTables(codec).foreseen(model, clicks.schema)
+        for made in (foreseen, encoded(model, clicks, codec).model):
+            assert made.get_layer("table").trainable is trainable
 
 
 def test_plans_with_codecs_survive_json() -> None:

@@ -11,8 +11,10 @@ from foreign.styles import STYLES
 from helpers import first_rows
 
 import tfshop as ts
-from tfshop.compression import Candidate, TuneTables
+from tfshop._keras import keras
+from tfshop.compression import Candidate, EncodeTables, TuneTables
 from tfshop.data import RandomSplit, Splits, prepare
+from tfshop.errors import PlanError
 from tfshop.evaluation.audit import audit_file
 from tfshop.evaluation.coded_tables import require_codes
 from tfshop.export import Export
@@ -43,6 +45,26 @@ def test_tables_of_others_learn_and_the_file_has_what_they_learned(style: str, l
     audit_file(content, made.model, log, mode="float32")
     scores = Scorer(content, schema=log.schema).score_split(log.validation)
     np.testing.assert_allclose(scores.ravel(), predict(made.model, log.validation).ravel(), atol=1e-5)
+
+
+def test_tables_that_are_not_trainable_stay_as_they_are_coded(log: Splits) -> None:
+    """Such as rows that were trained elsewhere."""
+    model = STYLES["plain"](log.schema)
+    tables = [layer for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
+    still, *learning = tables
+    still.trainable = False
+    made = TuneTables(COARSE, epochs=1, learning_rate=0.1).apply(Candidate(model, log.schema), log, seed=0)
+    coded = EncodeTables(COARSE).apply(Candidate(model, log.schema), log, seed=0)
+    notes = made.history[-1].notes
+    assert learning and set(notes["steps"]) == {layer.name for layer in learning}
+    assert {row["layer"]: row["reason"] for row in notes["left_alone"]}[still.name].endswith("trainable=False")
+    own, wanted = (one.model.get_layer(still.name) for one in (made, coded))
+    assert all(np.array_equal(own.stored()[key], array) for key, array in wanted.stored().items())
+    assert not own.trainable and made.model.get_layer(learning[0].name).trainable
+    for layer in learning:
+        layer.trainable = False
+    with pytest.raises(PlanError, match=r"that can learn.*of a table that is trainable. Fix:.*trainable=True"):
+        TuneTables(COARSE).check(model, log.schema)
 
 
 def test_tables_of_several_targets_learn_for_all_of_them(trained_several: Any, two_targets: Splits) -> None:

@@ -15,8 +15,9 @@ from tfshop.errors import PlanError
 from tfshop.evaluation.audit import audit_file
 from tfshop.export import Export, chain
 from tfshop.export.plan import Plan
+from tfshop.recipes import tiny
 from tfshop.runtime import Scorer
-from tfshop.tables import Float16, Int2, Int4, ProductQuantization, RowwiseLookup, TableLookup
+from tfshop.tables import Float16, Grouped, Int2, Int4, ProductQuantization, RareRows, RowwiseLookup, TableLookup
 from tfshop.training.scoring import mean_auc
 
 COARSE = Int2("table", choice="max", grid="mid-tread")  # three levels, two of them hardly used
@@ -157,6 +158,25 @@ def test_a_network_without_codes_is_refused(trained_mlp: Any, clicks: Splits) ->
     with pytest.raises(PlanError, match=r"step 1 \(TuneTables\): TuneTables finds no coded table"):
         chain(TuneTables(), Export("int8")).check(trained_mlp, clicks.schema)
     chain(EncodeTables(), TuneTables(), Export("int8")).check(trained_mlp, clicks.schema)
+
+
+@pytest.mark.parametrize(
+    "codec", [Float16(), Grouped((Float16(), Float16()), (5,)), RareRows(Float16(), min_count=3)], ids=repr
+)
+def test_codes_that_cannot_learn_are_refused_before_anything_is_trained(
+    codec: Any, trained_mlp: Any, clicks: Splits
+) -> None:
+    message = r"TuneTables finds no codes in .mlp. that can learn.*Fix:"
+    with pytest.raises(PlanError, match=message):
+        TuneTables(codec).check(trained_mlp, clicks.schema)
+    with pytest.raises(PlanError, match=rf"step 2 \(TuneTables\): {message}"):
+        chain(EncodeTables(codec), TuneTables(), Export("int8")).check(trained_mlp, clicks.schema)
+    with pytest.raises(PlanError, match=rf"step 2 \(TuneTables\): {message}"):
+        tiny(width=16, codec=codec).check(trained_mlp, clicks.schema)
+    coded = EncodeTables(codec).apply(Candidate(trained_mlp, clicks.schema), clicks, seed=0)
+    with pytest.raises(PlanError, match=message):
+        TuneTables().check(coded.model, clicks.schema)
+    chain(EncodeTables({"id_0": codec}), TuneTables()).check(trained_mlp, clicks.schema)  # the others are floats
 
 
 @pytest.mark.parametrize("change", [{"codec": 3}, {"epochs": 0}, {"learning_rate": -1.0}, {"weight": 2.0}])

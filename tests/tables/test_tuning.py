@@ -32,7 +32,7 @@ from tfshop.tables import (
     TableLookup,
 )
 from tfshop.tables.blocks import Block, block_layer
-from tfshop.tables.codec import Fields
+from tfshop.tables.codec import Fields, learns
 from tfshop.tables.tuning import TunedIntegers, straight_through
 
 ROWS, WIDTH = 300, 6
@@ -183,6 +183,29 @@ def test_codes_that_cannot_learn_stay_as_they_are() -> None:
     twin.parts["block_0"].rows.assign_add(np.ones((140, WIDTH), np.float32))
     half = {key: a for key, a in blocks.stored().items() if key.startswith("block_1")}
     assert all(np.array_equal(a, blocks.after(twin)[key]) for key, a in half.items())
+
+
+@each_variant
+def test_lookups_know_that_they_learn(variant: str) -> None:
+    assert lookup(variant).learns and lookup(variant).tuned(table()) is not None
+    assert variant == "blocks" or learns(VARIANTS[variant])
+
+
+@pytest.mark.parametrize(
+    ("codec", "does"),
+    [
+        (Float16(), False),
+        (Grouped((Float16(), Float16()), (30,)), False),
+        (RareRows(Float16(), min_count=3), False),
+        (Grouped((Int8(), RareRows(Float16(), min_count=3)), (30,)), True),
+        (Hashed(32, codec=Float16()), True),
+        (MemCom(16, Float16()), True),
+    ],
+    ids=repr,
+)
+def test_codecs_of_float16_learn_where_there_is_more_in_them(codec: Codec, does: bool) -> None:
+    layer = codec.encode(table(), COUNTS, fields=FIELDS).layer("table")
+    assert learns(codec) == layer.learns == (layer.tuned(table()) is not None) == does
 
 
 def test_gradients_pass_the_rounding_and_stop_at_the_ends() -> None:

@@ -13,7 +13,7 @@ from tfshop.data.schema import Schema
 from tfshop.errors import PlanError
 from tfshop.layers import FieldOffsets
 from tfshop.tables import Codec, Float32
-from tfshop.tables.codec import ALONE, Fields
+from tfshop.tables.codec import ALONE, Fields, learns
 from tfshop.tables.rare_rows import folds_rows
 
 Asked = Codec | Mapping[str, Codec]
@@ -37,6 +37,12 @@ class TableCodecs:
         """Whose rows are whose in a layer's table."""
         merged = self.merged.get(name)
         return merged.fields(tuple(merged.starts)) if merged else ALONE
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Layers that get codecs of which nothing can learn."""
+        every = {name: [own] if isinstance(own, Codec) else [*own.values()] for name, own in self.codecs.items()}
+        return tuple(name for name, own in every.items() if not any(map(learns, own)))
 
 
 def table_codecs(model: Any, schema: Schema, codec: Asked, *, by: str = "EncodeTables") -> TableCodecs:

@@ -22,7 +22,7 @@ from tfshop.errors import PlanError
 from tfshop.models.rebuild import inlined
 from tfshop.tables import Codec, CodedTable, RowCounts, TableLookup, expected_counts
 from tfshop.tables.blocks import Block, block_layer
-from tfshop.tables.float_table import FloatLookup
+from tfshop.tables.float_table import FloatLookup, HalfLookup
 from tfshop.tables.low_rank_table import ShortRows
 from tfshop.tables.reading import codec_of
 from tfshop.training.adoption import require_copyable
@@ -75,7 +75,7 @@ class EncodeTables:
         """The network with lookups in the place of the tables it will code, their rows not known yet."""
         model = inlined(model)
         asked = table_codecs(model, schema, self.codec)
-        return with_unknown_rows(model, tuple(asked.codecs), self._foldings(model, asked))
+        return with_unknown_rows(model, tuple(asked.codecs), self._foldings(model, asked), fixed=asked.fixed)
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Count how often rows are seen, code them, and put lookups in the place of the tables."""
@@ -157,12 +157,22 @@ def encoded(
     return candidate.advance(step, made, rows=known, notes=notes)
 
 
-def with_unknown_rows(model: Any, names: Collection[str], folds: Foldings = NOTHING_FOLDED) -> Any:
-    """A model without submodels with lookups in the place of these tables, their rows not known yet."""
+def with_unknown_rows(
+    model: Any, names: Collection[str], folds: Foldings = NOTHING_FOLDED, *, fixed: Collection[str] = ()
+) -> Any:
+    """A model without submodels with lookups in the place of these tables, their rows not known yet.
+
+    Args:
+        model: Left as it is.
+        names: Of the tables.
+        folds: Which of them leave their projections to kernels.
+        fixed: Those whose codes cannot learn.
+    """
     lookups = {}
     for layer in map(model.get_layer, names):
+        kind: Any = HalfLookup if layer.name in fixed else FloatLookup
         width = folds.ranks.get(layer.name, layer.output_dim)
-        lookups[layer.name] = FloatLookup(layer.input_dim, width, mask_zero=bool(layer.mask_zero), name=layer.name)
+        lookups[layer.name] = kind(layer.input_dim, width, **_settings(layer))
     unknown = {
         name: np.eye(rank, model.get_layer(name).output_dim, dtype=np.float32) for name, rank in folds.ranks.items()
     }
@@ -181,8 +191,7 @@ def _without_projection(row: Mapping[str, Any], short: ShortRows | None) -> Mapp
 def _coded(layer: Any, asked: TableCodecs, counts: RowCounts, seed: int) -> tuple[TableLookup, dict[str, Any]]:
     """The lookup in the place of a table, and what is told of it."""
     rows = layer.get_weights()[0]
-    settings = {"name": layer.name, "mask_zero": bool(layer.mask_zero)}
-    codecs = asked.codecs[layer.name]
+    settings, codecs = _settings(layer), asked.codecs[layer.name]
     if isinstance(codecs, Codec):
         coded = codecs.encode(rows, counts, seed=seed, fields=asked.fields(layer.name))
         error = coded.distortion(rows, counts)
@@ -192,6 +201,11 @@ def _coded(layer: Any, asked: TableCodecs, counts: RowCounts, seed: int) -> tupl
     pairs = [_block(rows, counts, codec, tables, merged, seed) for codec, tables in _by_codec(codecs).items()]
     lookup = block_layer([block for block, _ in pairs], len(rows), asked.fields(layer.name), **settings)
     return lookup, _row(layer, [told for _, told in pairs], None)
+
+
+def _settings(layer: Any) -> dict[str, Any]:
+    """What a lookup has of the `Embedding` whose place it takes."""
+    return {"name": layer.name, "mask_zero": bool(layer.mask_zero), "trainable": bool(layer.trainable)}
 
 
 def _by_codec(codecs: Mapping[str, Codec]) -> dict[Codec, tuple[str, ...]]:

@@ -41,7 +41,8 @@ class TuneTables:
     """Train on with the rows rounded as they are stored; gradients pass the rounding as if it were none.
 
     Starts from the rows before they were coded, on the grid of the codec, and keeps the codes of before where
-    validation AUC was better with them. What an earlier `TuneTables` has learned is where the next one starts.
+    validation AUC was better with them. What an earlier `TuneTables` has learned is where the next one starts. Tables
+    that were not trainable before they were coded stay as they are coded.
 
     Args:
         codec: Codes the tables first, as `EncodeTables` does; None tunes what an earlier pass has coded.
@@ -55,7 +56,8 @@ class TuneTables:
             one of short rows in float; where an earlier `TuneTables` has trained the codes, the network as it came in.
 
     Raises:
-        PlanError: At construction for a value out of range; in `check` for a network without coded tables.
+        PlanError: At construction for a value out of range; in `check` for a network without coded tables, and for one
+            of which none can learn: those of `Float16`, and those that are not trainable.
 
     Example:
         >>> TuneTables("Int2", epochs=3).weight
@@ -89,17 +91,23 @@ class TuneTables:
             refuse_unread(self, ("teachers",), "weight=0 trains on labels alone", fix="weight=0.9")
 
     def check(self, model: Any, schema: Schema) -> None:
-        """Refuse a network without coded tables, and teachers that the schema cannot feed."""
+        """Refuse a network without coded tables that can learn, and teachers that the schema cannot feed."""
         require_copyable(model, schema)
         for teacher in self.teachers:
             loaded(teacher, schema, whose="teacher")
+        model = inlined(model)
+        lookups = lookup_layers(model)
+        learning = [name for name, lookup in lookups.items() if _may_learn(lookup)]
         if self.codec is not None:
-            table_codecs(inlined(model), schema, self.codec, by=self.name)
-        elif not lookup_layers(inlined(model)):
+            asked = table_codecs(model, schema, self.codec, by=self.name)
+            learning += [x for x in asked.codecs if x not in asked.fixed and model.get_layer(x).trainable]
+        elif not lookups:
             raise PlanError(
                 f"TuneTables finds no coded table in {model.name!r}. Expected one that EncodeTables made. Fix: "
                 "chain(EncodeTables('Int2'), TuneTables(), …), or TuneTables('Int2')."
             )
+        if not learning:
+            raise _nothing_learns(model, "leave TuneTables out" if self.codec is None else "EncodeTables in its place")
 
     def foreseen(self, model: Any, schema: Schema) -> Any:
         """The network with lookups in the place of the tables it will code, their rows not known yet."""
@@ -115,12 +123,13 @@ class TuneTables:
         model = inlined(coded.model)
         lookups = lookup_layers(model)
         rows = _rows_before(coded, lookups)
-        twins = {name: twin for name, layer in lookups.items() if (twin := layer.tuned(rows[name])) is not None}
+        twins = {
+            name: twin
+            for name, layer in lookups.items()
+            if _may_learn(layer) and (twin := layer.tuned(rows[name])) is not None
+        }
         if not twins:
-            raise PlanError(
-                f"TuneTables finds no codes in {model.name!r} that can learn. Expected any but those of Float16. Fix: "
-                "leave TuneTables out."
-            )
+            raise _nothing_learns(model, "leave TuneTables out")
         learner = copy_model(model, lambda layer: twins.get(layer.name) or fresh(layer), unfilled=tuple(twins))
         for layer in learner.layers:
             layer.trainable = layer.trainable and (self.dense or layer.name in twins)
@@ -229,5 +238,18 @@ def _change(before: TableLookup, after: TableLookup) -> dict[str, float]:
     return {"changed_bytes": changed, "bytes": sum(old[key].nbytes for key in codes)}
 
 
+def _may_learn(lookup: TableLookup) -> bool:
+    return bool(lookup.learns and lookup.trainable)
+
+
+def _nothing_learns(model: Any, fix: str) -> PlanError:
+    return PlanError(
+        f"TuneTables finds no codes in {model.name!r} that can learn. Expected any but those of Float16, of a table "
+        f"that is trainable. Fix: {fix}, another codec, or trainable=True where rows may change."
+    )
+
+
 def _reason(layer: Any, _: Any) -> str:
-    return "its codes cannot learn" if isinstance(layer, TableLookup) else "it is no coded table"
+    if not isinstance(layer, TableLookup):
+        return "it is no coded table"
+    return "its codes cannot learn" if layer.trainable else "its rows are not to learn: trainable=False"

@@ -33,9 +33,7 @@ class Block:
     parts: Sequence[tuple[int, int]]
 
 
-def block_layer(
-    blocks: Sequence[Block], num_rows: int, fields: Fields, *, name: str, mask_zero: bool = False
-) -> TableLookup:
+def block_layer(blocks: Sequence[Block], num_rows: int, fields: Fields, *, name: str, **settings: Any) -> TableLookup:
     """One lookup for all blocks; it takes the ids of the merged table.
 
     Args:
@@ -43,7 +41,7 @@ def block_layer(
         num_rows: Of the merged table.
         fields: Of the merged table.
         name: Of the layer.
-        mask_zero: As `Embedding` has it.
+        **settings: As `TableLookup` takes them.
     """
     served, inner, arrays = {}, {}, {}
     for number, block in enumerate(blocks):
@@ -59,7 +57,7 @@ def block_layer(
         inner=inner,
         fields=fields_config(fields),
         name=name,
-        mask_zero=mask_zero,
+        **settings,
     )
     return made.filled(arrays)
 

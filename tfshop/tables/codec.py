@@ -172,9 +172,14 @@ class CodedTable:
 
         Args:
             name: Of the layer.
-            **settings: `mask_zero`, as an `Embedding` takes it.
+            **settings: `mask_zero` and `trainable`, as an `Embedding` takes them.
         """
         return self.codec.layer(self, name=name, **settings)
+
+
+def learns(codec: Codec) -> bool:
+    """Whether anything of what a codec stores can be trained, see `TuneTables`; of those that do not say so it can."""
+    return bool(getattr(codec, "learns", True))
 
 
 def row_counts_of(counts: Counts) -> RowCounts | None:

@@ -63,6 +63,7 @@ class Float16:
     """
 
     name: ClassVar[str] = "Float16"
+    learns: ClassVar[bool] = False
 
     def encode(
         self, rows: NDArray[np.float32], counts: Counts = None, *, seed: int = 0, fields: Fields = ALONE
@@ -117,6 +118,11 @@ class FloatLookup(TableLookup):
 @keras.utils.register_keras_serializable(package="tfshop")
 class HalfLookup(TableLookup):
     """Rows of float16 as bytes, see `TableLookup`."""
+
+    @property
+    def learns(self) -> bool:
+        """Bytes of float16 are no codes to choose."""
+        return False
 
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
         """High bytes, then low bytes; start and step of each high byte."""

@@ -18,6 +18,7 @@ from tfshop.tables.codec import (
     Counts,
     Fields,
     expected_of,
+    learns,
     require_table,
     row_counts_of,
     row_weights,
@@ -76,6 +77,11 @@ class Grouped:
                 f"split is {split!r} for {len(self.codecs)} codecs. Expected one entry fewer than codecs, ascending: "
                 "shares of lookups between 0 and 1, or numbers of rows. Fix: Grouped((Int8(), Int2()), split=(0.8,))."
             )
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything of a codec inside can be trained."""
+        return any(map(learns, self.codecs))
 
     def resolved(self, num_rows: int, dimension: int, counts: Counts = None, fields: Fields = ALONE) -> Grouped:
         """The same with numbers of rows, one a field, in the place of shares; codecs inside likewise."""

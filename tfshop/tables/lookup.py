@@ -28,6 +28,7 @@ class TableLookup(keras.layers.Layer):
         num_rows: Rows of the table.
         dimension: Numbers a row.
         mask_zero: As `Embedding` has it.
+        **kwargs: As any layer; with `trainable=False` tuning leaves its rows as they are.
 
     Call:
         ids: integers of any shape. Returns float32 (…, dimension).
@@ -42,6 +43,11 @@ class TableLookup(keras.layers.Layer):
     @abstractmethod
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
         """Name to shape and dtype of what is stored."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything of it can be trained; where not, `tuned` gives None."""
+        return True
 
     @abstractmethod
     def decoded(self, ids: Any) -> Any:

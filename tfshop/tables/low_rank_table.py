@@ -153,7 +153,8 @@ class LowRankLookup(NestedLookup):
         """
         unit, projection, inner = np.float32(self.unit), self.stored()["projection"].T, self.part("rows")
         arrays = {key: a * unit if a.dtype == np.float32 else a for key, a in inner.stored().items()}
-        config = {**inner.get_config(), "name": self.name, "mask_zero": self.mask_zero}
+        own = {"name": self.name, "mask_zero": self.mask_zero, "trainable": self.trainable}
+        config = {**inner.get_config(), **own}
         lookup = type(inner).from_config(config).filled(arrays)
         return ShortRows(lookup, projection / unit, shortened(rows, projection.astype(np.float64)) * unit)
 

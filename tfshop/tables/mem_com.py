@@ -93,6 +93,11 @@ class MemCom:
 class MemComLookup(NestedLookup):
     """Shared rows and factors, see `NestedLookup`: "shared" inside."""
 
+    @property
+    def learns(self) -> bool:
+        """Factors do, whatever the shared rows are stored by."""
+        return True
+
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], str]]:
         """Which row and which factor each id has, the factors, and the arrays of the shared rows."""
         own = {"codes": ((self.num_rows, 2), "uint8"), "levels": ((LEVELS,), "float32")}

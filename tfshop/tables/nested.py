@@ -137,6 +137,11 @@ class NestedLookup(TableLookup):
         """All rows as they are looked up, (num_rows, dimension)."""
         return super().table() if self.fields.columns is None else self.rows(np.arange(self.num_rows))
 
+    @property
+    def learns(self) -> bool:
+        """Whether anything of a lookup inside can be trained."""
+        return any(self._made(key).learns for key in self._inner)
+
     def decoder_of_rows(self) -> RowsOf:
         """See `TableLookup`; each id is looked up in a column of its field, and at a time as many as columns are."""
         looked_up, fields = super().decoder_of_rows(), self.fields

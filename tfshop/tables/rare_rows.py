@@ -18,6 +18,7 @@ from tfshop.tables.codec import (
     Counts,
     Fields,
     RowCounts,
+    learns,
     require_table,
     row_counts_of,
     row_weights,
@@ -99,6 +100,11 @@ class RareRows:
     @property
     def _least(self) -> int:
         return MIN_COUNT if self.min_count is None else self.min_count
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything of the codec inside can be trained."""
+        return learns(self.codec)
 
     def resolved(self, num_rows: int, dimension: int, counts: Counts = None, fields: Fields = ALONE) -> RareRows:
         """The same with the rows that stay written out; the codec inside likewise."""

@@ -225,6 +225,11 @@ class SharedRowsLookup(NestedLookup):
         """Those of the shared rows, and the means."""
         return {**super().arrays(), "means": ((self._num_columns, self.dimension), "float32")}
 
+    @property
+    def learns(self) -> bool:
+        """Means do, whatever the shared rows are stored by."""
+        return True
+
     def tuned_parts(self, rows: NDArray[np.float32]) -> Mapping[str, TunedTable | None]:
         """Shared rows from where they are, which is nearest to all rows together; and the mean of each field."""
         inner, fields = self.part("shared"), self.fields
