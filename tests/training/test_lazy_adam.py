@@ -13,6 +13,8 @@ from tfshop.data import Splits
 from tfshop.models import build_model
 from tfshop.training import LazyAdam
 
+FLOATS = (tf.float32, tf.float64, tf.float32)
+
 
 def sparse(values: list[list[float]], rows: list[int], num_rows: int) -> tf.IndexedSlices:
     return tf.IndexedSlices(tf.constant(values), tf.constant(rows), dense_shape=tf.constant([num_rows, len(values[0])]))
@@ -200,3 +202,23 @@ def test_the_cost_of_a_step_does_not_grow_with_the_table() -> None:
         if tensor.shape.rank and tensor.shape[0] == 5000
     ]
     assert large == []
+
+
+def test_all_variables_of_a_step_share_one_rate_which_is_that_of_each_to_the_bit() -> None:
+    starts = [tf.random.stateless_normal((4, 3), (number, 1), dtype=kind) for number, kind in enumerate(FLOATS)]
+    together, apart = ([tf.Variable(start) for start in starts] for _ in range(2))
+    shared, each = (LazyAdam(keras.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)) for _ in range(2))
+    each.build(apart)
+    step = tf.function(lambda gradients: shared.apply_gradients(zip(gradients, together, strict=True)))
+    for number in range(3):
+        gradients = [tf.random.stateless_normal((4, 3), (number, 2), dtype=kind) for kind in FLOATS]
+        step(gradients)
+        each._compute_current_learning_rate()
+        for gradient, variable in zip(gradients, apart, strict=True):
+            each.update_step(gradient, variable)
+        each.iterations.assign_add(1)
+    for one, other, start in zip(together, apart, starts, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+        assert (one.numpy() != start.numpy()).all()
+    operators = [operation.type for operation in step.get_concrete_function(gradients).graph.get_operations()]
+    assert operators.count("Pow") == 2 * len(set(FLOATS)) + 1, "and one of the schedule"

@@ -48,6 +48,7 @@ class LazyAdam(keras.optimizers.Optimizer):
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
+        self._rates = self._no_dependency({})  # of the step that is being taken, by dtype
 
     def build(self, var_list: Any) -> None:
         """Create the moments, one pair a variable."""
@@ -62,11 +63,27 @@ class LazyAdam(keras.optimizers.Optimizer):
         """Sum what a batch says about a row; Keras calls this before any update."""
         return [_summed_by_row(grad) if isinstance(grad, tf.IndexedSlices) else grad for grad in grads]
 
+    @tf.autograph.experimental.do_not_convert
+    def _distributed_apply_gradients_fn(self, distribution: Any, grads_and_vars: Any, **kwargs: Any) -> Any:
+        """As Keras does, with one rate for all variables: for each anew, it is half of the operators of a dense one."""
+        if self.jit_compile or tf.distribute.has_strategy():  # graphs or devices of their own
+            return super()._distributed_apply_gradients_fn(distribution, grads_and_vars, **kwargs)
+        dtypes = dict.fromkeys(variable.dtype for _, variable in grads_and_vars)
+        self._rates = self._no_dependency({dtype: self._rate(dtype) for dtype in dtypes})
+        try:
+            return super()._distributed_apply_gradients_fn(distribution, grads_and_vars, **kwargs)
+        finally:
+            self._rates = self._no_dependency({})
+
+    def _rate(self, dtype: Any) -> Any:
+        """What stands before the moments at the next step."""
+        step, rate = tf.cast(self.iterations + 1, dtype), tf.cast(self.learning_rate, dtype)
+        return rate * tf.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
+
     def update_step(self, gradient: Any, variable: Any) -> None:
         """Take one step on one variable; `gradient` is dense or has been summed a row."""
-        step = tf.cast(self.iterations + 1, variable.dtype)
-        rate = tf.cast(self.learning_rate, variable.dtype)
-        rate = rate * tf.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
+        rate = self._rates.get(variable.dtype)
+        rate = self._rate(variable.dtype) if rate is None else rate
         position = self._index_dict[self._var_key(variable)]
         first, second = self._first_moments[position], self._second_moments[position]
         if isinstance(gradient, tf.IndexedSlices):
