@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 
@@ -22,6 +23,28 @@ def _refuse_keras_3() -> None:
         )
 
 
+_WITHOUT_GRAPHS = (
+    "tfshop",
+    "tensorflow_model_optimization.python.core.keras",
+    "tensorflow_model_optimization.python.core.quantization.keras.quant_ops",
+    "tensorflow_model_optimization.python.core.quantization.keras.quantizers",
+)
+
+
+def _leave_to_python(*modules: str) -> None:
+    """Keep AutoGraph from rewriting modules in which no tensor decides what Python does.
+
+    Rewriting all that a network calls takes longer than tracing it. Layers of others are rewritten as ever: Keras calls
+    them, and TF-MOT's wrappers, which stay off the list. A version of TensorFlow that has its rules elsewhere only
+    takes that longer.
+    """
+    try:
+        config = importlib.import_module("tensorflow.python.autograph.core.config")
+        config.CONVERSION_RULES = (*map(config.DoNotConvert, modules), *config.CONVERSION_RULES)
+    except (ImportError, AttributeError):
+        return
+
+
 if os.environ.get("TF_USE_LEGACY_KERAS", "1") not in {"1", "true", "True"}:
     raise ModelError(
         f"TF_USE_LEGACY_KERAS is {os.environ['TF_USE_LEGACY_KERAS']!r}. Expected '1': TF-MOT and tfshop are built on "
@@ -37,6 +60,8 @@ with quiet():  # the environment has to be set first
     import tf_keras as keras
 
 _refuse_keras_3()
+
+_leave_to_python(*_WITHOUT_GRAPHS)
 
 tf.get_logger().setLevel("ERROR")  # retracing warnings are about us, not about what a user can change
 
