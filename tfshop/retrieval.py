@@ -28,9 +28,8 @@ from tfshop.models.two_tower import SIDES, features_of_tower
 from tfshop.runtime import Scorer
 from tfshop.training.catalogue import item_column
 from tfshop.training.checks import require_functional
-from tfshop.training.inputs import model_specs
 from tfshop.training.retrieval import vectors_of
-from tfshop.training.scoring import SCORING_BATCH
+from tfshop.training.scoring import outputs_of
 
 FIGURES = "retrieval.json"
 # Least mean cosine between a file's vectors and the Keras tower's. Below it something is broken, not merely rounded.
@@ -251,8 +250,7 @@ def _export(tower: Any, data: Splits, exporter: Export) -> tuple[Artifact, Parit
 
 def _parity(scorer: Scorer, tower: Any, validation: Split, mode: str) -> Parity:
     rows = validation.take(min(PARITY_ROWS, validation.num_rows), seed=0)
-    batches = rows.with_batch_size(SCORING_BATCH).batches(inputs=model_specs(tower))
-    expected = np.asarray(tower.predict(batches, verbose=0), np.float32)
+    expected = np.asarray(outputs_of(tower, rows), np.float32)
     found = np.asarray(scorer.score_split(rows), np.float32).reshape(expected.shape)
     values = cosines(found, expected)
     parity = Parity(float(values.mean()), float(values.min()))

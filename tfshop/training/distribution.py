@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfshop._keras import keras, tf
+from tfshop.data.split import Split
 from tfshop.errors import PlanError
+from tfshop.training.inputs import model_specs
+from tfshop.training.scoring import SCORING_BATCH, outputs_of
 from tfshop.training.weights import read_blocks, write_blocks
 
 
@@ -156,21 +159,21 @@ class Workers:
 
         return self._strategy.distribute_datasets_from_function(of_pipeline)
 
-    def scores(self, model: Any, batches: Any, num_rows: int) -> Any:
+    def scores(self, model: Any, split: Split) -> Any:
         """Outputs of a model on all rows, in order, as `model.predict` gives them; replicas take batches in turns.
 
         Args:
             model: As `place` yields it; every output (batch, 1).
-            batches: Finite data set of (inputs, labels).
-            num_rows: Rows in it.
+            split: The rows.
         """
         if self._strategy is None:
-            return model.predict(batches, verbose=0)
+            return outputs_of(model, split)
+        batches = split.with_batch_size(SCORING_BATCH).batches(inputs=model_specs(model))
         score = self._scoring(model)
         replicas = self._strategy.num_replicas_in_sync
 
         def of_replica(context: Any) -> Any:
-            found = np.zeros((num_rows, len(model.outputs)), np.float32)
+            found = np.zeros((split.num_rows, len(model.outputs)), np.float32)
             start = 0
             for number, (inputs, labels) in enumerate(batches):
                 stop = start + int(tf.nest.flatten(labels)[0].shape[0])

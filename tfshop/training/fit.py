@@ -37,6 +37,7 @@ from tfshop.training.outputs import arrange_outputs, outputs_note
 from tfshop.training.progress import ProgressLine
 from tfshop.training.scoring import SCORING_BATCH, predict
 from tfshop.training.settings import STEPS_PER_EXECUTION, FitSettings
+from tfshop.training.steps import trace_step_once
 from tfshop.training.validation import ValidationWatcher
 
 __all__ = ["SCORING_BATCH", "STEPS_PER_EXECUTION", "FitSettings", "fit", "predict", "train"]
@@ -147,7 +148,8 @@ def fit(
             steps_per_execution=min(settings.steps_per_execution, split.num_batches),
         )
         model.optimizer.build(model.trainable_variables)  # else Keras traces the step once to make them, and again
-    watcher = ValidationWatcher(data.validation, specs, settings, workers)
+        trace_step_once(model)
+    watcher = ValidationWatcher(data.validation, settings, workers)
     position, writers = Position(), list[Any]()
     if checkpoints is not None:
         position, writers = _go_on(model, split, data.validation, watcher, checkpoints)

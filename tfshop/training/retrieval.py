@@ -21,7 +21,7 @@ from tfshop.training.inputs import model_specs
 from tfshop.training.lazy_adam import LazyAdam
 from tfshop.training.progress import ProgressLine
 from tfshop.training.recall import ranks, recall_at
-from tfshop.training.scoring import SCORING_BATCH
+from tfshop.training.scoring import outputs_of
 from tfshop.training.settings import FitSettings
 
 WATCHED_K = 100
@@ -204,16 +204,19 @@ def vector_model(model: Any, *, joined: bool = False) -> Any:
 
 def vectors_of(model: Any, split: Split, side: str) -> NDArray[np.float32]:
     """Vectors of one side for the rows of a split, float32 (rows, vector_width)."""
-    one = keras.Model(model.inputs, model.get_layer(f"{side}_vector").output)
-    batches = split.with_batch_size(SCORING_BATCH).batches(inputs=model_specs(model))
-    return np.asarray(one.predict(batches, verbose=0), np.float32)
+    return np.asarray(outputs_of(side_model(model, side), split), np.float32)
+
+
+def side_model(model: Any, side: str) -> Any:
+    """The network up to the vector of one side, with all of its inputs."""
+    return keras.Model(model.inputs, model.get_layer(f"{side}_vector").output)
 
 
 def calibrate(model: Any, train: Split, seed: int = 0) -> None:
     """Fit weight and bias of `logit` to the labels, by the scores of training rows: the towers stay as they are."""
     rows = train.take(min(CALIBRATION_ROWS, train.num_rows), seed=seed)
     scorer = keras.Model(model.inputs, model.get_layer(SCORE).output)
-    scores = scorer.predict(rows.with_batch_size(SCORING_BATCH).batches(inputs=model_specs(model)), verbose=0)
+    scores = outputs_of(scorer, rows)
     labels = rows.labels.reshape(len(scores), -1)[:, 0] > 0
     if labels.all() or not labels.any():
         return
@@ -228,6 +231,7 @@ class _RecallWatcher(keras.callbacks.Callback):
     def __init__(self, towers: Any, catalogue: Catalogue, validation: Split, settings: FitSettings) -> None:
         super().__init__()
         self._towers = towers
+        self._sides = {side: side_model(towers, side) for side in ("user", "item")}
         self._catalogue = catalogue
         queries = catalogue.positives(validation)
         self._queries = queries.take(min(WATCHED_QUERIES, queries.num_rows), seed=0)
@@ -256,8 +260,10 @@ class _RecallWatcher(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _recall(self) -> float:
-        users = vectors_of(self._towers, self._queries, "user")
-        items = vectors_of(self._towers, self._catalogue.rows, "item")
+        users, items = (
+            np.asarray(outputs_of(self._sides[side], split), np.float32)
+            for side, split in (("user", self._queries), ("item", self._catalogue.rows))
+        )
         return recall_at(ranks(users, items, self._catalogue.positions(self._queries)), (self._k,))[self._k]
 
     def finish(self) -> RetrievalHistory:

@@ -17,19 +17,18 @@ from tfshop.errors import DataError
 from tfshop.training.checkpoints import BestInMemory, BestWeights
 from tfshop.training.distribution import Workers
 from tfshop.training.history import Epoch, History
-from tfshop.training.scoring import SCORING_BATCH, columns_of
+from tfshop.training.scoring import columns_of
 from tfshop.training.settings import FitSettings
 
 
 class ValidationWatcher(keras.callbacks.Callback):
     """Score validation after each epoch, keep the best weights, stop when nothing is gained."""
 
-    def __init__(self, validation: Split, specs: Any, settings: FitSettings, workers: Workers) -> None:
+    def __init__(self, validation: Split, settings: FitSettings, workers: Workers) -> None:
         super().__init__()
-        self._batches = validation.with_batch_size(SCORING_BATCH).batches(inputs=specs)
+        self._validation = validation
         self._labels = validation.labels_by_target
         self._schema = validation.schema
-        self._num_rows = validation.num_rows
         self.settings = settings
         self.workers = workers
         self.best: BestWeights = BestInMemory()
@@ -70,7 +69,7 @@ class ValidationWatcher(keras.callbacks.Callback):
             self._keep(row)
 
     def _probabilities(self) -> NDArray[np.float64]:
-        found = self.workers.scores(self.model, self._batches, self._num_rows)
+        found = self.workers.scores(self.model, self._validation)
         scores = columns_of(found).astype(np.float64)
         on_logits = getattr(self.settings.loss, "name", "") == "distillation" and self.settings.loss.from_logits
         return 1.0 / (1.0 + np.exp(-scores)) if on_logits else scores
