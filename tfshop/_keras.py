@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from typing import Any
 
 from tfshop._quiet import quiet
 from tfshop.errors import ModelError
@@ -39,7 +40,7 @@ def _leave_to_python(*modules: str) -> None:
     takes that longer.
     """
     try:
-        config = importlib.import_module("tensorflow.python.autograph.core.config")
+        config: Any = importlib.import_module("tensorflow.python.autograph.core.config")
         config.CONVERSION_RULES = (*map(config.DoNotConvert, modules), *config.CONVERSION_RULES)
     except (ImportError, AttributeError):
         return

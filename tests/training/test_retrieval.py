@@ -11,7 +11,7 @@ from helpers import same_weights
 from sklearn.metrics import log_loss
 from two_towers import ITEM, market
 
-from tfshop._keras import tf
+from tfshop._keras import keras, tf
 from tfshop.data import Splits
 from tfshop.errors import DataError, ModelError, PlanError
 from tfshop.evaluation.retrieval import cosines, measure_recall
@@ -144,9 +144,13 @@ def test_the_best_epoch_is_kept_and_the_probability_fits_the_labels(data: Splits
     assert log_loss(labels, scores) < np.log(2) - 0.01
 
 
-def test_the_same_seed_gives_the_same_towers(data: Splits) -> None:
+def test_the_same_seed_gives_the_same_towers_from_one_trace_of_the_step(
+    data: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced, usual = [], keras.Model.train_step
+    monkeypatch.setattr(keras.Model, "train_step", lambda self, rows: traced.append(rows) or usual(self, rows))
     one, again, other = (trained(data, epochs=1, seed=seed)[0] for seed in (1, 1, 2))
-    assert same_weights(one, again) and not same_weights(one, other)
+    assert same_weights(one, again) and not same_weights(one, other) and len(traced) == 3
 
 
 def test_popularity_ranks_follow_the_counts(data: Splits) -> None:

@@ -63,7 +63,6 @@ class LazyAdam(keras.optimizers.Optimizer):
         """Sum what a batch says about a row; Keras calls this before any update."""
         return [_summed_by_row(grad) if isinstance(grad, tf.IndexedSlices) else grad for grad in grads]
 
-    @tf.autograph.experimental.do_not_convert
     def _distributed_apply_gradients_fn(self, distribution: Any, grads_and_vars: Any, **kwargs: Any) -> Any:
         """As Keras does, with one rate for all variables: for each anew, it is half of the operators of a dense one."""
         if self.jit_compile or tf.distribute.has_strategy():  # graphs or devices of their own

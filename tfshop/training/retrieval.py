@@ -185,6 +185,7 @@ def train_two_tower(
     keras.utils.set_random_seed(seed)
     both = vector_model(model, joined=True)
     both.compile(LazyAdam(learning_rate), InBatchSoftmaxLoss(loss.temperature, loss.mask_duplicates))
+    both.optimizer.build(both.trainable_variables)  # else Keras traces the step once to make them, and again
     watcher = _RecallWatcher(model, catalogue, data.validation, settings)
     batches = replace(positives, labels=targets).batches(shuffle=True, seed=seed, inputs=model_specs(model))
     bar = ProgressLine(f"training {model.name}", epochs * positives.num_batches)
