@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -118,6 +118,11 @@ def steps(teachers: Teachers, *passes: Any, mode: str = "int8") -> Plan:
     return ts.chain(ts.recipes.tiny(teachers=teachers).passes[0], *passes, ts.Export(mode))
 
 
+def knowing(teachers: Teachers) -> Plan:
+    """The student of `recipes.tiny` as it was before it read ids as unknown."""
+    return ts.chain(replace(ts.recipes.tiny(teachers=teachers).passes[0], unknown_ids=False), ts.Export("int8"))
+
+
 def tiny(**settings: Any) -> Callable[[Teachers], Plan]:
     """`recipes.tiny` with other settings, not stripped."""
     return lambda teachers: ts.chain(*ts.recipes.tiny(teachers=teachers, **settings).passes, ts.Export("int8"))
@@ -165,6 +170,7 @@ ROWS = (
     whole("Int2 tuned, int8", lambda more: ts.chain(ts.TuneTables(TWO_BITS, teachers=more), ts.Export("int8"))),
     whole("student", lambda more: steps(more, mode="float32")),
     whole("student, int8", steps),
+    whole("student that reads no id as unknown, int8", knowing),
     whole("student, Int2 coded, int8", lambda more: steps(more, ts.EncodeTables(TWO_BITS))),
     whole("student, Int2 tuned, int8", tiny(codec=TWO_BITS)),
     whole("student, allocated 1.4 bits a number, int8", lambda more: steps(more, UNEVEN)),

@@ -86,14 +86,16 @@ def main() -> None:
     def save() -> None:
         results.save(name, {"settings": settings, "seeds": done})
 
-    seeds = {str(seed): done.setdefault(str(seed), {}) for seed in range(max(options.seeds, SEEDS[options.log]))}
+    asked = range(options.first, options.first + options.seeds)
+    of_page = () if options.first else range(SEEDS[options.log])
+    seeds = {str(seed): done.setdefault(str(seed), {}) for seed in sorted({*asked, *of_page})}
     runs = {key: Run(log, int(key), made_by(options.log, log, int(key)), own, save) for key, own in seeds.items()}
-    for run in list(runs.values())[: options.seeds]:
-        _make(run, options)
+    for seed in asked:
+        _make(runs[str(seed)], options)
     rows: Seeds = {seed: own for seed, run in runs.items() if (own := run.fresh())}
     for part in PARTS:
         results.show(part, *table(rows, part))
-    if options.fraction == 1.0 and all(_is_whole(run, options.log) for run in runs.values()):
+    if options.fraction == 1.0 and not options.first and all(_is_whole(run, options.log) for run in runs.values()):
         _write(options.log, rows)
 
 
@@ -117,6 +119,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--log", choices=tuple(LOGS), default=PROMOTION, help="what is learned from")
     parser.add_argument("--fraction", type=float, default=1.0, help="of the rows or households, in (0, 1]")
     parser.add_argument("--seeds", type=int, default=3, help="how many networks are trained")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first: seeds beside those of the page")
     parser.add_argument("--rows", nargs="*", default=(), help="only rows whose part or name has one of these words")
     parser.add_argument("--stock", action="store_true", help="the stock routes as well")
     parser.add_argument("--fresh", action="store_true", help="start over")
@@ -168,7 +171,7 @@ def _followed(plan: Plan, model: Any, log: Log, goal: Goal, students: dict[str, 
     first, *rest = plan.passes or (None,)
     if not isinstance(first, Distill):
         return pursue(model, log.data, plan, replace(goal, timed=False))
-    key = json.dumps([dict(first.shrink or {}), first.epochs])
+    key = json.dumps([dict(first.shrink or {}), first.epochs, first.unknown_ids])
     if key not in students:
         students[key] = first.apply(Candidate(model, log.data.schema), log.data, goal.seed).model
     return pursue(students[key], log.data, ts.chain(*rest, plan.exporter), replace(goal, timed=False))

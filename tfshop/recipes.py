@@ -103,6 +103,8 @@ def tiny(
 ) -> Plan:
     """The smallest file: a student, tables of about a bit a number where bits are worth least, tuned, then int8.
 
+    The student reads ids as unknown at random, as often as validation has ids that training does not know.
+
     Args:
         width: Most units of a hidden layer.
         depth: Most hidden layers of a tower, and most crosses of a network of ours.
@@ -128,7 +130,7 @@ def tiny(
     uneven = () if codec is not None else (AllocateTables(max_bytes=share, lookup_bytes=TINY_LOOKUP),)
     tuned = TuneTables(codec, learning_rate=TINY_RATE, teachers=teachers)
     rounded = () if bits == EIGHT_BITS else (QAT(bits=bits),)
-    student = Distill(shrink=shrink, epochs=NARROW_EPOCHS, teachers=teachers)
+    student = Distill(shrink=shrink, epochs=NARROW_EPOCHS, teachers=teachers, unknown_ids=True)
     return chain(student, *uneven, tuned, *rounded, Export("int8", strip=True, int4=bits < EIGHT_BITS))
 
 

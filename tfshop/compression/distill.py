@@ -47,6 +47,8 @@ class Distill:
         warm_start: Whether the student begins with the first teacher's most important units, layers by name.
         cache: Folder where the teachers' scores are kept between runs.
         features: Names of the features that a student by hyperparameters reads, with an input each; None for all.
+        unknown_ids: Whether the student reads ids as unknown at random, as much more often as validation has unknown
+            ones, while teachers score them as they are; see `train`.
 
     Raises:
         PlanError: At construction for a value out of range; in `check` for a teacher of no known family, a student
@@ -80,6 +82,7 @@ class Distill:
     warm_start: bool = False
     cache: str | None = None
     features: tuple[str, ...] | None = None
+    unknown_ids: bool = False
 
     def __post_init__(self) -> None:
         self._settle_student()
@@ -93,7 +96,7 @@ class Distill:
             raise PlanError(f"averages is {self.averages!r}. Expected one of {', '.join(AVERAGES)}. Fix: 'logits'.")
         require_positive("temperature", self.temperature)
         require_positive("hint_weight", self.hint_weight)
-        FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
+        FitSettings(epochs=self.epochs, learning_rate=self.learning_rate, unknown_ids=self.unknown_ids)
         self._refuse_unread()
 
     def _refuse_unread(self) -> None:
@@ -150,6 +153,7 @@ class Distill:
             seed=seed,
             loss=DistillationLoss(self.weight, self.temperature, from_logits=on_logits),
             description="distilling",
+            unknown_ids=self.unknown_ids,
             callbacks=(curve,) if pairs else (),
         )
         if pairs:

@@ -14,6 +14,7 @@ from tfshop.data.binding import bind
 from tfshop.data.mapped import release
 from tfshop.data.reading import Rows
 from tfshop.data.schema import InputSpec, Schema
+from tfshop.data.unknown_ids import as_unknown
 from tfshop.errors import DataError
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class Split:
         repeat: bool = False,
         first_epoch: int = 0,
         skip: int = 0,
+        unknown: npt.NDArray[np.float64] | None = None,
     ) -> tf.data.Dataset:
         """Return the rows as a `tf.data.Dataset` of (inputs by name, labels of shape (b, 1)).
 
@@ -135,6 +137,8 @@ class Split:
             repeat: Go on with the next epoch for ever.
             first_epoch: Number of the first epoch, from 0: its order is the one it would have had after those before.
             skip: Batches of the first epoch to leave out, without reading them.
+            unknown: For each id column, the chance by which an id is read as unknown, drawn anew in each epoch; see
+                `unknown_more_often`. None reads all as they are.
 
         Raises:
             ModelError: Where `inputs` asks for something the schema has not.
@@ -158,8 +162,11 @@ class Split:
         def generate() -> Iterator[tuple[dict[str, npt.NDArray[Any]], Any]]:
             for epoch in epochs:
                 skipped = skip if epoch == first_epoch else 0
-                for *arrays, labels in rows.shuffled(seed, epoch, skipped) if shuffle else rows.in_order(skipped):
-                    packed = dict(zip(self.inputs, arrays, strict=True))
+                batches = rows.shuffled(seed, epoch, skipped) if shuffle else rows.in_order(skipped)
+                for number, (*arrays, labels) in enumerate(batches, start=skipped):
+                    packed: Mapping[str, npt.NDArray[Any]] = dict(zip(self.inputs, arrays, strict=True))
+                    if unknown is not None:
+                        packed = as_unknown(packed, unknown, (seed, epoch, number))
                     yield bind(packed, self.schema, specs), self._labelled(labels, names)
                 if not repeat:
                     return

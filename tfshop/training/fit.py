@@ -10,6 +10,7 @@ from typing import Any, Literal
 from tfshop._console import say
 from tfshop._keras import keras
 from tfshop.data.split import Split, Splits
+from tfshop.data.unknown_ids import unknown_more_often
 from tfshop.errors import PlanError
 from tfshop.training.checkpoints import (
     Beginning,
@@ -59,6 +60,7 @@ def train(  # noqa: PLR0913  (the whole surface of a training, all of it by keyw
     checkpoint_every: int | Literal["epoch"] = "epoch",
     resume: bool = True,
     strategy: Any = None,
+    unknown_ids: bool = False,
 ) -> History:
     """Train a click network in place: lazy Adam, early stopping on validation AUC, the best weights kept.
 
@@ -82,6 +84,8 @@ def train(  # noqa: PLR0913  (the whole surface of a training, all of it by keyw
         resume: Go on from the last checkpoint; False removes those that are there.
         strategy: A synchronous `tf.distribute` strategy. The batch is that of all replicas together: each reads its
             share. A model built outside of `strategy.scope()` is copied into it, which takes its memory again.
+        unknown_ids: Read ids as unknown at random, as much more often as validation has unknown ones. Training hardly
+            looks the row of unknown ids up, whose vocabulary it is; new products then rank by what is known of them.
 
     Returns:
         What happened, one row an epoch.
@@ -93,6 +97,9 @@ def train(  # noqa: PLR0913  (the whole surface of a training, all of it by keyw
 
     Example:
         >>> history = train(model, data, epochs=2, checkpoint_dir="checkpoints/mlp")  # doctest: +SKIP
+
+    References:
+        Volkovs, Yu & Poutanen, DropoutNet: Addressing Cold Start in Recommender Systems, NeurIPS 2017 (`unknown_ids`).
     """
     require_functional(model)
     require_named_inputs(model)
@@ -108,6 +115,7 @@ def train(  # noqa: PLR0913  (the whole surface of a training, all of it by keyw
         callbacks=callbacks,
         description=f"training {getattr(model, 'name', 'model')}",
         loss_weights=loss_weights,
+        unknown_ids=unknown_ids,
     )
     checkpoints = None if checkpoint_dir is None else Checkpoints(checkpoint_dir, checkpoint_every, resume)
     workers = Workers(strategy)
@@ -154,7 +162,8 @@ def fit(
     if checkpoints is not None:
         position, writers = _go_on(model, split, data.validation, watcher, checkpoints)
     if not watcher.done:
-        how = {"inputs": specs, "outputs": model.output_names}
+        unknown = unknown_more_often(split, data.validation) if settings.unknown_ids else None
+        how = {"inputs": specs, "outputs": model.output_names, "unknown": unknown}
         read = partial(split.batches, shuffle=True, seed=settings.seed, repeat=True, **how)
         feed = workers.feed(partial(read, first_epoch=position.epoch, skip=position.step), split.batch_size)
         bar = ProgressLine(

@@ -25,6 +25,7 @@ class FitSettings:
         keep_best: Whether the weights of the best epoch are kept rather than the last ones.
         steps_per_execution: Steps that run in one call.
         description: What the progress line says.
+        unknown_ids: Whether ids are read as unknown at random, as much more often as validation has unknown ones.
     """
 
     epochs: int = 2
@@ -37,6 +38,7 @@ class FitSettings:
     description: str = "training"
     callbacks: Sequence[Any] = field(default=())
     loss_weights: Mapping[str, float] | None = None
+    unknown_ids: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.epochs, int) or self.epochs < 1:
@@ -45,3 +47,5 @@ class FitSettings:
             raise PlanError(
                 f"learning_rate is {self.learning_rate}. Expected a number above 0. Fix: learning_rate=1e-3."
             )
+        if not isinstance(self.unknown_ids, bool):
+            raise PlanError(f"unknown_ids is {self.unknown_ids!r}. Expected True or False. Fix: unknown_ids=True.")
