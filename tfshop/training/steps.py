@@ -19,7 +19,7 @@ def trace_step_once(model: Any) -> None:
         model: Left to Keras where it takes one step a call, is distributed, compiled by XLA or not at all, or has a
             step of its own.
     """
-    if int(model.steps_per_execution) == 1 or is_distributed(model) or model.run_eagerly or model.jit_compile:
+    if is_distributed(model) or model.run_eagerly or model.jit_compile or int(model.steps_per_execution) == 1:
         return
     if not is_of_keras(model, "make_train_function", "train_step", "compute_metrics", "get_metrics_result"):
         return
