@@ -46,6 +46,12 @@ def test_weight_1_at_temperature_1_hears_the_teacher_alone() -> None:
     assert float(loss(turned, STUDENT)) == float(loss(TARGETS, STUDENT))
 
 
+@pytest.mark.parametrize("shape", [(40,), (40, 1, 1)])
+def test_a_student_gives_one_number_a_row_in_whatever_shape(shape: tuple[int, ...]) -> None:
+    loss = DistillationLoss(0.5, 2.0)
+    np.testing.assert_array_equal(loss.call(TARGETS, STUDENT.reshape(shape)), loss.call(TARGETS, STUDENT))
+
+
 def test_very_certain_logits_give_a_finite_loss() -> None:
     targets, student = np.float32([[1.0, 500.0], [0.0, -500.0]]), np.float32([[-500.0], [500.0]])
     assert np.isfinite(DistillationLoss(0.5, 1.0).call(targets, student).numpy()).all()

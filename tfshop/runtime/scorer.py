@@ -109,8 +109,8 @@ class Scorer:
                 ids if the values fit; NaN stands for a missing number.
 
         Returns:
-            float32 (rows,) for one output of width 1, (rows, width) for a wider one; a dict of these by name where
-            the file has several outputs. No rows give empty arrays.
+            float32 (rows,) for one output of one number a row, (rows, width) for a wider one; a dict of these by name
+            where the file has several outputs. No rows give empty arrays.
 
         Raises:
             ScoringError: For missing or unknown names; floats, booleans or strings as ids; a wrong rank or width;
@@ -234,5 +234,5 @@ def _fill(outputs: Mapping[str, NDArray[Any]], part: Mapping[str, NDArray[Any]],
 
 
 def _flat(output: NDArray[Any]) -> NDArray[Any]:
-    """(rows, 1) as (rows,)."""
-    return output.reshape(len(output)) if output.shape[1:] == (1,) else output
+    """(rows, 1), and (rows, 1, 1), as (rows,)."""
+    return output.reshape(len(output)) if set(output.shape[1:]) == {1} else output

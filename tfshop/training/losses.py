@@ -22,7 +22,8 @@ class DistillationLoss(keras.losses.Loss):
         **kwargs: As any Keras loss.
 
     Call:
-        y_true: float32 (batch, 2): label, teacher's logit. y_pred: float32 (batch, 1), the student's.
+        y_true: float32 (batch, 2): label, teacher's logit. y_pred: float32 (batch, 1), (batch,) or (batch, 1, 1), the
+            student's.
 
     References:
         Hinton et al., Distilling the Knowledge in a Neural Network, 2015.
@@ -40,6 +41,7 @@ class DistillationLoss(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Loss of each example, float32 (batch,)."""
         label, teacher = y_true[:, :1], y_true[:, 1:]
+        y_pred = tf.reshape(y_pred, (-1, 1))
         if not self.from_logits:
             inside = tf.clip_by_value(y_pred, SMALLEST, 1.0 - SMALLEST)
             y_pred = tf.math.log(inside) - tf.math.log1p(-inside)
