@@ -18,7 +18,9 @@ from tfshop.compression import QAT, Candidate
 from tfshop.compression._operators import operators_of
 from tfshop.compression._range_calibration import observed_ranges
 from tfshop.compression._range_places import range_places
+from tfshop.compression._rounded_model import activations_apart
 from tfshop.compression.roles import layers_with
+from tfshop.compression.rounded_tensors import with_activations_apart
 from tfshop.data import Splits
 from tfshop.export import Export
 from tfshop.models import build_model
@@ -150,6 +152,24 @@ def test_what_stays_in_float_in_the_file_trains_in_float(clicks: Splits) -> None
     assert {"logit", "probability", "table_hist_id_0_mean", "numeric_transform"} <= set(places.in_float)
     assert not {"logit", "probability", "table_hist_id_0_mean", "table"} & set(places.holders)
     assert any("head" in reason for reason in places.in_float.values())
+
+
+def test_no_layer_is_traced_twice_where_none_is_taken_apart(
+    dense_clicks: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced: list[str] = []
+
+    def counted(layer: Any, model: Any) -> Any:
+        traced.append(layer.name)
+        return operators_of(layer, model)
+
+    monkeypatch.setattr("tfshop.compression._operators.operators_of", counted)
+    model = one_dense_network(layers.ReLU(name="tested"))
+    assert activations_apart(model, ("first", "second")) is model
+    trained_with_rounding(model, dense_clicks)
+    assert {"first", "tested", "second"} <= set(traced) and len(traced) == len(set(traced))
+    before = with_activations_apart(model, ("first", "second"))
+    assert before is not model and not {id(w) for w in before.weights} & {id(w) for w in model.weights}
 
 
 def test_operators_of_a_lambda_are_known_without_knowing_the_lambda() -> None:

@@ -10,16 +10,22 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from tfshop._keras import keras, tf
-from tfshop.compression._operators import LOOKUPS, Operators, OperatorsByLayer
+from tfshop.compression._operators import LOOKUPS, Operators
 from tfshop.compression.roles import layers_with, output_tensors, readers, source_layers, source_tensors, unwrapped
 from tfshop.numerics.narrow import is_few
 
 AROUND_FEW = "the scores hang on few numbers there, which need more levels than 256"
 
 
-def rounded_layers(model: Any, roles: Sequence[str]) -> tuple[str, ...]:
-    """Names of the Dense layers of these roles that are int8 in the file: not those around few numbers."""
-    few = _around_few(model, OperatorsByLayer(model))
+def rounded_layers(model: Any, roles: Sequence[str], operators: Mapping[str, Operators]) -> tuple[str, ...]:
+    """Names of the Dense layers of these roles that are int8 in the file: not those around few numbers.
+
+    Args:
+        model: Flat functional model.
+        roles: As QAT takes them.
+        operators: Of each layer, by name.
+    """
+    few = _around_few(model, operators)
     return tuple(name for name in layers_with(model, roles) if name not in few)
 
 

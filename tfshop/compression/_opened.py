@@ -7,7 +7,7 @@ from typing import Any
 
 from tfshop._keras import keras, tf
 from tfshop.compression._float_zones import float_zones, gives_floats
-from tfshop.compression._operators import Operators, OperatorsByLayer
+from tfshop.compression._operators import Operators
 from tfshop.compression.rebuild import copy_model
 from tfshop.compression.roles import calls_of
 from tfshop.models.rebuild import PATH, fresh
@@ -15,7 +15,7 @@ from tfshop.models.rebuild import PATH, fresh
 _MERGES = ("Add", "Multiply", "Average")
 
 
-def opened(model: Any, rounded: tuple[str, ...]) -> Any:
+def opened(model: Any, rounded: tuple[str, ...], operators: Mapping[str, Operators]) -> Any:
     """The model with an operator a layer where ours, and Keras' sums and products, run several that int8 rounds.
 
     An identity keeps the name of the layer that was there. What stays in float, has weights or is called several times
@@ -24,8 +24,8 @@ def opened(model: Any, rounded: tuple[str, ...]) -> Any:
     Args:
         model: Flat functional model.
         rounded: Layers that train with rounding.
+        operators: Of each layer, by name.
     """
-    operators = OperatorsByLayer(model)
     in_float = float_zones(model, operators, rounded)
     others = [layer for layer in model.layers if layer.name in operators and layer.name not in in_float]
     wanted = {layer.name for layer in others if _can_be_opened(layer, operators, model)}

@@ -48,7 +48,7 @@ def range_name(name: str) -> str:
     return f"{name}_range"
 
 
-def range_places(model: Any, rounded: tuple[str, ...]) -> RangePlaces:
+def range_places(model: Any, rounded: tuple[str, ...], operators: Mapping[str, Operators] | None = None) -> RangePlaces:
     """Find the places of a flat model whose `rounded` layers have no activation but the rectifier.
 
     A tensor gets a range where int8 operators give it or read it. None get those that the file does not have, or that
@@ -57,20 +57,25 @@ def range_places(model: Any, rounded: tuple[str, ...]) -> RangePlaces:
     1. What the converter fuses: a Dense layer before its BatchNormalization, a layer before its rectifier.
     2. What only a concatenation reads: int8 has one scale for all that it joins, that of the result.
     3. What is only reshaped or cut, where the tensor it is made from has a range.
+
+    Args:
+        model: Flat functional model.
+        rounded: Layers that train with rounding.
+        operators: Of each layer of this very model, by name, where they are known; else they are traced.
     """
-    return _Search(model, rounded).places()
+    return _Search(model, rounded, OperatorsByLayer(model) if operators is None else operators).places()
 
 
 class _Search:
     """One walk over the layers in order."""
 
-    def __init__(self, model: Any, rounded: tuple[str, ...]) -> None:
+    def __init__(self, model: Any, rounded: tuple[str, ...], operators: Mapping[str, Operators]) -> None:
         self._model = model
         self._rounded = rounded
         self._layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-        self._operators = OperatorsByLayer(model)
-        self._in_float = float_zones(model, self._operators, rounded)
-        self._tables = {layer.name for layer in self._layers if is_lookup(layer, self._operators, model)}
+        self._operators = operators
+        self._in_float = float_zones(model, operators, rounded)
+        self._tables = {layer.name for layer in self._layers if is_lookup(layer, operators, model)}
 
     def places(self) -> RangePlaces:
         """What was found."""

@@ -68,13 +68,17 @@ class Rounding:
 def activations_apart(model: Any, names: Collection[str]) -> Any:
     """The model with activations the converter does not fuse in layers of their own, behind the layers named.
 
-    What a Dense layer gives before its sigmoid is a tensor of the file, and wants a range. So do batched kernels.
+    What a Dense layer gives before its sigmoid is a tensor of the file, and wants a range. So do batched kernels. A
+    model without any comes back itself.
     """
+    with_kernel = [x for x in model.layers if x.name in names or type(x).__name__ in BATCHED_KERNELS]
+    wanted = {layer.name for layer in with_kernel if _has_activation_of_its_own(layer, model)}
+    if not wanted:
+        return model
 
     def replace(layer: Any) -> Any:
         copied = fresh(layer)
-        has_kernel = layer.name in names or type(layer).__name__ in BATCHED_KERNELS
-        if not has_kernel or not _has_activation_of_its_own(layer, model):
+        if layer.name not in wanted:
             return copied
         apart = keras.layers.Activation(copied.activation, name=f"{layer.name}_activation")
         copied.activation = keras.activations.linear

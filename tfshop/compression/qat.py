@@ -10,6 +10,7 @@ import numpy as np
 from tfshop._keras import keras, tf
 from tfshop.compression._float_zones import AROUND_FEW, rounded_layers
 from tfshop.compression._opened import opened
+from tfshop.compression._operators import OperatorsByLayer
 from tfshop.compression._quantizers import shared_values
 from tfshop.compression._range_calibration import WHOLE, observed_ranges
 from tfshop.compression._range_places import RangePlaces, range_places
@@ -117,9 +118,11 @@ class QAT:
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Wrap, train, freeze the ranges."""
         model = inlined(candidate.model)
-        names = rounded_layers(model, self.roles)
-        apart = activations_apart(opened(model, names), names)
-        rounding = self._rounding(apart, range_places(apart, names), candidate, data)
+        operators = OperatorsByLayer(model)
+        names = rounded_layers(model, self.roles, operators)
+        apart = activations_apart(opened(model, names, operators), names)
+        places = range_places(apart, names, operators if apart is model else None)
+        rounding = self._rounding(apart, places, candidate, data)
         wrapped = rounded_model(apart, rounding)
         told = "quantization-aware training"
         history = fine_tuned(wrapped, candidate.model, data, self, seed=seed, description=told)

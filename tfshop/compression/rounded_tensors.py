@@ -11,6 +11,7 @@ from tfshop.compression._float_zones import float_zones
 from tfshop.compression._operators import RELUS, operators_of
 from tfshop.compression._range_places import FIXED
 from tfshop.compression._rounded_model import activations_apart
+from tfshop.compression.rebuild import copy_model
 from tfshop.compression.roles import output_tensors, source_tensors, unwrapped
 from tfshop.models.rebuild import calls_in_order
 
@@ -38,7 +39,8 @@ def with_activations_apart(model: Any, names: Sequence[str]) -> Any:
         model: Functional model without submodels.
         names: Of layers; those that are no plain Dense stay as they are.
     """
-    return activations_apart(model, [name for name in names if type(model.get_layer(name)) is keras.layers.Dense])
+    apart = activations_apart(model, [name for name in names if type(model.get_layer(name)) is keras.layers.Dense])
+    return copy_model(model) if apart is model else apart
 
 
 def left_in_float(model: Any) -> dict[str, str]:
