@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from networks import spread
 
 from tfshop._keras import keras, tf
 from tfshop.compression._frozen_statistics import StatisticsUntil
@@ -39,3 +40,18 @@ def test_a_normalization_that_is_called_twice_a_step_sees_as_many_steps(dense_cl
         wrapped({"ids": data}, training=True)
         seen.append(norm.moving_variance.numpy().mean())
     assert len(set(seen[:3])) == 3 and seen[2] == seen[3]
+
+
+def test_a_normalization_gives_its_mask_on_in_training_too(dense_clicks: Splits) -> None:
+    """Else the mean behind it trains with padding in it, and is shipped without."""
+    ids = keras.Input((3,), dtype="int32", name="ids")
+    rows = layers.Embedding(110, 8, mask_zero=True, name="table")(ids)
+    mean = layers.GlobalAveragePooling1D()(layers.BatchNormalization(name="norm")(rows))
+    model = keras.Model(ids, layers.Dense(1, activation="sigmoid", name="probability")(mean))
+    spread(model)
+    wrapped = rounded_model(model, Rounding(range_places(model, ()), {}, moving_steps=0))
+    data = np.maximum(dense_clicks.train.inputs["ids"][:64], 1)
+    data[:, 1] = 0
+    for training in (True, False):
+        scores = tf.function(wrapped)({"ids": tf.constant(data)}, training=training)
+        np.testing.assert_allclose(scores, model({"ids": data}), atol=1e-6)

@@ -36,6 +36,10 @@ class StatisticsUntil(keras.layers.Wrapper):
         moving = self.seen <= self.calls
         return tf.cond(moving, lambda: self.layer(inputs, training=True), lambda: self.layer(inputs, training=False))
 
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """That of the inputs: what either branch gives has lost it."""
+        return self.layer.compute_mask(inputs, mask)
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         """That of the inputs."""
         return input_shape

@@ -9,7 +9,7 @@ from tfshop._keras import keras, tf
 from tfshop.compression._float_zones import float_zones, gives_floats
 from tfshop.compression._operators import Operators
 from tfshop.compression.rebuild import copy_model
-from tfshop.compression.roles import calls_of
+from tfshop.compression.roles import calls_of, carries_mask
 from tfshop.models.rebuild import PATH, fresh
 
 _MERGES = ("Add", "Multiply", "Average")
@@ -18,8 +18,8 @@ _MERGES = ("Add", "Multiply", "Average")
 def opened(model: Any, rounded: tuple[str, ...], operators: Mapping[str, Operators]) -> Any:
     """The model with an operator a layer where ours, and Keras' sums and products, run several that int8 rounds.
 
-    An identity keeps the name of the layer that was there. What stays in float, has weights or is called several times
-    is left as it is.
+    An identity keeps the name of the layer that was there. What stays in float, has weights, is called several times or
+    has a mask, which operators would not give on, is left as it is. A model without any comes back itself.
 
     Args:
         model: Flat functional model.
@@ -39,7 +39,8 @@ def opened(model: Any, rounded: tuple[str, ...], operators: Mapping[str, Operato
 def _can_be_opened(layer: Any, operators: Mapping[str, Operators], model: Any) -> bool:
     ours = type(layer).__module__.startswith("tfshop.layers.") or type(layer).__name__ in _MERGES
     once = len(calls_of(layer, model)) == 1 and not layer.weights
-    return ours and once and operators[layer.name].count > 1 and gives_floats(layer, model)
+    is_plain = once and gives_floats(layer, model) and not carries_mask(layer, model)
+    return ours and is_plain and operators[layer.name].count > 1
 
 
 class _Opened:

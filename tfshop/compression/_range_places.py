@@ -9,7 +9,7 @@ from typing import Any
 from tfshop._keras import keras
 from tfshop.compression._float_zones import float_zones, gives_floats, is_lookup
 from tfshop.compression._operators import Operators, OperatorsByLayer
-from tfshop.compression.roles import calls_of, output_tensors, readers, source_layers, source_tensors, unwrapped
+from tfshop.compression.roles import calls_of, carries_mask, output_tensors, readers, source_layers, unwrapped
 from tfshop.models.rebuild import foreign_parts
 
 _FUNCTIONS = frozenset({"Lambda", "TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty"})
@@ -95,8 +95,8 @@ class _Search:
     def _is_int8(self, layer: Any) -> bool:
         """Whether int8 operators give or read what a layer gives, one float tensor a call; tables are left alone."""
         tensors = output_tensors(layer, self._model)
-        if any(getattr(t, "_keras_mask", None) is not None for t in (*tensors, *source_tensors(layer, self._model))):
-            return False  # TF-MOT's wrapper hands masks to layers that take none; the exporter measures these
+        if carries_mask(layer, self._model):
+            return False  # a trained range would not give the mask on; the exporter measures these
         if layer.name in self._tables or not gives_floats(layer, self._model):
             return False
         if len(tensors) != len(calls_of(layer, self._model)):

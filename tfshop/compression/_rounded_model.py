@@ -13,7 +13,7 @@ from tfshop.compression._frozen_statistics import StatisticsUntil
 from tfshop.compression._quantize_rules import DenseRule, OutputRule
 from tfshop.compression._quantizers import ChannelScales, Grid, LearnedSteps, SharedValues, on_int8_grid
 from tfshop.compression._range_places import RangePlaces, range_name
-from tfshop.compression._tfmot import QuantizeWrapperV2
+from tfshop.compression._tfmot_wrappers import RoundedLayer
 from tfshop.compression._weight_rules import INT8, WeightRule, projections, round_projections, weight_rule
 from tfshop.compression.rebuild import KeepZeros, copy_model
 from tfshop.compression.roles import calls_of, readers, unwrapped
@@ -100,19 +100,19 @@ def rounded_model(model: Any, rounding: Rounding) -> Any:
         copied.trainable = copied.trainable and layer.name not in rounding.held
         rule = OutputRule(follows=rounding.follows and layer.name not in places.fixed)
         if layer.name in places.rounded:
-            return QuantizeWrapperV2(copied, _dense_rule(copied, rounding), name=layer.name)
+            return RoundedLayer(copied, _dense_rule(copied, rounding), name=layer.name)
         if layer.name in places.within:
-            return QuantizeWrapperV2(copied, rule, name=layer.name)
+            return RoundedLayer(copied, rule, name=layer.name)
         if type(layer) is keras.layers.BatchNormalization and rounding.moving_steps is not None:
             copied = StatisticsUntil(copied, rounding.moving_steps * len(calls_of(layer, model)))
         weights = rounding.weight_rule(layer)
         if rounding.projections(layer):
             round_projections(copied, rounding.bits)
         if weights is not None:
-            copied = QuantizeWrapperV2(copied, weights, name=layer.name)
+            copied = RoundedLayer(copied, weights, name=layer.name)
         if layer.name in places.behind:
             identity = _identity(layer.name)
-            return copied, QuantizeWrapperV2(identity, rule, name=identity.name)
+            return copied, RoundedLayer(identity, rule, name=identity.name)
         return copied
 
     attentions = [layer for layer in model.layers if rounding.projections(layer)]
@@ -135,7 +135,7 @@ def _start_ranges(wrapped: Any, rounding: Rounding) -> None:
 
 
 def _start_steps(wrapped: Any) -> None:
-    for wrapper in (layer for layer in wrapped._flatten_layers() if isinstance(layer, QuantizeWrapperV2)):
+    for wrapper in (layer for layer in wrapped._flatten_layers() if isinstance(layer, RoundedLayer)):
         for weight, quantizer, variables in wrapper._weight_vars:
             if isinstance(quantizer, LearnedSteps):
                 variables["steps"].assign(quantizer.first_steps(weight.numpy()))
@@ -181,7 +181,7 @@ def frozen_model(model: Any, wrapped: Any, places: RangePlaces) -> Any:
 
 def _freeze(trained: Any, layer: Any) -> None:
     """Give a plain layer the trained weights, on their grid where they trained with rounding."""
-    if isinstance(trained, QuantizeWrapperV2):
+    if isinstance(trained, RoundedLayer):
         _copy_rounded(trained, layer)
     elif projections(trained):
         for attribute, part in projections(trained).items():

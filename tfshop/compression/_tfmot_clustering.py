@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tfshop._keras import tf
-from tfshop.compression._tfmot import ClusterableLayer, ClusteringAlgorithm, ClusterWeights, clustering
+from tfshop.compression._tfmot import ClusterableLayer, ClusteringAlgorithm, clustering
+from tfshop.compression._tfmot_wrappers import SharedLayer
 from tfshop.compression.kernels import kernel_variables
 from tfshop.models.rebuild import foreign_parts, fresh
 
@@ -56,7 +57,7 @@ def in_wrapper(layer: Any, shape: Any, clusters: int, initialization: str) -> An
     made = _declared(layer)
     made.build(shape)
     made.set_weights(layer.get_weights())
-    return ClusterWeights(
+    return SharedLayer(
         made, clusters, INITIALIZATIONS[initialization], preserve_sparsity=bool(pruned), name=f"cluster_{layer.name}"
     )
 

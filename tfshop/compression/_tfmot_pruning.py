@@ -13,7 +13,7 @@ from tfshop.compression._tfmot import sparsity as tfmot_sparsity
 from tfshop.compression.kernels import Kernel, kernel_variables, kernels_of
 from tfshop.compression.patterns import Pattern
 from tfshop.compression.rebuild import copy_model
-from tfshop.compression.roles import unwrapped
+from tfshop.compression.roles import carries_mask, unwrapped
 from tfshop.compression.schedules import Rise
 from tfshop.models.rebuild import copy_weights, fresh
 
@@ -23,11 +23,14 @@ _SINGLE_INPUT = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Embe
 def tfmot_can(model: Any, names: tuple[str, ...], pattern: Pattern, schedule: str) -> bool:
     """Whether TF-MOT's wrapper gives what is asked of the named layers, one threshold a kernel, by magnitude.
 
-    It calls layers with one argument, pools blocks of plain matrices alone, sets groups at the first step whatever
-    the schedule says, and lets weights that were zero before come back.
+    It calls layers with one argument, or with a mask whether they take one or not, and gives none on; it pools blocks
+    of plain matrices alone, sets groups at the first step whatever the schedule says, and lets weights that were zero
+    before come back.
     """
     layers = [unwrapped(model.get_layer(name)) for name in names]
     if not all(isinstance(layer, _SINGLE_INPUT) for layer in layers) or (pattern.is_grouped and schedule != "constant"):
+        return False
+    if any(carries_mask(model.get_layer(name), model) for name in names):
         return False
     kernels = [kernel_variables(layer)[0].numpy() for layer in layers]
     return not any((kernel == 0).any() for kernel in kernels) and all(_can_lay(pattern, k.shape) for k in kernels)

@@ -8,7 +8,8 @@ from typing import Any
 from tfshop._keras import keras
 from tfshop.compression._quantize_rules import OutputRule
 from tfshop.compression._quantizers import ChannelScales, Grid, LearnedSteps, OneRange, OneScale
-from tfshop.compression._tfmot import Quantizer, QuantizeWrapperV2
+from tfshop.compression._tfmot import Quantizer
+from tfshop.compression._tfmot_wrappers import RoundedLayer
 from tfshop.layers.experts import ExpertKernels
 
 INT8 = 8  # bits
@@ -82,15 +83,7 @@ def projections(layer: Any) -> Mapping[str, Any]:
 def round_projections(attention: Any, bits: int) -> None:
     """Let the kernels inside a MultiHeadAttention that nobody has called yet train with rounding."""
     for attribute, part in projections(attention).items():
-        setattr(attention, attribute, _Unmasked(part, weight_rule(part, bits), name=part.name))
-
-
-class _Unmasked(QuantizeWrapperV2):
-    """TF-MOT's wrapper, which hands a mask on to what it wraps: a layer inside an attention takes none."""
-
-    def call(self, inputs: Any, training: Any = None) -> Any:
-        """What the layer gives with its weights rounded."""
-        return super().call(inputs, training)
+        setattr(attention, attribute, RoundedLayer(part, weight_rule(part, bits), name=part.name))
 
 
 def _of_kernel(grid: Grid, bits: int) -> Quantizer:

@@ -104,6 +104,12 @@ def output_tensors(layer: Any, model: Any) -> list[Any]:
     return [tensor for node in calls_of(layer, model) for tensor in tf.nest.flatten(node.outputs)]
 
 
+def carries_mask(layer: Any, model: Any) -> bool:
+    """Whether anything that `layer` reads or gives inside `model` has a mask of Keras."""
+    tensors = (*source_tensors(layer, model), *output_tensors(layer, model))
+    return any(getattr(tensor, "_keras_mask", None) is not None for tensor in tensors)
+
+
 def readers(layer: Any, model: Any) -> list[Any]:
     """Layers that read what `layer` gives inside `model`, one entry a call; None for the model's own outputs."""
     given = {id(tensor) for tensor in output_tensors(layer, model)}
