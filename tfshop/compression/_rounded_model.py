@@ -145,7 +145,7 @@ def _dense_rule(layer: Any, rounding: Rounding) -> DenseRule:
     """How one Dense layer is rounded; its zeros are kept from here on."""
     name, kernel = layer.name, None
     if name in rounding.masks:
-        layer.kernel_constraint = KeepZeros(rounding.masks[name])
+        layer.kernel_constraint = KeepZeros(rounding.masks[name], before=layer.kernel_constraint)
     if name in rounding.shared:
         kernel = SharedValues(rounding.shared[name])
     elif rounding.learns_steps(name):

@@ -25,7 +25,7 @@ from tfshop.compression.ranks import (
     ranks_within,
     whole_cost,
 )
-from tfshop.compression.rebuild import with_factors
+from tfshop.compression.rebuild import KeepZeros, with_factors
 from tfshop.compression.roles import layers_with, output_tensors, require_known_roles, require_roles, unwrapped
 from tfshop.compression.score_slopes import output_slopes
 from tfshop.compression.teaching import fine_tuned
@@ -40,6 +40,7 @@ from tfshop.training.adoption import require_copyable
 FACTORABLE = ("dense", "cross")
 ENERGY = 0.99
 UNKNOWN: Mapping[str, Any] = MappingProxyType({})
+CONSTRAINED = "its kernel has a kernel_constraint, which the two that would take its place could not keep"
 COSTS: Mapping[str, Cost] = {"max_bytes": Factorable.bytes, "max_multiplies": Factorable.multiplies}
 
 
@@ -48,7 +49,8 @@ class LowRank:
     """Put two layers in the place of a Dense one: the first linear and without bias, the second as the old one was.
 
     The first is called `<name>_in`, the second keeps its name. Ranks are chosen in one of four ways; without any, by
-    99% of the energy. A layer whose two kernels would have as many weights as the one is left alone.
+    99% of the energy. A layer whose two kernels would have as many weights as the one is left alone, and so is one
+    whose kernel has a constraint.
 
     Args:
         energy: Share of the mean square of each layer's outputs to keep, in (0, 1].
@@ -120,7 +122,12 @@ class LowRank:
         require_copyable(model, schema)
         model = inlined(model)
         require_roles(model, self.roles, wanted_by="LowRank", allowed=FACTORABLE)
-        kernels = factorable(model, layers_with(model, self.roles), {})
+        kernels = factorable(model, self._free(model), {})
+        if not kernels:
+            raise PlanError(
+                f"LowRank finds no kernel in {model.name!r} that it may factor: each has a kernel_constraint, which "
+                "two kernels could not keep. Expected one without. Fix: leave LowRank out."
+            )
         self._require_names(kernels)
         if not any(kernel.pays(self._least_rank(kernel)) for kernel in kernels):
             sizes = ", ".join(f"{k.name} {k.inputs}x{k.outputs}" for k in kernels[:4])
@@ -142,7 +149,7 @@ class LowRank:
         Ranks that data will choose are taken as the largest that pays, so that nothing is refused which may work.
         """
         model = inlined(model)
-        kernels = factorable(model, layers_with(model, self.roles), {})
+        kernels = factorable(model, self._free(model), {})
         by_data = self.rank is None
         ranks = {k.name: k.most_paying if by_data else self._least_rank(k) for k in kernels}
         kept = {k.name: k for k in kernels if ranks[k.name] > 0 and k.pays(ranks[k.name])}
@@ -157,7 +164,7 @@ class LowRank:
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Gather moments, choose ranks, put the factors in place, fine-tune."""
         model = inlined(candidate.model)
-        names = layers_with(model, self.roles)
+        names = self._free(model)
         moments = input_moments(model, names, data.train, seed=seed)
         slopes = output_slopes(model, names, data.train, seed=seed) if self.weigh and not self._keeps_energy else {}
         spectra = _spectra(model, names, moments if self.whiten else {}, slopes)
@@ -184,6 +191,10 @@ class LowRank:
             return candidate.advance(self, factored, notes=notes)
         history = fine_tuned(factored, candidate.model, data, self, seed=seed, description="fine-tuning the factors")
         return candidate.advance(self, factored, notes={**notes, "fit": history.to_dict()}, curve=curve_of(history))
+
+    def _free(self, model: Any) -> tuple[str, ...]:
+        """Layers of the roles whose kernels may be any."""
+        return tuple(name for name in layers_with(model, self.roles) if not is_constrained(model.get_layer(name)))
 
     @property
     def _keeps_energy(self) -> bool:
@@ -221,11 +232,19 @@ class LowRank:
     def _reason(self, layer: Any, role: str, reasons: Mapping[str, str]) -> str:
         if layer.name in reasons:
             return reasons[layer.name]
+        if role in self.roles:
+            return CONSTRAINED
         if role in FACTORABLE:
             return f"its role is {role!r}; LowRank was asked for {', '.join(self.roles)}"
         if role == "head":
             return "it gives the score: a kernel with a single column has rank 1 already"
         return f"LowRank knows the kernels of Dense, not what {type(layer).__name__} does with its weights"
+
+
+def is_constrained(layer: Any) -> bool:
+    """Whether a constraint says more of a layer's kernel than where its zeros are."""
+    constraint = getattr(unwrapped(layer), "kernel_constraint", None)
+    return constraint is not None and not (isinstance(constraint, KeepZeros) and constraint.before is None)
 
 
 def _spectra(

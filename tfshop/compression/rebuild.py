@@ -79,18 +79,21 @@ class KeepZeros(keras.constraints.Constraint):
 
     Args:
         mask: float32 of the kernel's shape.
+        before: Constraint that the kernel had already: it goes first.
     """
 
-    def __init__(self, mask: np.ndarray) -> None:
+    def __init__(self, mask: np.ndarray, before: Any = None) -> None:
         self.mask = np.asarray(mask, dtype=np.float32)
+        self.before = keras.constraints.get(before)
 
     def __call__(self, weights: Any) -> Any:
         """The weights with their zeros put back."""
-        return tf.where(self.mask != 0, weights, tf.zeros_like(weights))  # a product leaves -0.0
+        allowed = weights if self.before is None else self.before(weights)
+        return tf.where(self.mask != 0, allowed, tf.zeros_like(allowed))  # a product leaves -0.0
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {"mask": self.mask.tolist()}
+        return {"mask": self.mask.tolist(), "before": keras.constraints.serialize(self.before)}
 
 
 def zero_masks(model: Any, names: tuple[str, ...]) -> dict[str, np.ndarray]:

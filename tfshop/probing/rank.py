@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tfshop.compression.low_rank import ENERGY, FACTORABLE
+from tfshop.compression.low_rank import CONSTRAINED, ENERGY, FACTORABLE, is_constrained
 from tfshop.compression.ranks import rank_of, ranks_by_energy
 from tfshop.probing.change import Change
 from tfshop.probing.material import Material
@@ -42,9 +42,11 @@ class Rank(Technique):
         return f"{percent(strength)} of the energy" if self.by_energy else f"rank {percent(strength)}"
 
     def refuses(self, material: Material, layer: str, strength: float) -> str | None:
-        """Layers that are no Dense, and those whose two kernels would have more weights than the one."""
+        """Layers that are no Dense, have a constraint, or whose two kernels would have more weights than the one."""
         if material.roles[layer] not in FACTORABLE or not material.is_dense(layer):
             return "only kernels of Dense layers with several outputs are factored"
+        if is_constrained(material.model.get_layer(layer)):
+            return CONSTRAINED
         kernel = material.factorable(layer)
         if strength == 1 and isinstance(strength, float):
             return None  # nothing is left out
