@@ -138,6 +138,19 @@ def test_a_subclassed_model_is_refused(clicks: Splits) -> None:
         train(Subclassed(name="mine"), clicks)
 
 
+def test_a_frozen_network_is_refused(clicks: Splits) -> None:
+    """Epochs would be told of that changed nothing."""
+    model = build_model("mlp", clicks.schema, **TINY)
+    model.trainable = False
+    with pytest.raises(ModelError, match=r"'mlp' has no weight to train.*Fix: model.trainable = True"):
+        train(model, clicks, epochs=1)
+    model.trainable = True
+    model.get_layer("table").trainable = False
+    before = model.get_weights()
+    train(model, clicks, epochs=1)
+    assert not same_weights(before, model)
+
+
 def test_what_is_no_tf_keras_model_is_refused(clicks: Splits) -> None:
     """A model of another Keras has the same methods and another base class."""
 

@@ -96,8 +96,7 @@ def rounded_model(model: Any, rounding: Rounding) -> Any:
     places = rounding.places
 
     def replace(layer: Any) -> Any:
-        copied = fresh(layer)
-        copied.trainable = copied.trainable and layer.name not in rounding.held
+        copied = _copied(layer, rounding)
         rule = OutputRule(follows=rounding.follows and layer.name not in places.fixed)
         if layer.name in places.rounded:
             return RoundedLayer(copied, _dense_rule(copied, rounding), name=layer.name)
@@ -123,6 +122,13 @@ def rounded_model(model: Any, rounding: Rounding) -> Any:
     _start_ranges(wrapped, rounding)
     _start_steps(wrapped)
     return wrapped
+
+
+def _copied(layer: Any, rounding: Rounding) -> Any:
+    copied = fresh(layer)
+    if layer.name in rounding.held:  # else what is frozen stays so, inside of the layer too
+        copied.trainable = False
+    return copied
 
 
 def _start_ranges(wrapped: Any, rounding: Rounding) -> None:

@@ -17,7 +17,7 @@ from tfshop.compression.left_alone import has_matrix, left_alone
 from tfshop.compression.masked import zeros_held
 from tfshop.compression.rebuild import copy_model
 from tfshop.compression.roles import TABLE, calls_of, layers_with, require_known_roles, unwrapped
-from tfshop.compression.teaching import fine_tuned
+from tfshop.compression.teaching import fine_tuned, require_learners
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
@@ -35,7 +35,7 @@ class Cluster:
 
     The file is not smaller, its gzip is: to about the bits that tell so many numbers apart. Zeros of an earlier Prune
     stay zeros, and zero is then one of the numbers. Exported as int8 a kernel keeps at most so many levels in each
-    output channel, on the channel's own scale.
+    output channel, on the channel's own scale. The numbers of a frozen layer (`trainable=False`) stay where they start.
 
     Args:
         clusters: Distinct numbers in each kernel, 3 … 256.
@@ -88,6 +88,7 @@ class Cluster:
         """Refuse models that have no layer to treat."""
         require_copyable(model, schema)
         flat = inlined(model)
+        require_learners(flat, self.epochs, by=self.name)
         if not self._treated(flat):
             raise PlanError(
                 f"Cluster finds no layer with role {', '.join(self.roles)} and a kernel of more than {self.clusters} "

@@ -12,6 +12,7 @@ from tfshop.compression.hints import LAST_HIDDEN, HintCurve, HintPair, hint_name
 from tfshop.compression.shrink import settings_of
 from tfshop.compression.student import is_given, loaded, require_teachers, student_of
 from tfshop.compression.teacher_scores import AVERAGES, soft_targets
+from tfshop.compression.teaching import require_learners
 from tfshop.compression.unread import refuse_unread
 from tfshop.compression.warm_start import warm_start
 from tfshop.data.schema import Schema
@@ -113,6 +114,7 @@ class Distill:
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse what cannot be built or fed."""
         student = self.student_model(model, schema)
+        require_learners(inlined(student), self.epochs, by=self.name)
         for teacher in self.teachers:
             loaded(teacher, schema, whose="teacher")
         hint_pairs(self.hints, inlined(model), student)

@@ -10,7 +10,7 @@ from tfshop.compression.candidate import Candidate, curve_of
 from tfshop.compression.effects import EffectMeasure, feature_effects, require_how
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.masked import zeros_held
-from tfshop.compression.teaching import fine_tuned
+from tfshop.compression.teaching import fine_tuned, require_learners
 from tfshop.compression.units.compensation import compensate, lacking_bias
 from tfshop.compression.units.features import FeatureTrace, follow_features
 from tfshop.compression.units.following import Kept
@@ -102,6 +102,7 @@ class DropFeatures:
                     f"{', '.join(known)}. Fix: name features as they are declared."
                 )
         flat = inlined(model)
+        require_learners(flat, self.epochs, by=self.name)
         if self.names:
             self._smaller(_followed(flat, schema, self.names), self.names)
             return

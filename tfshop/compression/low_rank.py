@@ -28,7 +28,7 @@ from tfshop.compression.ranks import (
 from tfshop.compression.rebuild import KeepZeros, with_factors
 from tfshop.compression.roles import layers_with, output_tensors, require_known_roles, require_roles, unwrapped
 from tfshop.compression.score_slopes import output_slopes
-from tfshop.compression.teaching import fine_tuned
+from tfshop.compression.teaching import fine_tuned, require_learners
 from tfshop.compression.unread import refuse_unread, refuse_unread_without_training
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
@@ -122,6 +122,7 @@ class LowRank:
         require_copyable(model, schema)
         model = inlined(model)
         require_roles(model, self.roles, wanted_by="LowRank", allowed=FACTORABLE)
+        require_learners(model, self.epochs, by=self.name)
         kernels = factorable(model, self._free(model), {})
         if not kernels:
             raise PlanError(

@@ -14,6 +14,7 @@ from tfshop.compression.prunable import PRUNABLE, Prunable, Wanted, prunable
 from tfshop.compression.pruning import Pruning, sparsity_of, with_zeros
 from tfshop.compression.roles import TABLE, require_known_roles
 from tfshop.compression.schedules import SCHEDULES
+from tfshop.compression.teaching import require_learners
 from tfshop.compression.thresholds import Threshold
 from tfshop.compression.unread import refuse_unread, refuse_unread_without_training
 from tfshop.data.schema import Schema
@@ -115,7 +116,9 @@ class Prune:
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse roles and layers that cannot be pruned or that the model does not have."""
         require_copyable(model, schema)
-        prunable(inlined(model), self._wanted())
+        flat = inlined(model)
+        prunable(flat, self._wanted())
+        require_learners(flat, self.epochs, by=self.name)
 
     def foreseen(self, model: Any, schema: Schema) -> Any:
         """The network with as many zeros in each kernel, for passes that need weights; where they lie, scores decide.

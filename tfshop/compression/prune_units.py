@@ -11,7 +11,7 @@ from tfshop.compression.candidate import OF_THE_NETWORK, Candidate, curve_of, re
 from tfshop.compression.importance import Importance, require_importance
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.masked import zeros_held
-from tfshop.compression.teaching import fine_tuned
+from tfshop.compression.teaching import fine_tuned, require_learners
 from tfshop.compression.units.compensation import compensate
 from tfshop.compression.units.following import Kept
 from tfshop.compression.units.groups import Group
@@ -122,6 +122,7 @@ class PruneUnits:
         """Refuse networks of which nothing may go, and budgets out of reach."""
         require_copyable(model, schema)
         trace, found = self._followed(inlined(model))
+        require_learners(trace.model, self.epochs, by=self.name)
         everything = choose(found, dict.fromkeys((a for g in found for a in g.atoms), 0.0), 1.0, self._limits)
         if not everything:
             raise PlanError(

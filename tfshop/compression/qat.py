@@ -27,7 +27,7 @@ from tfshop.compression.candidate import OF_THE_NETWORK, WEIGHTS_ALIKE, Candidat
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.rebuild import zero_masks
 from tfshop.compression.roles import layers_with, output_tensors, require_roles, source_tensors, unwrapped
-from tfshop.compression.teaching import fine_tuned
+from tfshop.compression.teaching import fine_tuned, require_learners
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
 from tfshop.errors import PlanError
@@ -49,7 +49,8 @@ class QAT:
     factorization machines, gates and normalizations give. Layers of several operators are laid open for that, so that
     the trained model is one for the exporter; inside a lone BatchNormalization they are measured. Tables and whatever
     stays in float in the file (the head, raw numbers, masks, the inside of normalizations) train in float. Int ids
-    never meet a fake-quant. Zeros stay zeros, and weights that share few values go on to share as many.
+    never meet a fake-quant. Zeros stay zeros, and weights that share few values go on to share as many. A layer that is
+    frozen (`trainable=False`) is rounded as it is: neither its weights nor its learned steps move.
 
     Args:
         roles: Which Dense layers train with rounding: "dense", "cross". Kernels of EinsumDense, of experts and inside
@@ -114,6 +115,7 @@ class QAT:
         model = inlined(model)
         require_roles(model, self.roles, wanted_by="QAT", allowed=("dense", "cross"))
         require_plain_ids(model, layers_with(model, self.roles))
+        require_learners(model, self.epochs, by=self.name)
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Wrap, train, freeze the ranges."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from tfshop.compression.teacher_scores import soft_targets
 from tfshop.data.split import Splits
+from tfshop.errors import PlanError
 from tfshop.training import DistillationLoss, FitSettings, History, fit
 
 SELF_SHARE = 0.9  # of the loss, for the scores of the model that came in
@@ -29,6 +30,21 @@ class FineTunes(Protocol):
     @property
     def distill(self) -> bool:
         """Whether the scores of the model that comes in are learned from, or the labels alone."""
+
+
+def require_learners(model: Any, epochs: int, *, by: str) -> None:
+    """Raise `PlanError` where a fine-tuning would change no weight.
+
+    Args:
+        model: Functional model without submodels.
+        epochs: Of the fine-tuning; 0 for none.
+        by: Name of the pass.
+    """
+    if epochs and not any(layer.trainable_weights for layer in model.layers):
+        raise PlanError(
+            f"{by} would train nothing: all layers of {model.name!r} are frozen. Expected some with trainable=True. "
+            "Fix: model.trainable = True, then trainable = False on those layers alone that are to stay."
+        )
 
 
 def fine_tuned(model: Any, teacher: Any, data: Splits, step: FineTunes, **settings: Any) -> History:

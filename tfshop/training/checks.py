@@ -34,6 +34,15 @@ def require_functional(model: Any) -> None:
         )
 
 
+def require_trainable(model: Any) -> None:
+    """Raise `ModelError` where a training would change no weight."""
+    if not model.trainable_variables:
+        raise ModelError(
+            f"model {model.name!r} has no weight to train: all of it is frozen. Expected layers with trainable=True. "
+            "Fix: model.trainable = True, then trainable = False on those layers alone that are to stay."
+        )
+
+
 def require_probabilities(model: Any) -> None:
     """Raise `ModelError` where an output comes straight from a layer without an activation: that is a logit."""
     for output in model.outputs:

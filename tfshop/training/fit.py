@@ -26,6 +26,7 @@ from tfshop.training.checks import (
     require_functional,
     require_named_inputs,
     require_probabilities,
+    require_trainable,
 )
 from tfshop.training.distribution import Workers
 from tfshop.training.fingerprint import fingerprint
@@ -91,7 +92,7 @@ def train(  # noqa: PLR0913  (the whole surface of a training, all of it by keyw
         What happened, one row an epoch.
 
     Raises:
-        ModelError: Where the model is not functional, or its inputs or outputs are not those of the data.
+        ModelError: Where the model is not functional, is frozen, or its inputs or outputs are not those of the data.
         PlanError: For hyperparameters out of range, and where the checkpoint is that of another training.
         DataError: For a damaged checkpoint.
 
@@ -143,7 +144,11 @@ def fit(
         train_split: Rows to train on, where they are not `data.train` (soft targets, say).
         checkpoints: Where the training is written down, and gone on with.
         workers: Who trains together; `model` has to be one that they `place`.
+
+    Raises:
+        ModelError: Where all weights are frozen.
     """
+    require_trainable(model)
     split, workers = train_split or data.train, workers or Workers()
     specs = model_specs(model)
     keras.utils.set_random_seed(settings.seed)

@@ -15,7 +15,7 @@ from tfshop.data.split import Split, Splits
 from tfshop.errors import DataError, PlanError
 from tfshop.models.two_tower import SCORE
 from tfshop.training.catalogue import Catalogue, item_column
-from tfshop.training.checks import require_functional
+from tfshop.training.checks import require_functional, require_trainable
 from tfshop.training.freed_memory import FreedMemoryKeeper
 from tfshop.training.inputs import model_specs
 from tfshop.training.lazy_adam import LazyAdam
@@ -167,7 +167,7 @@ def train_two_tower(
         What happened, one row an epoch.
 
     Raises:
-        ModelError: For a network without two towers, or no id feature for the item.
+        ModelError: For a network without two towers, or whose towers are frozen, or no id feature for the item.
         DataError: Where no item is known, or training diverges.
         PlanError: For hyperparameters out of range.
 
@@ -184,6 +184,7 @@ def train_two_tower(
     targets = np.stack([catalogue.positions(positives), log_probability * loss.correction], axis=1).astype(np.float32)
     keras.utils.set_random_seed(seed)
     both = vector_model(model, joined=True)
+    require_trainable(both)
     both.compile(LazyAdam(learning_rate), InBatchSoftmaxLoss(loss.temperature, loss.mask_duplicates))
     both.optimizer.build(both.trainable_variables)  # else Keras traces the step once to make them, and again
     watcher = _RecallWatcher(model, catalogue, data.validation, settings)
