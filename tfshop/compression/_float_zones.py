@@ -11,14 +11,24 @@ from typing import Any
 
 from tfshop._keras import keras, tf
 from tfshop.compression._operators import LOOKUPS, Operators
-from tfshop.compression.roles import layers_with, output_tensors, readers, source_layers, source_tensors, unwrapped
+from tfshop.compression.roles import (
+    has_learned_activation,
+    layers_with,
+    output_tensors,
+    readers,
+    source_layers,
+    source_tensors,
+    unwrapped,
+)
 from tfshop.numerics.narrow import is_few
 
 AROUND_FEW = "the scores hang on few numbers there, which need more levels than 256"
 
 
 def rounded_layers(model: Any, roles: Sequence[str], operators: Mapping[str, Operators]) -> tuple[str, ...]:
-    """Names of the Dense layers of these roles that are int8 in the file: not those around few numbers.
+    """Names of the Dense layers of these roles that train with rounding.
+
+    Not those around few numbers, which are floats in the file, nor those whose activation has weights of its own.
 
     Args:
         model: Flat functional model.
@@ -26,7 +36,8 @@ def rounded_layers(model: Any, roles: Sequence[str], operators: Mapping[str, Ope
         operators: Of each layer, by name.
     """
     few = _around_few(model, operators)
-    return tuple(name for name in layers_with(model, roles) if name not in few)
+    named = layers_with(model, roles)
+    return tuple(name for name in named if name not in few and not has_learned_activation(model.get_layer(name)))
 
 
 def float_zones(model: Any, operators: Mapping[str, Operators], rounded: Collection[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from tfshop.compression._range_places import RangePlaces, range_name
 from tfshop.compression._tfmot_wrappers import RoundedLayer
 from tfshop.compression._weight_rules import INT8, WeightRule, projections, round_projections, weight_rule
 from tfshop.compression.rebuild import KeepZeros, copy_model
-from tfshop.compression.roles import calls_of, readers, unwrapped
+from tfshop.compression.roles import calls_of, has_learned_activation, readers, unwrapped
 from tfshop.layers import OutputRange
 from tfshop.models.rebuild import copy_weights, fresh, weights_by_name
 
@@ -88,7 +88,8 @@ def activations_apart(model: Any, names: Collection[str]) -> Any:
 
 
 def _has_activation_of_its_own(layer: Any, model: Any) -> bool:
-    return layer.activation not in FUSED_ACTIVATIONS and None not in readers(layer, model)
+    is_own = layer.activation not in FUSED_ACTIVATIONS and not has_learned_activation(layer)
+    return is_own and None not in readers(layer, model)
 
 
 def rounded_model(model: Any, rounding: Rounding) -> Any:

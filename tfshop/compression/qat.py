@@ -26,7 +26,14 @@ from tfshop.compression._weight_rules import INT8
 from tfshop.compression.candidate import OF_THE_NETWORK, WEIGHTS_ALIKE, Candidate, curve_of
 from tfshop.compression.left_alone import left_alone
 from tfshop.compression.rebuild import zero_masks
-from tfshop.compression.roles import layers_with, output_tensors, require_roles, source_tensors, unwrapped
+from tfshop.compression.roles import (
+    has_learned_activation,
+    layers_with,
+    output_tensors,
+    require_roles,
+    source_tensors,
+    unwrapped,
+)
 from tfshop.compression.teaching import fine_tuned, require_learners
 from tfshop.data.schema import Schema
 from tfshop.data.split import Splits
@@ -180,8 +187,14 @@ class QAT:
         if role == "other":
             return _reason_of_others(layer, rounding.places)
         if role in self.roles:
-            return f"{rounding.places.in_float.get(layer.name, AROUND_FEW)}; it stays in float, in the file too"
+            return _reason_of_asked(layer, rounding.places)
         return f"its role is {role!r}; QAT was asked for {', '.join(self.roles)}"
+
+
+def _reason_of_asked(layer: Any, places: RangePlaces) -> str:
+    if has_learned_activation(layer):
+        return "its activation has weights, for which there is no rule; its output trains with rounding"
+    return f"{places.in_float.get(layer.name, AROUND_FEW)}; it stays in float, in the file too"
 
 
 def _reason_of_others(layer: Any, places: RangePlaces) -> str:

@@ -104,6 +104,11 @@ def output_tensors(layer: Any, model: Any) -> list[Any]:
     return [tensor for node in calls_of(layer, model) for tensor in tf.nest.flatten(node.outputs)]
 
 
+def has_learned_activation(layer: Any) -> bool:
+    """Whether the activation of a layer is a layer with weights, such as PReLU."""
+    return bool(getattr(getattr(unwrapped(layer), "activation", None), "weights", ()))
+
+
 def carries_mask(layer: Any, model: Any) -> bool:
     """Whether anything that `layer` reads or gives inside `model` has a mask of Keras."""
     tensors = (*source_tensors(layer, model), *output_tensors(layer, model))

@@ -132,7 +132,8 @@ class TuneTables:
             raise _nothing_learns(model, "leave TuneTables out")
         learner = copy_model(model, lambda layer: twins.get(layer.name) or fresh(layer), unfilled=tuple(twins))
         for layer in learner.layers:
-            layer.trainable = layer.trainable and (self.dense or layer.name in twins)
+            if not self.dense and layer.name not in twins:  # else what is frozen stays so, inside of a layer too
+                layer.trainable = False
         before = mean_auc(model, data.validation)
         with zeros_held(learner, but=tuple(twins)):
             history = self._fitted(learner, self._first_teacher(candidate, coded), data, seed)
