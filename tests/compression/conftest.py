@@ -12,6 +12,7 @@ from networks import needs, spread
 
 from tfshop._keras import keras
 from tfshop.compression import QAT, Candidate, Prune
+from tfshop.compression.teacher_scores import soft_targets
 from tfshop.data import Splits
 from tfshop.models import build_model
 
@@ -63,3 +64,16 @@ def linear(clicks: Splits) -> Any:
     weights = keras.layers.Embedding(max(clicks.schema.tables.values()), 1, name="weights")(ids)
     pooled = keras.layers.GlobalAveragePooling1D()(weights)
     return keras.Model(ids, keras.layers.Activation("sigmoid", name="probability")(pooled), name="linear")
+
+
+@pytest.fixture
+def teachers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The networks that a tuning of tables learns from, once it has run."""
+    found: list[Any] = []
+
+    def watched(models: Any, split: Any) -> Any:
+        found.extend(models)
+        return soft_targets(models, split)
+
+    monkeypatch.setattr("tfshop.compression.tune_tables.soft_targets", watched)
+    return found

@@ -13,7 +13,6 @@ from helpers import first_rows, keras_scores
 
 from tfshop._keras import keras, tf
 from tfshop.compression import Candidate, EncodeTables, LowRank, Prune, TuneTables
-from tfshop.compression.teacher_scores import soft_targets
 from tfshop.data import RandomSplit, Splits, prepare
 from tfshop.errors import PlanError
 from tfshop.evaluation.audit import audit_file
@@ -250,15 +249,8 @@ def test_later_passes_are_checked_on_short_rows(folded: Candidate, trained_mlp: 
 
 
 def test_short_rows_learn_beside_their_kernel_and_the_whole_network_teaches(
-    trained_mlp: Any, clicks: Splits, monkeypatch: pytest.MonkeyPatch
+    trained_mlp: Any, clicks: Splits, teachers: list[Any]
 ) -> None:
-    teachers: list[Any] = []
-
-    def watched(models: Any, split: Any) -> Any:
-        teachers.extend(models)
-        return soft_targets(models, split)
-
-    monkeypatch.setattr("tfshop.compression.tune_tables.soft_targets", watched)
     step = TuneTables(LowRankTable(1, Int4("table")), epochs=1)
     made = step.apply(Candidate(trained_mlp, clicks.schema), clicks, seed=0)
     rows = first_rows(clicks.validation.inputs, 100)

@@ -9,7 +9,6 @@ import pytest
 from helpers import first_rows, keras_scores
 
 from tfshop.compression import Candidate, EncodeTables, Prune, TuneTables
-from tfshop.compression.teacher_scores import soft_targets
 from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.evaluation.audit import audit_file
@@ -107,16 +106,9 @@ def test_in_two_steps_it_is_the_same(coarse: Candidate, coded: Candidate, clicks
 
 
 def test_a_second_tuning_goes_on_from_what_the_first_has_learned(
-    coarse: Candidate, brief: Splits, monkeypatch: pytest.MonkeyPatch
+    coarse: Candidate, brief: Splits, teachers: list[Any]
 ) -> None:
     """In so small steps that nothing changes: the codes are those of the first, and a trained network teaches."""
-    teachers: list[Any] = []
-
-    def watched(models: Any, split: Any) -> Any:
-        teachers.extend(models)
-        return soft_targets(models, split)
-
-    monkeypatch.setattr("tfshop.compression.tune_tables.soft_targets", watched)
     assert coarse.history[-1].notes["kept"] == "tuned"
     made = TuneTables(epochs=1, learning_rate=1e-9).apply(coarse, brief, seed=0)
     assert made.history[-1].notes["steps"]["table"]["changed_bytes"] == 0
