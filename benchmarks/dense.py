@@ -10,8 +10,8 @@ test split, and latency of one call, all files of a network in turns, with what 
 same in all and is taken off for the speed of the dense half. Wall time of the passes, processors' time of the whole row
 (passes, export, scoring), and peak memory stand beside those of training the network once. The controls are the smaller
 networks trained from scratch in float32, with the same step size and at most as many epochs as the student has, the
-best on validation kept; those of `LowRank` and `recipes.fast` are the very networks that these made, all weights drawn
-anew. Below each table stands which files reach what is wanted.
+best on validation kept; those of `LowRank`, `PruneUnits` and `recipes.fast` are the very networks that these made, all
+weights drawn anew. Below each table stands which files reach what is wanted.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ STUDENT, SMALL_STUDENT = (100, 100, 100), (64, 32)
 NARROW_EPOCHS = ts.recipes.NARROW_EPOCHS  # no longer than the training
 STUDENT_EPOCHS, STUDENT_RATE = {STUDENT: 4, SMALL_STUDENT: NARROW_EPOCHS}, 2e-3
 TABLES_ALONE = "tables alone"
-CONTROLLED = ("low rank, a quarter", "recipes.fast")  # whose networks are trained from scratch too
+CONTROLLED = ("low rank, a quarter", "recipes.fast", "units 75%")  # whose networks are trained from scratch too
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,7 @@ def rows_of(network: str, data: Splits, seed: int) -> tuple[Row, ...]:
         Row("qat 2 bits", (ts.QAT(bits=2),), int8),
         Row("control: low rank's network from scratch", control_of=CONTROLLED[0]),
         Row("control: fast's network from scratch", control_of=CONTROLLED[1]),
+        Row("control: units 75% from scratch", control_of=CONTROLLED[2]),
         *(_of_another_family(data, seed) if network == "dcn" else ()),
     )
 

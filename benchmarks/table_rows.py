@@ -46,6 +46,7 @@ STOCK = (
     "ai-edge dynamic_wi4_afp32",
     "ai-edge weight_only_wi4_afp32",
 )
+SMALL_BYTES = 0.0375  # 1.2 bits a number of a student's tables
 NARROWER = 48  # units of a student's layers, where those of `recipes.tiny` have 64
 Teachers = tuple[Any, ...]
 
@@ -128,6 +129,11 @@ def tiny(**settings: Any) -> Callable[[Teachers], Plan]:
     return lambda teachers: ts.chain(*ts.recipes.tiny(teachers=teachers, **settings).passes, ts.Export("int8"))
 
 
+def small(**settings: Any) -> Callable[[Teachers], Plan]:
+    """`recipes.tiny` with 1.2 bits a number, and other settings."""
+    return lambda teachers: ts.recipes.tiny(max_bytes=SMALL_BYTES, teachers=teachers, **settings)
+
+
 def narrower(*passes: Any, mode: str = "int8") -> Callable[[Teachers], Plan]:
     """A narrower student than that of `recipes.tiny`, and other passes after it."""
     return lambda more: ts.chain(ts.recipes.tiny(NARROWER, teachers=more).passes[0], *passes, ts.Export(mode))
@@ -176,12 +182,14 @@ ROWS = (
     whole("student, allocated 1.4 bits a number, int8", lambda more: steps(more, UNEVEN)),
     whole("student, allocated 1.4 bits a number, tuned, int8", tiny()),
     whole("recipes.tiny: 1.4 bits a number, tuned, int8, stripped", lambda more: ts.recipes.tiny(teachers=more)),
-    whole("recipes.tiny(max_bytes=0.0375)", lambda more: ts.recipes.tiny(max_bytes=0.0375, teachers=more), PROMOTION),
+    whole("recipes.tiny(max_bytes=0.0375)", small(), PROMOTION),
     whole("recipes.tiny(bits=4)", lambda more: ts.recipes.tiny(bits=4, teachers=more)),
     whole("student of 48-48", narrower(mode="float32"), PROMOTION),
     whole("student of 48-48, int8", narrower(), PROMOTION),
     whole("student of 48-48, allocated 1.4 bits a number, int8", narrower(UNEVEN), PROMOTION),
     whole("recipes.tiny(48)", lambda more: ts.recipes.tiny(NARROWER, teachers=more), PROMOTION),
+    whole("recipes.tiny(48, max_bytes=0.0375)", small(width=NARROWER), PROMOTION),
+    whole("recipes.tiny(bits=4, max_bytes=0.0375)", small(bits=4), PROMOTION),
     whole("student, large tables in 1 bit, others in 2, tuned, int8", tiny(codec=BY_HAND), PROMOTION),
     whole("student, Int1 tuned, int8", tiny(codec=ONE_BIT)),
     whole("student, allocated, 1.1 bits a number, tuned, int8", tiny(max_bytes=0.0345)),
