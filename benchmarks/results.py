@@ -18,6 +18,7 @@ from tfshop.artifact import installed_versions
 from tfshop.runtime.latency import cpu_name
 
 FOLDER = Path(__file__).parent / "results"
+VECTORS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "asimddp", "i8mm")
 WIDTH = 170  # a redirected table is not folded to 80 columns
 
 
@@ -37,8 +38,9 @@ def show(
 def save(name: str, content: dict[str, Any]) -> Path:
     """Write a result with the machine and the versions it was measured on."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / f"{name}.json"
-    path.write_text(json.dumps({**made_on(), **content}, indent=1) + "\n", encoding="utf-8")
+    path, beside = FOLDER / f"{name}.json", FOLDER / f"{name}.json.tmp"
+    beside.write_text(json.dumps({**made_on(), **content}, indent=1) + "\n", encoding="utf-8")
+    beside.replace(path)  # a kill while it is written leaves what was there
     return path
 
 
@@ -81,13 +83,24 @@ def digest(*parts: Any) -> str:
 
 def made_on() -> dict[str, Any]:
     """The machine and the versions that results are of."""
-    return {"cpu": cpu_name(), "versions": dict(installed_versions())}
+    return {"cpu": cpu_name(), "vectors": _vectors(), "versions": dict(installed_versions())}
+
+
+def _vectors() -> list[str]:
+    """What the processor multiplies with: two that have the same name may differ in it."""
+    cpu = Path("/proc/cpuinfo")
+    known = set(cpu.read_text(encoding="utf-8", errors="replace").split()) if cpu.exists() else set()
+    return [name for name in VECTORS if name in known]
 
 
 def code_digest(*rooms: str) -> str:
-    """Changes when a file of these rooms of the package does: what was measured before is then not that of today."""
+    """Changes when a file of these rooms of the package does, or one of these files of it.
+
+    What was measured before is then not that of today.
+    """
     digest = hashlib.sha256()
     for room in rooms:
-        for path in sorted((Path(tfshop.__file__).parent / room).rglob("*.py")):
+        place = Path(tfshop.__file__).parent / room
+        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

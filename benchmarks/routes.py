@@ -32,6 +32,8 @@ QUANTIZER_RECIPES = (
     "dynamic_wi4b32_afp32",
     "dynamic_wi4c_hr_afp32",
     "weight_only_wi4_afp32",
+    "dynamic_wi2c_afp32",
+    "dynamic_wi2b32_afp32",
 )
 
 

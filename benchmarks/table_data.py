@@ -32,7 +32,7 @@ NUMBERS = (
     "item_orders_30d",
 )
 TRAIN, VALIDATION, TEST = 0, 1, 2
-PLANTED_ROWS, PLANTED_IDS = 3_000_000, 600_000
+PLANTED_ROWS, PLANTED_IDS = 3_000_000, 1_100_000
 DAYS = 10
 
 
@@ -105,7 +105,7 @@ def _pairs(part: str) -> pd.DataFrame:
 
 
 def planted(fraction: float) -> Log:
-    """Synthetic clicks whose true logit is known, with 600,000 different ids to draw from in each of four columns."""
+    """Synthetic clicks whose true logit is known: four columns drawn from 1,100,000 ids, tables of a million rows."""
     num_rows = round(PLANTED_ROWS * fraction)
     sizes = {"num_id_features": 4, "rows_per_feature": round(PLANTED_IDS * fraction), "seed": 0}
     table = synthetic_table(num_rows, **sizes)

@@ -9,13 +9,14 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 PARTS = ("codes after training", "tuned", "whole file")
-HEADINGS = ("file", "bytes a row", "tables", "dense half", "file size", "AUC difference, 95%", "each seed")
+HEADINGS = ("file", "bytes a row", "tables", "dense half", "file size", "AUC difference, 95%", "each seed, lower end")
+LOWEST_DRAWN = -0.008  # of AUC differences: what loses more would leave the rest in a line
 COLOURS = dict(zip(PARTS, ("tab:gray", "tab:blue", "tab:green"), strict=True))
 Seeds = Mapping[str, Mapping[str, Any]]  # of each seed the rows by name
 
 
 def table(seeds: Seeds, part: str) -> tuple[tuple[str, ...], list[list[str]]]:
-    """Headings and lines, one a row: sizes of the first seed, its paired interval, the differences of all seeds."""
+    """Headings and lines, one a row: sizes of the first seed, its interval, differences and lower ends of all seeds."""
     first = {name: row for name, row in next(iter(seeds.values()), {}).items() if row["part"] == part}
     lines = [_line(name, row, seeds) for name, row in first.items()]
     if not any("logit_error" in row for row in first.values()):
@@ -32,7 +33,7 @@ def _line(name: str, row: Mapping[str, Any], seeds: Seeds) -> list[str]:
     if "refused" in row:
         return [title, *["refused"] * (len(HEADINGS) - 1)]
     base = row["baseline"]
-    over = [found[name]["difference"][0] for found in seeds.values() if found.get(name, {}).get("difference")]
+    over = [found[name]["difference"] for found in seeds.values() if found.get(name, {}).get("difference")]
     bytes_a_row = row["tables"] / base["tables"] * 4 * row["dimension"]
     return [
         title,
@@ -41,7 +42,7 @@ def _line(name: str, row: Mapping[str, Any], seeds: Seeds) -> list[str]:
         f"{row['dense'] / 1e3:,.0f} kB ({base['dense'] / row['dense']:.1f}x)",
         f"{row['bytes'] / 1e3:,.0f} kB ({base['bytes'] / row['bytes']:.1f}x)",
         "{:+.4f} [{:+.4f}, {:+.4f}]".format(*row["difference"]),
-        ", ".join(f"{value:+.4f}" for value in over),
+        ", ".join(f"{middle:+.4f} [{low:+.4f}]" for middle, low, _ in over),
     ]
 
 
@@ -49,7 +50,7 @@ def draw(rows: Mapping[str, Any], path: Path) -> None:
     """Size of whole files against AUC, and what uneven bits are expected to cost beside what they cost."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.6), layout="constrained")
     for name, row in rows.items():
-        if "refused" in row or not row["difference"]:
+        if "refused" in row or not row["difference"] or row["difference"][0] < LOWEST_DRAWN:
             continue
         times, (middle, low, high) = row["baseline"]["bytes"] / row["bytes"], row["difference"]
         stock = name.startswith("stock: ")

@@ -16,6 +16,7 @@ from tfshop.export import Plan
 from tfshop.recipes import TWO_BITS
 from tfshop.tables import (
     Float16,
+    Float32,
     Grouped,
     Hashed,
     Int1,
@@ -34,17 +35,35 @@ from tfshop.tables import (
 from tfshop.training.fingerprint import digest_of_rows
 
 PROMOTION = "promotion"
-MORE_TEACHERS = (101, 102)  # seeds of the second and third teacher, beside that of the network
-CODE = ("compression", "data", "export", "layers", "models", "numerics", "tables", "training")
+CODE = (
+    "compression",
+    "data",
+    "evaluation",
+    "export",
+    "layers",
+    "models",
+    "numerics",
+    "runtime",
+    "tables",
+    "training",
+    "measuring.py",
+    "pipeline.py",
+)
 STOCK = (
     "TFLiteConverter dynamic",
     "TFLiteConverter float16",
     "TFLiteConverter int8",
     "ai-edge dynamic_wi8_afp32",
     "ai-edge weight_only_wi8_afp32",
+    "ai-edge dynamic_legacy_wi8_afp32",
     "ai-edge static_wi8_ai8",
+    "ai-edge static_wi8_ai16",
     "ai-edge dynamic_wi4_afp32",
+    "ai-edge dynamic_wi4b32_afp32",
+    "ai-edge dynamic_wi4c_hr_afp32",
     "ai-edge weight_only_wi4_afp32",
+    "ai-edge dynamic_wi2c_afp32",
+    "ai-edge dynamic_wi2b32_afp32",
 )
 SMALL_BYTES = 0.0375  # 1.2 bits a number of a student's tables
 NARROWER = 48  # units of a student's layers, where those of `recipes.tiny` have 64
@@ -79,11 +98,16 @@ def made_by(name: str, log: Log, seed: int) -> dict[str, str]:
     """
     common = (_start(log), seed)
     rows = {
-        row.title: results.digest(row.plan(()).to_dict(), MORE_TEACHERS if row.is_taught else (), *common)
+        row.title: results.digest(row.plan(()).to_dict(), teacher_seeds(seed) if row.is_taught else (), *common)
         for row in ROWS
         if name in row.logs
     }
     return {**rows, **{f"stock: {route}": results.digest(route, *common) for route in STOCK}}
+
+
+def teacher_seeds(seed: int) -> tuple[int, int]:
+    """Of the second and third teacher of a network, beside itself; no two networks share one."""
+    return 101 + 2 * seed, 102 + 2 * seed
 
 
 @cache
@@ -124,6 +148,11 @@ def knowing(teachers: Teachers) -> Plan:
     return ts.chain(replace(ts.recipes.tiny(teachers=teachers).passes[0], unknown_ids=False), ts.Export("int8"))
 
 
+def labelled(shrink: dict[str, Any], epochs: int, mode: str = "int8") -> Callable[[Teachers], Plan]:
+    """A control: the smaller network without any teacher."""
+    return lambda _: ts.chain(ts.Distill(shrink=shrink, epochs=epochs, weight=0.0), ts.Export(mode))
+
+
 def tiny(**settings: Any) -> Callable[[Teachers], Plan]:
     """`recipes.tiny` with other settings, not stripped."""
     return lambda teachers: ts.chain(*ts.recipes.tiny(teachers=teachers, **settings).passes, ts.Export("int8"))
@@ -143,6 +172,7 @@ ONE_BIT = Int1("field")
 LARGE = ("product_id", "manufacturer_id", "product_type", "package_size")
 BY_HAND = {name: ONE_BIT if name in LARGE else TWO_BITS for name in ID_COLUMNS}
 TAIL = (0.9,)
+STUDENT = dict(ts.recipes.tiny().passes[0].shrink)
 UNEVEN = ts.recipes.tiny().passes[1]
 THREE = {"epochs": 3, "learning_rate": 2e-3}
 ROWS = (
@@ -159,6 +189,7 @@ ROWS = (
     after_training("residual quantization, 4 codes", ResidualQuantization(4)),
     after_training("residual quantization, 2 codes", ResidualQuantization(2)),
     after_training("Int4, rows seen under 5 times folded", RareRows(Int4(), min_count=5)),
+    after_training("control: the same fold, in float", RareRows(Float32(), min_count=5)),
     after_training("rank 8 of 16, Int8", LowRankTable(8)),
     after_training("RowwiseLookup, 4 bits", RowwiseLookup(4)),
     after_training("half of the lookups in Int4, the rest in Int2", Grouped((Int4("field"), Int2("field")), (0.5,))),
@@ -177,11 +208,15 @@ ROWS = (
     whole("student", lambda more: steps(more, mode="float32")),
     whole("student, int8", steps),
     whole("student that reads no id as unknown, int8", knowing),
+    whole("control: the student without a teacher, int8", labelled(STUDENT, ts.recipes.NARROW_EPOCHS), PROMOTION),
+    whole("control: dimension 8 in float, without a teacher", labelled({"dimension": 8}, 2, "float32"), PROMOTION),
+    whole("control: dimension 4 in float, without a teacher", labelled({"dimension": 4}, 2, "float32"), PROMOTION),
     whole("student, Int2 coded, int8", lambda more: steps(more, ts.EncodeTables(TWO_BITS))),
     whole("student, Int2 tuned, int8", tiny(codec=TWO_BITS)),
     whole("student, allocated 1.4 bits a number, int8", lambda more: steps(more, UNEVEN)),
     whole("student, allocated 1.4 bits a number, tuned, int8", tiny()),
     whole("recipes.tiny: 1.4 bits a number, tuned, int8, stripped", lambda more: ts.recipes.tiny(teachers=more)),
+    whole("recipes.tiny(): one teacher", lambda _: ts.recipes.tiny()),
     whole("recipes.tiny(max_bytes=0.0375)", small(), PROMOTION),
     whole("recipes.tiny(bits=4)", lambda more: ts.recipes.tiny(bits=4, teachers=more)),
     whole("student of 48-48", narrower(mode="float32"), PROMOTION),

@@ -5,8 +5,9 @@ was cut short goes on where it stopped, unless what rows follow from is another:
 `--log repurchase` and `--log planted` are other data. The page is written once all rows of all seeds are there, on
 promotion response the stock routes' too.
 
-Every row is an exported file, audited, beside the float32 file of the stock converter: bytes a row of the tables, bytes
-of tables, of the dense half and of the file, AUC with the paired 95% interval of the difference on the test split.
+Every row of ours is an exported file, audited, beside the float32 file of the stock converter: bytes a row of the
+tables, bytes of tables, of the dense half and of the file, AUC with the paired 95% interval of the difference on the
+test split.
 First each codec after training alone, the dense half in float32; then with `TuneTables`; then whole files, as small as
 they get, with every step of `recipes.tiny` by itself; beside them what the stock converter and ai-edge-quantizer make
 of the same network (`--stock`). Promotion response has mlp 400-400-400 with dimension 16; on the planted log the error
@@ -29,7 +30,7 @@ from routes import ROUTES, Start
 from scipy.special import logit
 from table_data import LOGS, Log
 from table_page import PARTS, Seeds, draw, table
-from table_rows import MORE_TEACHERS, PROMOTION, ROWS, STOCK, Teachers, made_by
+from table_rows import PROMOTION, ROWS, STOCK, Teachers, made_by, teacher_seeds
 
 import tfshop as ts
 from tfshop._console import say
@@ -151,7 +152,7 @@ def _make(run: Run, options: argparse.Namespace) -> None:
     baseline = measure_baseline(model, run.log.data)
     teachers: Teachers = ()
     if any(row.is_taught for row in missing):
-        teachers = tuple(_trained(run.log, run.seed + other) for other in MORE_TEACHERS)
+        teachers = tuple(_trained(run.log, seed) for seed in teacher_seeds(run.seed))
     students: dict[str, Any] = {}
     for row in missing:
         say(f"seed {run.seed}: {row.title}")
@@ -171,7 +172,7 @@ def _followed(plan: Plan, model: Any, log: Log, goal: Goal, students: dict[str, 
     first, *rest = plan.passes or (None,)
     if not isinstance(first, Distill):
         return pursue(model, log.data, plan, replace(goal, timed=False))
-    key = json.dumps([dict(first.shrink or {}), first.epochs, first.unknown_ids])
+    key = json.dumps([dict(first.shrink or {}), first.epochs, first.weight, first.unknown_ids, len(first.teachers)])
     if key not in students:
         students[key] = first.apply(Candidate(model, log.data.schema), log.data, goal.seed).model
     return pursue(students[key], log.data, ts.chain(*rest, plan.exporter), replace(goal, timed=False))

@@ -51,6 +51,7 @@ def steps(plan: Plan | None, step) -> list[Plan]:
         (chain(PruneUnits(multiplies=0.6), QAT()), chain(QAT())),
         (chain(Cluster(16, epochs=2)), chain(Cluster(32, epochs=2))),
         (chain(AllocateTables(max_bytes=0.1), TuneTables()), chain(AllocateTables(max_bytes=0.2), TuneTables())),
+        (chain(AllocateTables(max_bytes=3_000_000)), chain(AllocateTables(max_bytes=6_000_000))),
         (chain(AllocateTables(max_auc_drop=1e-3)), chain(AllocateTables(max_auc_drop=5e-4))),
         (chain(TuneTables(Int2("field", grid="mid-rise"))), chain(TuneTables(Int4("field")))),
         (chain(EncodeTables(Int4("row", "max"))), chain(EncodeTables(Int8("row", "max")))),

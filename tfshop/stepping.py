@@ -31,7 +31,8 @@ LEAST_SPARSITY = 0.15
 LEAST_THRESHOLD = 0.01
 WIDER = 2.0
 WIDEST = 4096
-LARGEST_BUDGET = 1 << 22
+LARGEST_BUDGET = 1 << 22  # of the kernels of towers
+LARGEST_FILE = 1 << 31  # bytes: what a flatbuffer can hold
 LEAST_LOST = 1e-4  # of a layer's energy
 NARROWEST = 2  # a row of two numbers
 NARROWEST_SHARE = 1 / 16
@@ -176,7 +177,8 @@ def _higher_ranks(step: LowRank) -> LowRank | None:
 def _more_bytes(step: AllocateTables) -> AllocateTables | None:
     """Twice the bytes, or half the AUC to lose; None where that would be all of them, or nothing."""
     if step.max_bytes is not None:
-        return replace(step, max_bytes=step.max_bytes * 2) if _doubles({"max_bytes": step.max_bytes}) else None
+        within = _doubles({"max_bytes": step.max_bytes}, most=LARGEST_FILE)
+        return replace(step, max_bytes=step.max_bytes * 2) if within else None
     half = (step.max_auc_drop or 0.0) / 2
     return replace(step, max_auc_drop=half) if half >= LEAST_TABLE_DROP else None
 
@@ -206,9 +208,9 @@ def _recoded(step: Any, change: Callable[[Any], Any]) -> Any:
     return None if codec is None else replace(step, codec=codec)
 
 
-def _doubles(given: Mapping[str, float]) -> bool:
-    """Whether twice each share is still less than all, and twice each number one that a tower may have."""
-    return all(value * 2 < 1 if isinstance(value, float) else value * 2 <= LARGEST_BUDGET for value in given.values())
+def _doubles(given: Mapping[str, float], most: int = LARGEST_BUDGET) -> bool:
+    """Whether twice each share is still less than all, and twice each number no more than there may be."""
+    return all(value * 2 < 1 if isinstance(value, float) else value * 2 <= most for value in given.values())
 
 
 def _milder(step: Any) -> Any:
