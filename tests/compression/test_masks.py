@@ -60,6 +60,27 @@ def test_blocks_go_whole() -> None:
     assert set(np.unique(means)) == {0.0, 1.0} and 1 - mask.mean() == pytest.approx(0.5, abs=0.03)
 
 
+def test_blocks_go_by_what_is_left_in_them() -> None:
+    """Among zeros that lie anywhere, nearly every block has one."""
+    left = RANDOM.random((48, 32)) < 0.5
+    left[:4, 28:] = False
+    scores = RANDOM.random(left.shape) * np.repeat(np.repeat(RANDOM.random((12, 8)), 4, axis=0), 4, axis=1)
+    mask = Choice((Group(("one",), 0.5),), Pattern.parse("block 4x4")).masks({"one": np.where(left, scores, -np.inf)})
+    kept = mask["one"][::4, ::4]
+    worth = np.where(left, scores, 0.0).reshape(12, 4, 8, 4).sum(axis=(1, 3))
+    assert kept.sum() == 48 and not kept[0, 7] and worth[kept].min() > worth[~kept].max()
+
+
+def test_chance_takes_what_is_gone_before_what_scores_nothing() -> None:
+    gone = np.zeros((20, 10), np.bool_)
+    gone[10:] = True
+    scores = {"one": np.where(gone, -np.inf, np.where(RANDOM.random(gone.shape) < 0.5, 0.0, 1.0))}
+    mask = Choice((Group(("one",), 0.5),), randomness=1.0).masks(scores)["one"]
+    np.testing.assert_array_equal(mask, ~gone)
+    more = Choice((Group(("one",), 0.6),), randomness=1.0).masks(scores)["one"]
+    assert (scores["one"][~gone & ~more] == 0).all() and (~more).sum() == 120
+
+
 def test_chances_follow_importance_and_the_seed() -> None:
     groups = (Group(("large",), 0.5),)
     drawn = [Choice(groups, randomness=1.0, seed=seed).masks(SCORES)["large"] for seed in range(60)]

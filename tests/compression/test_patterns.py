@@ -27,6 +27,13 @@ def test_blocks_are_pooled_and_spread_also_at_ragged_edges() -> None:
     assert spread.shape == (5, 4) and spread[:2, :3].all() and not spread[:2, 3].any() and spread[2:4, 3].all()
 
 
+def test_what_is_gone_costs_a_block_nothing_and_a_block_without_anything_left_comes_first() -> None:
+    scores = np.array([[4.0, -np.inf, 1.0], [-np.inf, 2.0, 1.0], [-np.inf, -np.inf, -np.inf]])
+    means, sizes = Pattern.parse("block 2x2").pooled(scores)
+    np.testing.assert_array_equal(means, [[1.5, 1.0], [-np.inf, -np.inf]])
+    np.testing.assert_array_equal(sizes, [[4, 2], [2, 1]])
+
+
 def test_shares_follow_from_groups_alone() -> None:
     assert Pattern.parse("1:4").share == 0.75
     assert Pattern.parse("block 4x4").share is None and Pattern.parse("unstructured").share is None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tfshop.compression import PASSES, QAT, Cluster, Distill, LowRank, Prune, PruneUnits, Threshold
+from tfshop.compression import PASSES, QAT, Candidate, Cluster, Distill, LowRank, Prune, PruneUnits, Threshold
 from tfshop.compression.rebuild import copy_model
 from tfshop.data import Splits
 from tfshop.errors import PlanError
@@ -52,6 +52,23 @@ def test_zeros_follow_pattern_and_threshold(material: Material) -> None:
     after = below.change(material, "dense_1", *below.strengths).kernels["dense_1"]
     assert np.array_equal(after == 0, np.abs(before) < 0.1 * np.abs(before).max())
     assert (grouped.name, below.name) == ("Prune (2:4)", "Prune (below max)")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"pattern": "block 4x4"}, {"pattern": "block 4x4", "importance": "random"}, {"importance": "random"}]
+)
+def test_zeros_of_before_are_counted_as_prune_counts_them(
+    settings: dict[str, Any], trained_mlp: Any, brief: Splits
+) -> None:
+    now = {"schedule": "one_shot", "epochs": 0}
+    before = Prune(0.5, **now).apply(Candidate(trained_mlp, brief.schema), brief, seed=0)
+    step = Prune(0.6, **settings, **now)
+    (technique,) = techniques_of(step)
+    material = Material(before.model, ("dense_1",), brief, seed=0)
+    after = technique.change(material, "dense_1", 0.6).kernels["dense_1"]
+    pruned = step.apply(before, brief, seed=0).model.get_layer("dense_1").get_weights()[0]
+    np.testing.assert_array_equal(after, pruned)
+    assert not after[kernel_of(material, "dense_1") == 0].any() and 0.55 < (after == 0).mean() < 0.9
 
 
 def test_shared_values_are_as_many_as_asked_and_near(material: Material) -> None:

@@ -84,9 +84,8 @@ class Choice:
         if not self.randomness:
             return scores
         noise = np.random.default_rng([self.seed, *name.encode()]).gumbel(size=scores.shape)
-        with np.errstate(divide="ignore"):
-            logarithms = np.log(np.maximum(scores, 0.0))
-        return np.asarray(logarithms + self.randomness * noise)
+        logarithms = np.log(np.maximum(scores, np.finfo(np.float64).tiny))  # a score of 0 is no sign of being gone
+        return np.where(np.isneginf(scores), -np.inf, logarithms + self.randomness * noise)
 
 
 def _smallest(values: NDArray[np.float64], sizes: NDArray[np.int64], wanted: float) -> Mask:

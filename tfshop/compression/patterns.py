@@ -68,11 +68,17 @@ class Pattern:
         return self.is_grouped or self.block != (1, 1)
 
     def pooled(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Mean score and number of weights of each block, (rows of blocks, columns of blocks)."""
+        """Mean score and number of weights of each block, (rows of blocks, columns of blocks).
+
+        The mean says what a weight of the block costs if the block goes: weights that are gone already, of score -inf,
+        cost nothing and count 0. A block of which nothing is left has -inf itself.
+        """
         if self.block == (1, 1):
             return scores, np.ones(scores.shape, np.int64)
         sizes = self._sums(np.ones(scores.shape))
-        return self._sums(scores) / sizes, sizes.astype(np.int64)
+        gone = np.isneginf(scores)
+        means = self._sums(np.where(gone, 0.0, scores)) / sizes
+        return np.where(self._sums(gone.astype(np.float64)) == sizes, -np.inf, means), sizes.astype(np.int64)
 
     def spread(self, blocks: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
         """What holds for each block, for each weight of a matrix of a shape."""

@@ -126,13 +126,15 @@ class Zeros(SmallerDownload):
             Threshold(self.threshold, strength)
 
     def _kernels(self, material: Material, layer: str, strength: float) -> Mapping[str, Values]:
-        """Each kernel with zeros of its own."""
+        """Each kernel with zeros of its own; what is zero already goes first, as in `Prune`."""
         kernels, scores = material.kernels(layer), material.scores(layer, self.importance)
         matrices = {name: kernel.matrix(scores[name]) for name, kernel in kernels.items()}
         pattern = Pattern.parse(self.pattern)
         shares = dict.fromkeys(kernels, strength)
         if self.threshold is not None:
             shares = shares_below(Threshold(self.threshold, strength), matrices, pattern, together=False)
+        for name, kernel in kernels.items():
+            matrices[name] = np.where(kernel.matrix(kernel.variable.numpy()) != 0, matrices[name], -np.inf)
         masks = Choice([Group((name,), share) for name, share in shares.items()], pattern).masks(matrices)
         stays = {name: kernel.shaped(masks[name]) for name, kernel in kernels.items()}
         return {name: np.where(stays[name], kernel.variable.numpy(), np.float32(0)) for name, kernel in kernels.items()}
