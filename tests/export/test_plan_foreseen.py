@@ -6,9 +6,22 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from foreign.styles import plain
 
 import tfshop as ts
-from tfshop.compression import Candidate, Cluster, Distill, DropFeatures, Equalize, LowRank, Prune, PruneUnits
+from tfshop.compression import (
+    AllocateTables,
+    Candidate,
+    Cluster,
+    Distill,
+    DropFeatures,
+    EncodeTables,
+    Equalize,
+    LowRank,
+    Prune,
+    PruneUnits,
+    TuneTables,
+)
 from tfshop.compression.thresholds import Threshold
 from tfshop.data import Splits
 from tfshop.errors import PlanError
@@ -100,6 +113,39 @@ def test_zeros_are_foreseen_in_number(trained_mlp: Any, brief: Splits) -> None:
     ]
     assert zeros[0] == zeros[1] and zeros[0]["dense_1"] > 0
     assert inlined(trained_mlp).get_layer("dense_1").get_weights()[0].all()
+
+
+OF_ITEMS = Prune(0.5, layers={"table_id_0": 0.8})  # an Embedding of a feature of its own
+
+
+@pytest.mark.parametrize(
+    "coder",
+    [EncodeTables(), EncodeTables({"id_0": "Int8"}), AllocateTables(max_auc_drop=0.001), TuneTables("Int2")],
+    ids=lambda step: step.name,
+)
+def test_tables_pruned_by_name_are_not_coded_afterwards(coder: Any, clicks: Splits) -> None:
+    message = (
+        rf"step 3 \({coder.name}\) comes after Prune and would undo its zeros in 'table_id_0', which it codes\. "
+        r"Expected each table to be pruned or coded, not both\. Fix: Prune\(layers=…\) without 'table_id_0', or"
+    )
+    with pytest.raises(PlanError, match=message):
+        chain(OF_ITEMS, Equalize(), coder).check(plain(clicks.schema), clicks.schema)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (OF_ITEMS, EncodeTables({"id_1": "Int8"})),
+        (EncodeTables({"id_1": "Int8"}), OF_ITEMS, TuneTables()),
+        (OF_ITEMS, DropFeatures(("id_0",)), TuneTables("Int2")),
+        (Prune(0.5, layers={"table_id_0": None}), EncodeTables()),
+        (Prune(0.5, layers={"table": None}), EncodeTables()),
+        (Prune(0.5, roles=("dense", "table"), layers={"table": 0}), TuneTables("Int2")),
+    ],
+    ids=lambda steps: ", ".join(step.name for step in steps),
+)
+def test_tables_that_are_pruned_or_coded_but_not_both_are_let_through(steps: tuple[Any, ...], clicks: Splits) -> None:
+    assert chain(*steps).check(plain(clicks.schema), clicks.schema) is None
 
 
 def test_a_pass_that_turns_out_not_to_work_is_left_out_and_said(

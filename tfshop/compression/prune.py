@@ -12,7 +12,7 @@ from tfshop.compression.left_alone import left_alone
 from tfshop.compression.patterns import UNSTRUCTURED, Pattern
 from tfshop.compression.prunable import PRUNABLE, Prunable, Wanted, prunable
 from tfshop.compression.pruning import Pruning, sparsity_of, with_zeros
-from tfshop.compression.roles import TABLE, require_known_roles
+from tfshop.compression.roles import TABLE, require_known_roles, roles
 from tfshop.compression.schedules import SCHEDULES
 from tfshop.compression.teaching import require_learners
 from tfshop.compression.thresholds import Threshold
@@ -110,7 +110,7 @@ class Prune:
         if self.epochs != 0 or self.schedule != "one_shot":
             FitSettings(epochs=self.epochs, learning_rate=self.learning_rate)
         _require_sensible(self, Pattern.parse(self.pattern))
-        more = {"pattern": self.pattern != UNSTRUCTURED, "rows": TABLE in (*self.roles, *self.layers)}
+        more = {"pattern": self.pattern != UNSTRUCTURED, "rows": bool(self._wanted().of(TABLE, TABLE))}
         object.__setattr__(self, "makes", ("sparsity", *(name for name, is_made in more.items() if is_made)))
 
     def check(self, model: Any, schema: Schema) -> None:
@@ -129,6 +129,12 @@ class Prune:
             return model
         flat = inlined(model)
         return with_zeros(flat, prunable(flat, self._wanted()).sparsities, Pattern.parse(self.pattern))
+
+    def tables(self, model: Any) -> tuple[str, ...]:
+        """Tables that it prunes in a model, by the names of their layers."""
+        flat = inlined(model)
+        played = roles(flat)
+        return tuple(name for name in prunable(flat, self._wanted()).sparsities if played[name] == TABLE)
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Choose weights and fine-tune without them."""

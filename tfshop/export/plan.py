@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from tfshop.compression import PASSES, Pass, step_to_dict
+from tfshop.compression import PASSES, Pass, Prune, step_to_dict
 from tfshop.compression.candidate import PROPERTIES, Foresees, called
 from tfshop.data.schema import Schema
 from tfshop.errors import PlanError
 from tfshop.export.exporter import Export
+from tfshop.tables import lookup_layers
 from tfshop.tables.reading import codec_in_plan
 
 
@@ -47,12 +48,15 @@ class Plan:
         Each step is checked on the network that the steps before it will leave, as far as that is known.
         """
         steps: tuple[Pass | Export, ...] = (*self.passes, self.exporter)
+        pruned: tuple[str, ...] = ()
         for number, step in enumerate(steps, 1):
             try:
                 step.check(model, schema)
             except PlanError as error:
                 raise PlanError(f"step {number} ({step.name}): {error}") from error
+            pruned += step.tables(model) if isinstance(step, Prune) else ()
             model = step.foreseen(model, schema) if isinstance(step, Foresees) else model
+            _require_not_coded(pruned, model, step, number)
 
     def to_dict(self, *, functions_by_name: bool = False) -> dict[str, Any]:
         """Plain data; `Plan.from_dict` gives the same plan back.
@@ -137,6 +141,17 @@ def _require_preserved(maker: Pass, step: Pass, number: int) -> None:
         raise PlanError(
             f"step {number} ({step.name}) comes after {maker.name} and would undo its {' and '.join(undone)}. "
             f"Expected {step.name} before {maker.name}, once. Fix: {fix}."
+        )
+
+
+def _require_not_coded(pruned: Collection[str], model: Any, step: Pass | Export, number: int) -> None:
+    """Raise `PlanError` where a pass codes tables that were pruned: of those named as layers, the model alone tells."""
+    coded = [repr(name) for name in lookup_layers(model) if name in pruned]
+    if coded:
+        raise PlanError(
+            f"step {number} ({step.name}) comes after Prune and would undo its zeros in {', '.join(coded)}, which it "
+            f"codes. Expected each table to be pruned or coded, not both. Fix: Prune(layers=…) without {coded[0]}, or "
+            "codes for other tables alone."
         )
 
 
