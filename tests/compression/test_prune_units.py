@@ -245,6 +245,7 @@ def test_a_plan_with_it_survives_json() -> None:
     ("change", "named"),
     [
         ({"share": 1.0}, "share"),
+        ({"share": 0.0}, "share"),
         ({"multiplies": 1.5}, "multiplies"),
         ({"multiplies": "a"}, "multiplies"),
         ({"scope": "everywhere"}, "scope"),

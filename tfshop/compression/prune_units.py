@@ -42,7 +42,7 @@ class PruneUnits:
     and is listed with the reason.
 
     Args:
-        share: Of the units that may go, how many do, in [0, 1).
+        share: Of the units that may go, how many do, in (0, 1).
         multiplies: Budget instead of a share: what stays of the multiplications with weights, in (0, 1).
         scope: "local" takes the same share of every group of layers; "global" ranks all units together.
         importance: "magnitude", "activation", "taylor", "random", "batchnorm" (the scale of the BatchNormalization;
@@ -91,6 +91,11 @@ class PruneUnits:
     def __post_init__(self) -> None:
         object.__setattr__(self, "keep", (self.keep,) if isinstance(self.keep, str) else tuple(self.keep))
         require_fraction("share", self.share)
+        if not self.share:
+            raise PlanError(
+                f"share is {self.share!r}, so no unit would go. Expected a fraction in (0, 1). Fix: share={SHARE}, or "
+                "leave PruneUnits out."
+            )
         if self.multiplies is not None:
             self._require_budget()
         if self.scope not in SCOPES:
