@@ -10,7 +10,7 @@ import pytest
 from networks import spread
 
 from tfshop._keras import keras
-from tfshop.compression import QAT, Candidate, LowRank
+from tfshop.compression import QAT, Candidate, Equalize, LowRank
 from tfshop.compression.low_rank import is_constrained
 from tfshop.compression.rebuild import KeepZeros
 from tfshop.compression.roles import unwrapped
@@ -18,6 +18,7 @@ from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.probing.material import Material
 from tfshop.probing.rank import Rank
+from tfshop.training import predict
 
 layers = keras.layers
 
@@ -80,3 +81,65 @@ def test_zeros_alone_are_no_constraint_of_somebodys() -> None:
     mask = np.ones((2, 2), np.float32)
     assert not is_constrained(layers.Dense(2, kernel_constraint=KeepZeros(mask)))
     assert is_constrained(layers.Dense(2, kernel_constraint=KeepZeros(mask, before="non_neg")))
+
+
+def tower(held: dict[str, dict[str, Any]]) -> Any:
+    """Paths of scales from "first", "second" and "norm" to what reads them; layers in `held` meet their constraints."""
+    ids = keras.Input((3,), dtype="int32", name="ids")
+    hidden = layers.Flatten()(layers.Embedding(110, 8, name="table")(ids))
+    for name in ("first", "second", "third"):
+        hidden = layers.Dense(8, activation="relu", name=name, **held.get(name, {}))(hidden)
+    hidden = layers.BatchNormalization(name="norm", **held.get("norm", {}))(hidden)
+    score = layers.Dense(1, activation="sigmoid", name="probability", **held.get("probability", {}))(hidden)
+    model = keras.Model(ids, score, name="bounded")
+    spread(model)
+    for weight, constraint in bounded(model, held):
+        weight.assign(constraint(3 * weight))
+    return model
+
+
+def bounded(model: Any, held: dict[str, dict[str, Any]]) -> list[tuple[Any, Any]]:
+    """Weights of a model and the constraints they have."""
+    return [
+        (getattr(model.get_layer(name), given.removesuffix("_constraint")), getattr(model.get_layer(name), given))
+        for name, constraints in held.items()
+        for given in constraints
+    ]
+
+
+EVERYWHERE = {"first", "second", "norm"}
+SHORT = "max_norm"
+
+
+@pytest.mark.parametrize(
+    ("held", "scaled"),
+    [
+        ({}, EVERYWHERE),
+        ({"first": {"kernel_constraint": SHORT}}, {"second", "norm"}),
+        ({"second": {"kernel_constraint": SHORT}}, {"norm"}),
+        ({"second": {"kernel_constraint": KeepZeros(np.ones((8, 8)), before=SHORT)}}, {"norm"}),
+        ({"second": {"bias_constraint": SHORT}}, {"first", "norm"}),
+        ({"norm": {"gamma_constraint": SHORT}}, {"first", "second"}),
+        ({"norm": {"beta_constraint": SHORT}}, {"first", "second"}),
+        ({"second": {"kernel_constraint": "non_neg"}}, EVERYWHERE),
+        ({"second": {"kernel_constraint": KeepZeros(np.eye(8))}}, EVERYWHERE),
+        ({"probability": {"bias_constraint": SHORT}}, EVERYWHERE),
+    ],
+)
+def test_no_scale_breaks_a_constraint(held: dict[str, dict[str, Any]], scaled: set[str], dense_clicks: Splits) -> None:
+    model, step = tower(held), Equalize(inputs=False)
+    step.check(model, dense_clicks.schema)
+    after = step.apply(Candidate(model, dense_clicks.schema), dense_clicks, seed=0)
+    for weight, constraint in bounded(after.model, held):
+        np.testing.assert_allclose(constraint(weight), weight, rtol=1e-5)
+    assert {row["layer"] for row in after.history[-1].notes["equalized"]} == scaled
+    told = {row["layer"]: row["reason"] for row in after.history[-1].notes["left_alone"]}
+    assert all(next(iter(held[name])) in told[name] for name in set(held) & set(told))
+    before, found = (predict(one, dense_clicks.validation) for one in (model, after.model))
+    np.testing.assert_allclose(found, before, atol=1e-5)
+
+
+def test_where_constraints_leave_nothing_to_scale_it_is_said(dense_clicks: Splits) -> None:
+    model = tower({"second": {"kernel_constraint": SHORT}, "norm": {"gamma_constraint": SHORT}})
+    with pytest.raises(PlanError, match=r"nothing to scale .*; 'first': 'second' shares .*kernel_constraint.*Fix:"):
+        Equalize(inputs=False).check(model, dense_clicks.schema)

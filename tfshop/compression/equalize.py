@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfshop._keras import keras, tf
+from tfshop.compression._scale_bounds import bounds_of
 from tfshop.compression._scale_paths import HOMOGENEOUS, UNSCALED, Path, scale_path
 from tfshop.compression.candidate import OF_THE_NETWORK, WEIGHTS_ALIKE, Candidate
 from tfshop.compression.left_alone import has_matrix, left_alone
@@ -41,7 +42,8 @@ class Equalize:
     kernel multiplied by s; so does a stack of crosses. A tensor of int8 has one scale for all columns, a kernel of
     Dense one for each output: s is the geometric middle that makes both losses alike, s_j = sqrt(a_j / r_j) with a_j
     the largest activation of column j and r_j the largest share its row has of any output's range. Raw numbers that
-    are joined to tables get a constant multiple before they are. Nothing is trained, and zeros stay zeros.
+    are joined to tables get a constant multiple before they are. Nothing is trained, and zeros stay zeros. Where a
+    weight has a constraint other than non_neg, its layer and those that share its scale stay as they are.
 
     Args:
         layers: Whether pairs of layers are equalized.
@@ -81,16 +83,18 @@ class Equalize:
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse a model in which nothing can be scaled."""
         require_copyable(model, schema)
-        if not self._paths(inlined(model)):
+        paths, bounds = self._paths(inlined(model))
+        if not paths:
+            why = "".join(f"; {name!r}: {reason}" for name, reason in list(bounds.items())[:1])
             raise PlanError(
-                f"Equalize finds nothing to scale in {model.name!r}. Expected a Dense layer with a linear or ReLU "
+                f"Equalize finds nothing to scale in {model.name!r}{why}. Expected a Dense layer with a linear or ReLU "
                 "activation before another, or numbers that reach a Dense layer. Fix: leave Equalize out."
             )
 
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Measure what every Dense layer reads, then scale one tensor after the other."""
         model = inlined(candidate.model)
-        paths = self._paths(model)
+        paths, bounds = self._paths(model)
         seen = {path.source.name: _unfused(path.source, model) for path in paths}
         tensors = {
             **{name: source_tensors(model.get_layer(name), model)[0] for path in paths for name in path.absorbers},
@@ -119,18 +123,31 @@ class Equalize:
         treated = {name for row in rows for name in (row["layer"], *row["divided"], *row["taken_by"])}
         notes = {
             "equalized": rows,
-            "left_alone": left_alone(model, treated, by=self.name, reason=self._reason),
+            "left_alone": left_alone(
+                model,
+                treated,
+                by=self.name,
+                reason=lambda layer, role: bounds.get(layer.name) or self._reason(layer, role),
+            ),
         }
         return candidate.advance(self, equalized, notes=notes)
 
-    def _paths(self, model: Any) -> list[Path]:
-        """Tensors that can be scaled, in the order of the graph."""
+    def _paths(self, model: Any) -> tuple[list[Path], dict[str, str]]:
+        """Tensors that can be scaled, in the order of the graph; layers that constraints keep from it, to why."""
         sources = [
             layer
             for layer in model.layers
             if (self.layers and _dividers(layer, model)) or (self.inputs and _is_number(layer, model))
         ]
-        return [path for source in sources if (path := scale_path(model, source)) is not None]
+        paths: list[Path] = []
+        bounds: dict[str, str] = {}
+        for path in (scale_path(model, source) for source in sources):
+            if path is not None:
+                divided = [] if _is_number(path.source, model) else _dividers(path.source, model)
+                found = bounds_of(path, divided, model)
+                bounds.update(found)
+                paths += [] if found else [path]
+        return paths, bounds
 
     def _scale(
         self, path: Path, weights: dict[str, Any], read: Sizes, before_activation: list[NDArray[np.float64]]
