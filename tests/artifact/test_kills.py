@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -31,14 +32,20 @@ while killed:
 """
 
 
+# For each line it is given, a child that says its number and saves until it is killed, then how that child ended.
 ENDLESS_SAVES = """
-import sys
+import os, sys
 from tfshop.artifact import Artifact
 one, other = Artifact.load(sys.argv[2]), Artifact.load(sys.argv[3])
-while True:
-    for artifact in (one, other):
-        artifact.save(sys.argv[1])
-        print("saved", flush=True)
+for _ in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        print(os.getpid(), flush=True)
+        while True:
+            for artifact in (one, other):
+                artifact.save(sys.argv[1])
+                print("saved", flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -58,11 +65,17 @@ def test_a_kill_at_any_moment_of_a_save_leaves_the_old_or_the_new(
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere two names cannot be exchanged in one step")
 def test_a_kill_from_outside_leaves_the_old_or_the_new(artifact: Artifact, other: Artifact, tmp_path: Path) -> None:
     folders = [str(tmp_path / "mine"), str(artifact.save(tmp_path / "one")), str(other.save(tmp_path / "other"))]
-    for saves in (1, 4, 9):
-        process = subprocess.Popen([sys.executable, "-c", ENDLESS_SAVES, *folders], stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        assert [process.stdout.readline() for _ in range(saves)] == ["saved\n"] * saves
-        process.send_signal(signal.SIGKILL)  # the next save is under way
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-        assert Artifact.load(tmp_path / "mine").model_bytes in {artifact.model_bytes, other.model_bytes}
+    command = [sys.executable, "-c", ENDLESS_SAVES, *folders]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+    assert process.stdin is not None and process.stdout is not None
+    with process:
+        try:
+            for saves in (1, 4, 9):
+                process.stdin.write("save\n")
+                child = int(process.stdout.readline())
+                assert [process.stdout.readline() for _ in range(saves)] == ["saved\n"] * saves
+                os.kill(child, signal.SIGKILL)  # the next save is under way
+                assert next(line for line in process.stdout if line != "saved\n") == f"{-signal.SIGKILL}\n"
+                assert Artifact.load(tmp_path / "mine").model_bytes in {artifact.model_bytes, other.model_bytes}
+        finally:
+            process.kill()  # a child that is left ends with the pipe
