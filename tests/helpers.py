@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 
 def first_rows(inputs: Mapping[str, np.ndarray], num_rows: int) -> dict[str, np.ndarray]:
@@ -23,6 +24,25 @@ def same_weights(one: Any, other: Any) -> bool:
     """Whether two models, or two lists of weights, hold exactly the same numbers."""
     first, second = (list(m) if isinstance(m, list) else m.get_weights() for m in (one, other))
     return len(first) == len(second) and all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def apply_once(patch: pytest.MonkeyPatch, *kinds: type) -> None:
+    """Let passes of some kinds do the same work once: the same settings, network, rows and seed give what they gave."""
+    for kind in kinds:
+        _apply_once(patch, kind)
+
+
+def _apply_once(patch: pytest.MonkeyPatch, kind: Any) -> None:
+    apply = kind.apply
+    done: dict[Any, tuple[Any, ...]] = {}
+
+    def once(step: Any, candidate: Any, data: Any, seed: int) -> Any:
+        key = repr(step), id(candidate.model), id(data), seed
+        if key not in done:
+            done[key] = apply(step, candidate, data, seed), candidate, data  # which live on, so that ids stay theirs
+        return done[key][0]
+
+    patch.setattr(kind, "apply", once)
 
 
 def exit_code(arguments: Sequence[str]) -> int:

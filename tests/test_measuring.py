@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from helpers import apply_once
 
 import tfshop as ts
 from tfshop._keras import keras
@@ -20,6 +21,16 @@ from tfshop.pipeline import Goal, pursue
 from tfshop.result import Result
 
 pytestmark = pytest.mark.usefixtures("brief_timing")
+SLIGHT = {"learning_rate": 1e-6}  # so small that either of the two files may be the better one
+WILD = {"learning_rate": 0.05}  # throws the weights about
+
+
+@pytest.fixture(scope="module", autouse=True)
+def each_training_once() -> Iterator[None]:
+    """What is made of the files comes after the training."""
+    with pytest.MonkeyPatch.context() as patch:
+        apply_once(patch, ts.QAT)
+        yield
 
 
 def test_both_files_are_timed(result: Result) -> None:
@@ -57,8 +68,7 @@ def test_a_network_whose_weights_are_not_finite_is_refused(trained_mlp: Any, cli
 
 
 def test_a_qat_that_ruins_the_network_is_dropped_for_ptq(trained_mlp: Any, brief: Splits, baseline: Measured) -> None:
-    """At a rate that throws the weights about."""
-    result = pursue(trained_mlp, brief, ts.chain(ts.QAT(learning_rate=3.0)), Goal(baseline=baseline, timed=False))
+    result = pursue(trained_mlp, brief, ts.chain(ts.QAT(**WILD)), Goal(baseline=baseline, timed=False))
     aucs = told_aucs(result)
     assert max(aucs["QAT"], aucs[MEASURED]) < aucs[PLAIN] == pytest.approx(result.evaluation.validation.auc, abs=6e-6)
     assert result.candidate.model is trained_mlp
@@ -87,8 +97,7 @@ def test_where_the_audit_refuses_the_qat_file_post_training_quantization_is_kept
     trained_mlp: Any, brief: Splits, baseline: Measured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusing(monkeypatch, has_ranges)
-    start = {"learning_rate": 1e-6}  # so small that either of the two may be the better one
-    result = pursue(trained_mlp, brief, ts.chain(ts.QAT(**start)), Goal(baseline=baseline, timed=False))
+    result = pursue(trained_mlp, brief, ts.chain(ts.QAT(**SLIGHT)), Goal(baseline=baseline, timed=False))
     assert not has_ranges(result.candidate.model)
     assert any("the file of QAT was refused: planted" in note for note in result.evaluation.notes)
     assert any("audit passed" in note for note in result.evaluation.notes)
@@ -98,8 +107,7 @@ def test_where_the_audit_refuses_the_better_file_without_qat_the_trained_one_is_
     trained_mlp: Any, brief: Splits, baseline: Measured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusing(monkeypatch, lambda model: model is trained_mlp)
-    worse = ts.chain(ts.QAT(learning_rate=0.05))
-    result = pursue(trained_mlp, brief, worse, Goal(baseline=baseline, timed=False))
+    result = pursue(trained_mlp, brief, ts.chain(ts.QAT(**WILD)), Goal(baseline=baseline, timed=False))
     assert result.candidate.model is not trained_mlp
     assert any("post-training quantization was refused: planted" in note for note in result.evaluation.notes)
 
@@ -109,7 +117,7 @@ def test_where_the_audit_refuses_both_files_the_plan_is_refused(
 ) -> None:
     refusing(monkeypatch, lambda model: True)
     with pytest.raises(AuditError, match="planted"):
-        pursue(trained_mlp, brief, ts.chain(ts.QAT()), Goal(baseline=baseline, timed=False))
+        pursue(trained_mlp, brief, ts.chain(ts.QAT(**SLIGHT)), Goal(baseline=baseline, timed=False))
 
 
 def told_aucs(result: Result) -> dict[str, float]:

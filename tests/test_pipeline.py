@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import first_rows, keras_scores, same_weights
+from helpers import apply_once, first_rows, keras_scores, same_weights
 
 import tfshop as ts
 from tfshop._keras import keras
@@ -66,8 +66,11 @@ def test_limits_are_judged_on_the_lower_end_of_validation(trained_mlp: Any, clic
         assert pursue(trained_mlp, clicks, plan, goal).met is met
 
 
-def test_retry_steps_back_until_the_limits_are_met(trained_mlp: Any, brief: Splits, baseline: Measured) -> None:
+def test_retry_steps_back_until_the_limits_are_met(
+    trained_mlp: Any, brief: Splits, baseline: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The limit is planted between what a sparsity of 0.95 loses and what the next gentler one does."""
+    apply_once(monkeypatch, ts.Prune)
 
     def loss(sparsity: float) -> float:
         plan = ts.chain(ts.Prune(sparsity, learning_rate=1e-6), ts.Export("float16"))

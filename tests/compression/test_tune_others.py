@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from foreign.conftest import click_schema, click_table
 from foreign.styles import STYLES
-from helpers import first_rows
+from helpers import apply_once, first_rows
 
 import tfshop as ts
 from tfshop._keras import keras
@@ -17,7 +18,9 @@ from tfshop.data import RandomSplit, Splits, prepare
 from tfshop.errors import PlanError
 from tfshop.evaluation.audit import audit_file
 from tfshop.evaluation.coded_tables import require_codes
+from tfshop.evaluation.measured import Measured
 from tfshop.export import Export
+from tfshop.pipeline import Goal, pursue
 from tfshop.runtime import Scorer, read_graph
 from tfshop.runtime.inventory import bytes_by_part
 from tfshop.runtime.stripping import stripped
@@ -76,10 +79,21 @@ def test_tables_of_several_targets_learn_for_all_of_them(trained_several: Any, t
     audit_file(content, made.model, two_targets, mode="float32")
 
 
+@pytest.fixture(scope="module")
+def one_student() -> Iterator[None]:
+    """Recipes that differ in their last step begin with the same student and tables."""
+    with pytest.MonkeyPatch.context() as patch:
+        apply_once(patch, ts.Distill, ts.AllocateTables, ts.TuneTables)
+        yield
+
+
+@pytest.mark.usefixtures("one_student")
 @pytest.mark.parametrize("bits", [8, 4])
-def test_the_smallest_recipe_makes_the_file_it_says(bits: int, trained_mlp: Any, clicks: Splits) -> None:
+def test_the_smallest_recipe_makes_the_file_it_says(
+    bits: int, trained_mlp: Any, clicks: Splits, baseline: Measured
+) -> None:
     plan = ts.recipes.tiny(width=16, dimension=4, max_bytes=0.06, bits=bits)
-    result = ts.compress(trained_mlp, clicks, plan)
+    result = pursue(trained_mlp, clicks, plan, Goal(baseline=baseline, timed=False))
     content, notes = result.measured.content, result.candidate.history
     graph = read_graph(content)
     assert len(stripped(content)) == len(content)
