@@ -19,10 +19,11 @@ from tfshop.compression._operators import operators_of
 from tfshop.compression._range_calibration import observed_ranges
 from tfshop.compression._range_places import range_places
 from tfshop.compression._rounded_model import activations_apart
-from tfshop.compression.roles import layers_with
+from tfshop.compression.roles import layers_with, unwrapped
 from tfshop.compression.rounded_tensors import with_activations_apart
 from tfshop.data import Splits
 from tfshop.export import Export
+from tfshop.layers.experts import ExpertKernels
 from tfshop.models import build_model
 from tfshop.runtime import Scorer, read_graph
 from tfshop.runtime.graph import Graph
@@ -39,16 +40,37 @@ def trained_with_rounding(model: Any, data: Splits, step: QAT | None = None) -> 
     return candidate, read_graph(content), content
 
 
+@pytest.fixture(scope="module")
+def ours(clicks: Splits) -> Callable[[str], tuple[Candidate, Graph, bytes]]:
+    """Each network of ours once, trained with rounding."""
+
+    @cache
+    def once(name: str) -> tuple[Candidate, Graph, bytes]:
+        model = build_model(name, clicks.schema, **needs(name).settings)
+        spread(model)
+        return trained_with_rounding(model, clicks)
+
+    return once
+
+
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_int8_tensor_has_the_scale_and_zero_point_of_a_trained_range(name: str, clicks: Splits) -> None:
-    model = build_model(name, clicks.schema, **needs(name).settings)
-    spread(model)
-    candidate, graph, _ = trained_with_rounding(model, clicks)
+def test_every_int8_tensor_has_the_scale_and_zero_point_of_a_trained_range(
+    name: str, ours: Callable[[str], tuple[Candidate, Graph, bytes]]
+) -> None:
+    candidate, graph, _ = ours(name)
     levels = trained_levels(candidate.model)
     tensors = list(int8_activations(graph))
     assert [tensor.name for tensor in tensors if not is_trained(tensor, levels)] == []
     for layer, level in levels.items():
         assert any(is_trained(tensor, {layer: level}) for tensor in tensors), f"{layer} was trained for nothing"
+
+
+def test_kernels_of_experts_train_with_rounding(ours: Callable[[str], tuple[Candidate, Graph, bytes]]) -> None:
+    candidate, *_ = ours("dcn_mix")
+    notes = candidate.history[-1].notes
+    wanted = {layer.name for layer in candidate.model.layers if isinstance(unwrapped(layer), ExpertKernels)}
+    assert wanted and wanted <= set(notes["layers"])
+    assert not wanted & {row["layer"] for row in notes["left_alone"]}
 
 
 def one_dense_network(behind: Any, width: int = 10) -> Any:
@@ -69,6 +91,11 @@ def arithmetic(x: Any) -> Any:
     parts = [kind(name=f"tested_{kind.__name__}")(pair) for kind in kinds]
     parts = [layers.LeakyReLU(0.5, name=f"leaky_{number}")(part) for number, part in enumerate(parts)]
     return layers.Concatenate(name="tested")([layers.Dot(axes=1, name="dot")(pair), *parts])
+
+
+def product(x: Any) -> Any:
+    """Of two Dense layers."""
+    return layers.Multiply(name="tested")([x, layers.Dense(10, name="other")(x)])
 
 
 def gates(x: Any) -> Any:
@@ -129,7 +156,7 @@ def test_operators_with_one_possible_range_have_that_one(
 
 
 def test_ranges_of_a_percentile_leave_outliers_out_and_stay(dense_clicks: Splits) -> None:
-    model = one_dense_network(arithmetic)
+    model = one_dense_network(product)
     names = ("first", "other")
     whole = observed_ranges(model, names, dense_clicks)
     inner = observed_ranges(model, names, dense_clicks, percentile=90.0)

@@ -58,12 +58,13 @@ def network() -> Any:
     return model
 
 
-def masked_and_shared() -> Any:
-    """An attention that is called twice on what has a mask."""
+def attending(*, masked_and_shared: bool) -> Any:
+    """An attention, which may be called twice on what has a mask."""
     ids = keras.Input((3,), dtype="int32", name="ids")
-    fields = layers.Embedding(110, 8, mask_zero=True, name="table")(ids)
+    fields = layers.Embedding(110, 8, mask_zero=masked_and_shared, name="table")(ids)
     attended = layers.MultiHeadAttention(2, 3, name="attended")
-    hidden = layers.Flatten()(attended(attended(fields, fields), fields))
+    hidden = attended(fields, fields)
+    hidden = layers.Flatten()(attended(hidden, fields) if masked_and_shared else hidden)
     hidden = layers.Dense(16, activation="relu", name="last")(hidden)
     model = keras.Model(ids, layers.Dense(1, activation="sigmoid", name="probability")(hidden))
     spread(model)
@@ -151,8 +152,7 @@ def test_what_keeps_eight_bits_is_named_with_the_reason(shipped: tuple[int, Cand
 
 
 def test_an_attention_with_masks_that_is_called_twice_has_few_levels_too(dense_clicks: Splits) -> None:
-    model = masked_and_shared()
-    candidate = trained(model, dense_clicks, 2)
+    candidate = trained(attending(masked_and_shared=True), dense_clicks, 2)
     content = Export("int8", 512).to_bytes(candidate.model, dense_clicks)
     kernels = {name: kernel for name, kernel in kernels_of(candidate.model).items() if name in ATTENTION}
     assert set(kernels) == set(ATTENTION)
@@ -164,9 +164,8 @@ def test_an_attention_with_masks_that_is_called_twice_has_few_levels_too(dense_c
     assert gaps.mean() < 3e-3 and gaps.max() < 3e-2
 
 
-def test_zeros_that_came_before_hold_an_attention_still(start: Any, dense_clicks: Splits) -> None:
-    model = keras.models.clone_model(start)
-    model.set_weights(start.get_weights())
+def test_zeros_that_came_before_hold_an_attention_still(dense_clicks: Splits) -> None:
+    model = attending(masked_and_shared=False)
     attention = model.get_layer("attended")
     weights = attention.get_weights()
     weights[0][::2] = 0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import keras_scores
-from networks import needs, spread
+from networks import spread
 
 from tfshop._keras import keras
 from tfshop.compression import QAT, Candidate
@@ -18,39 +18,41 @@ from tfshop.compression.roles import unwrapped
 from tfshop.data import Splits
 from tfshop.export import Export
 from tfshop.layers.experts import ExpertKernels
-from tfshop.models import build_model
 from tfshop.runtime import Scorer, read_graph
 
 layers = keras.layers
 
 
 def fields(x: Any) -> Any:
-    return layers.Reshape((3, 4), name="fields")(x)
+    return layers.Reshape((3, 4))(x)
 
 
 def experts(x: Any) -> Any:
-    return ExpertKernels(3, activation="relu", name="tested")(x)
+    return ExpertKernels(3, activation="relu", name="experts")(x)
 
 
 def one_matrix(x: Any) -> Any:
-    return layers.Flatten()(layers.EinsumDense("bfi,ihj->bfhj", output_shape=(3, 2, 5), name="tested")(fields(x)))
+    return layers.Flatten()(layers.EinsumDense("bfi,ihj->bfhj", output_shape=(3, 2, 5), name="one_matrix")(fields(x)))
 
 
 def a_matrix_a_field(x: Any) -> Any:
-    return layers.Flatten()(layers.EinsumDense("bfi,fij->bfj", output_shape=(3, 5), name="tested")(fields(x)))
+    return layers.Flatten()(layers.EinsumDense("bfi,fij->bfj", output_shape=(3, 5), name="a_matrix_a_field")(fields(x)))
 
 
 def slopes(x: Any) -> Any:
-    return layers.PReLU(name="tested")(layers.Dense(12, name="before")(x))
+    return layers.PReLU(name="slopes")(layers.Dense(12, name="before")(x))
 
 
 CASES = {experts: "kernels", one_matrix: "kernel", a_matrix_a_field: "kernel", slopes: "alpha"}
 
 
-def network(behind: Callable[[Any], Any]) -> Any:
+def network(*behind: Callable[[Any], Any]) -> Any:
+    """Layers under test side by side, between Dense layers."""
     ids = keras.Input((3,), dtype="int32", name="ids")
     hidden = layers.Flatten()(layers.Embedding(110, 8, name="table")(ids))
-    hidden = behind(layers.Dense(12, activation="relu", name="first")(hidden))
+    hidden = layers.Dense(12, activation="relu", name="first")(hidden)
+    given = [make(hidden) for make in behind]
+    hidden = layers.Concatenate(name="joined")(given) if len(given) > 1 else given[0]
     hidden = layers.Dense(16, activation="relu", name="last")(hidden)
     model = keras.Model(ids, layers.Dense(1, activation="sigmoid", name="probability")(hidden))
     spread(model)
@@ -62,20 +64,35 @@ def trained(model: Any, data: Splits, rate: float = 1e-3) -> Candidate:
     return QAT(learning_rate=rate).apply(Candidate(model, data.schema), brief, seed=0)
 
 
-@pytest.mark.parametrize("behind", CASES)
-def test_the_int8_weight_in_the_file_is_the_trained_one(behind: Callable[[Any], Any], dense_clicks: Splits) -> None:
-    model = network(behind)
+@pytest.fixture(scope="module")
+def shipped(dense_clicks: Splits) -> tuple[Any, Candidate, bytes]:
+    """A network of all cases, what QAT made of it, and its file."""
+    model = network(*CASES)
     candidate = trained(model, dense_clicks)
-    before, after = (getattr(unwrapped(m.get_layer("tested")), CASES[behind]).numpy() for m in (model, candidate.model))
+    return model, candidate, Export("int8", 512).to_bytes(candidate.model, dense_clicks)
+
+
+@pytest.mark.parametrize("behind", CASES)
+def test_the_int8_weight_in_the_file_is_the_trained_one(
+    behind: Callable[[Any], Any], shipped: tuple[Any, Candidate, bytes]
+) -> None:
+    model, candidate, content = shipped
+    name = behind.__name__
+    before, after = (getattr(unwrapped(m.get_layer(name)), CASES[behind]).numpy() for m in (model, candidate.model))
     assert not np.allclose(before, after, atol=1e-4), "it is trained"
-    assert "tested" in candidate.history[-1].notes["layers"]
-    content = Export("int8", 512).to_bytes(candidate.model, dense_clicks)
+    assert name in candidate.history[-1].notes["layers"]
     stored = [
         t for t in read_graph(content).tensors if t.is_constant and t.dtype == "int8" and t.size_bytes == after.size
     ]
     wanted = np.sort(after.ravel())
     gaps = [np.abs(np.sort(tensor.values().ravel()) - wanted).max() for tensor in stored]
     assert min(gaps) < 1e-5 * np.abs(after).max(), "rounding at export moved what was trained to lie on the grid"
+
+
+def test_the_file_scores_as_the_network_that_was_trained(
+    shipped: tuple[Any, Candidate, bytes], dense_clicks: Splits
+) -> None:
+    _, candidate, content = shipped
     rows = {"ids": dense_clicks.validation.inputs["ids"]}
     off = np.abs(Scorer(content)(rows) - keras_scores(candidate.model, rows))
     assert off.mean() < 2e-3 and off.max() < 3e-2
@@ -84,7 +101,7 @@ def test_the_int8_weight_in_the_file_is_the_trained_one(behind: Callable[[Any], 
 def test_without_rounding_in_training_the_file_would_move_them(dense_clicks: Splits) -> None:
     """The check above can fail."""
     model = network(experts)
-    kernels = model.get_layer("tested").kernels.numpy()
+    kernels = model.get_layer("experts").kernels.numpy()
     content = Export("int8", 512).to_bytes(model, dense_clicks)
     stored = [
         t for t in read_graph(content).tensors if t.is_constant and t.dtype == "int8" and t.shape == kernels.shape
@@ -109,15 +126,6 @@ def test_a_range_with_zero_half_way_between_two_levels_stays(ends: tuple[int, in
     once = OneRange().rounded(weight).numpy()
     np.testing.assert_allclose(OneRange().rounded(once).numpy(), once, atol=1e-6)
     assert (once[weight == 0] == 0).all() and np.abs(once - weight).max() < 6e-3
-
-
-def test_kernels_of_experts_train_with_rounding(clicks: Splits) -> None:
-    model = build_model("dcn_mix", clicks.schema, **needs("dcn_mix").settings)
-    spread(model)
-    notes = trained(model, clicks, 3e-4).history[-1].notes
-    wanted = {layer.name for layer in model.layers if isinstance(layer, ExpertKernels)}
-    assert wanted and wanted <= set(notes["layers"])
-    assert not wanted & {row["layer"] for row in notes["left_alone"]}
 
 
 def test_a_kernel_of_few_values_is_shipped_as_training_multiplied_with_it(dense_clicks: Splits) -> None:
