@@ -5,21 +5,30 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pytest
 from helpers import same_weights
 
 from compression.distillation import LAST, TINY, foreign_student, hints_of
 from tfshop.compression import Candidate, Distill
 
+BOTH = Distill(TINY, epochs=4, hints={"last hidden": "last hidden", "dense_0": "dense_0"}, hint_weight=3.0)
 
-def test_hidden_layers_of_the_student_near_those_of_the_teacher(trained_mlp, clicks):
+
+@pytest.fixture(scope="module")
+def hinted(trained_mlp, clicks):
+    """Weights and flags of the teacher before, and its student after hints from two layers."""
+    before = trained_mlp.get_weights(), [layer.trainable for layer in trained_mlp.layers]
+    return *before, BOTH.apply(Candidate(trained_mlp, clicks.schema), clicks, seed=0)
+
+
+def test_hidden_layers_of_the_student_near_those_of_the_teacher(hinted, trained_mlp, clicks):
     """Through a projection, which is gone afterwards, and more than without a weight to speak of."""
+    *_, after = hinted
     candidate = Candidate(trained_mlp, clicks.schema)
-    step = Distill(TINY, epochs=4, hints={"last hidden": "last hidden", "dense_0": "dense_0"}, hint_weight=3.0)
-    after = step.apply(candidate, clicks, seed=0)
     pairs = [("dense_1", "dense_0_relu"), ("dense_0", "dense_0")]
     assert [(told["teacher"], told["student"]) for told in hints_of(after)] == pairs
     assert all(told["epochs"][-1] < 0.6 * told["first"] for told in hints_of(after))
-    idle = hints_of(replace(step, hint_weight=1e-9).apply(candidate, clicks, seed=0))
+    idle = hints_of(replace(BOTH, hint_weight=1e-9).apply(candidate, clicks, seed=0))
     assert hints_of(after)[0]["epochs"][-1] < 0.7 * idle[0]["epochs"][-1]
     plain = Distill(TINY, epochs=4).student_model(trained_mlp, clicks.schema)
     assert [w.shape for w in after.model.weights] == [w.shape for w in plain.weights]
@@ -27,10 +36,8 @@ def test_hidden_layers_of_the_student_near_those_of_the_teacher(trained_mlp, cli
     json.dumps(after.history[-1].to_dict(), allow_nan=False)
 
 
-def test_hints_leave_the_teacher_as_it_is(trained_mlp, fresh):
-    before = trained_mlp.get_weights()
-    flags = [layer.trainable for layer in trained_mlp.layers]
-    Distill(TINY, epochs=1, hints="last hidden").apply(Candidate(trained_mlp, fresh.schema), fresh, seed=0)
+def test_hints_leave_the_teacher_as_it_is(hinted, trained_mlp):
+    before, flags, _ = hinted
     assert same_weights(trained_mlp, before) and [layer.trainable for layer in trained_mlp.layers] == flags
 
 

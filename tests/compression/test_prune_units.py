@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -29,16 +30,32 @@ from tfshop.runtime import Scorer, count_multiplies, read_graph
 STRUCTURE = PruneUnits(0.5, minimum=2, epochs=0)
 WITHOUT_UNITS = ("logistic_regression", "fm", "fwfm", "ffm")  # tables and sums
 HEADS_EXPERTS = {"autoint": "head", "bst": "head", "dcn_mix": "expert", "mmoe": "expert", "ple": "expert"}
+Named = Callable[[str], tuple[Any, Splits]]
+
+
+@pytest.fixture(scope="module")
+def halved(richest: Named) -> Callable[[str], Candidate]:
+    """A network of `MODELS` with half of its units, once each; the one that came in is left as it was."""
+
+    @cache
+    def once(name: str) -> Candidate:
+        model, data = richest(name)
+        weights = model.get_weights()
+        STRUCTURE.check(model, data.schema)
+        after = STRUCTURE.apply(Candidate(model, data.schema), data, seed=0)
+        assert same_weights(model, weights)
+        return after
+
+    return once
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name not in WITHOUT_UNITS])
-def test_half_of_the_units_of_every_network_can_go(name: str, richest: Callable[[str], tuple[Any, Splits]]) -> None:
+def test_half_of_the_units_of_every_network_can_go(
+    name: str, richest: Named, halved: Callable[[str], Candidate]
+) -> None:
     model, data = richest(name)
-    weights = model.get_weights()
-    STRUCTURE.check(model, data.schema)
-    after = STRUCTURE.apply(Candidate(model, data.schema), data, seed=0)
+    after = halved(name)
     notes = json.loads(json.dumps(after.history[0].to_dict(), allow_nan=False))["notes"]
-    assert same_weights(model, weights)
     assert after.model.count_params() == notes["parameters"][1] < notes["parameters"][0] == model.count_params()
     assert notes["multiplications"][1] < notes["multiplications"][0]
     for group in notes["groups"]:
@@ -55,16 +72,16 @@ def test_half_of_the_units_of_every_network_can_go(name: str, richest: Callable[
 
 
 @pytest.mark.parametrize("name", WITHOUT_UNITS)
-def test_a_network_of_tables_alone_is_refused(name: str, richest: Callable[[str], tuple[Any, Splits]]) -> None:
+def test_a_network_of_tables_alone_is_refused(name: str, richest: Named) -> None:
     model, data = richest(name)
     with pytest.raises(PlanError, match=f"PruneUnits finds no units.*{name}.*the width of its table stays.*Fix:"):
         STRUCTURE.check(model, data.schema)
 
 
 @pytest.mark.parametrize("name", ["dcn_mix", "mmoe"])
-def test_the_file_multiplies_less_and_is_smaller(name: str, richest: Callable[[str], tuple[Any, Splits]]) -> None:
+def test_the_file_multiplies_less_and_is_smaller(name: str, richest: Named, halved: Callable[[str], Candidate]) -> None:
     model, data = richest(name)
-    after = STRUCTURE.apply(Candidate(model, data.schema), data, seed=0).model
+    after = halved(name).model
     before_file, file = convert(model, "float32"), convert(after, "float32")
     assert count_multiplies(file) < 0.75 * count_multiplies(before_file)
     assert len(file) < len(before_file) - 2 * (model.count_params() - after.count_params())
@@ -140,12 +157,9 @@ def test_one_ranking_for_all_layers_takes_from_the_layer_that_matters_less(train
     assert widths["global"][0] > 45 and widths["global"][1] <= 16
 
 
-def test_maps_of_an_interaction_network_go(richest: Callable[[str], tuple[Any, Splits]]) -> None:
-    model, data = richest("xdeepfm")
-    after = STRUCTURE.apply(Candidate(model, data.schema), data, seed=0)
-    smaller = {
-        n for group in after.history[0].notes["groups"] if group["after"] < group["before"] for n in group["layers"]
-    }
+def test_maps_of_an_interaction_network_go(halved: Callable[[str], Candidate]) -> None:
+    groups_of = halved("xdeepfm").history[0].notes["groups"]
+    smaller = {name for group in groups_of if group["after"] < group["before"] for name in group["layers"]}
     assert {"cross_0_kernel", "cross_1_kernel"} <= smaller
 
 
@@ -267,7 +281,7 @@ def test_a_layer_to_keep_may_be_named_alone() -> None:
     assert PruneUnits(keep="dense_0") == PruneUnits(keep=("dense_0",))
 
 
-def test_every_group_of_a_mixture_is_found(richest: Callable[[str], tuple[Any, Splits]]) -> None:
+def test_every_group_of_a_mixture_is_found(richest: Named) -> None:
     """Ranks and experts of a mixture cross, which nothing but a rule of ours can tell apart."""
     model, _ = richest("dcn_mix")
     trace = follow(model)
