@@ -15,11 +15,10 @@ from networks import spread
 
 from tfshop._keras import keras, tf
 from tfshop.compression import QAT, Candidate
-from tfshop.compression.rebuild import copy_model
 from tfshop.data import Splits
 from tfshop.export import Export
 from tfshop.layers import OutputRange
-from tfshop.models.rebuild import fresh, inlined
+from tfshop.models.rebuild import inlined
 from tfshop.runtime import Scorer, read_graph, walk_from_input
 
 layers = keras.layers
@@ -145,25 +144,20 @@ def network(drawn: list[tuple[str, int, int]], data: Splits, numbers: str | None
 
 
 def one_level(model: Any, rows: dict[str, np.ndarray]) -> float:
-    """How far the scores go where every range is a level wider or narrower."""
-
-    def scaled(factor: float) -> Any:
-        def replace_layer(layer: Any) -> Any:
-            if not isinstance(layer, OutputRange):
-                return fresh(layer)
-            return OutputRange(fresh(layer.layer), layer.minimum * factor, layer.maximum * factor)
-
-        return copy_model(model, replace_layer)
-
+    """How far the scores go where every range is a level wider or narrower; the model is left so."""
+    ranged = {layer: (layer.minimum, layer.maximum) for layer in model.layers if isinstance(layer, OutputRange)}
     scores = keras_scores(model, rows)
-    return max(
-        float(np.abs(keras_scores(scaled(factor), rows) - scores).max()) for factor in (1 + 1 / 255, 1 - 1 / 255)
-    )
+    furthest = 0.0
+    for factor in (1 + 1 / 255, 1 - 1 / 255):
+        for layer, ends in ranged.items():
+            layer.minimum, layer.maximum = (end * factor for end in ends)
+        furthest = max(furthest, float(np.abs(keras_scores(model, rows) - scores).max()))
+    return furthest
 
 
 @settings(
     phases=(Phase.explicit, Phase.generate),  # one network is as small as another
-    max_examples=6,
+    max_examples=4,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
