@@ -52,6 +52,7 @@ def test_nothing_drawn_is_cut_off_or_covered(make_report):
         assert figure._supxlabel.get_window_extent(renderer).y1 <= box.y0 + 2, name
 
 
+@pytest.mark.usefixtures("one_picture")
 def test_the_same_report_gives_the_same_bytes(make_report):
     first, second = (draw_pictures(make_report(2, 4_000)) for _ in range(2))
     for kind in ("png", "svg"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tfshop.errors import TfshopError
+from tfshop.report import pictures
 from tfshop.report.folder import write_folder
 
 KNOWN = {"index.html", "a.png"}
@@ -19,8 +20,11 @@ def test_saved_report_has_the_page_the_tables_and_both_kinds_of_each_picture(mak
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["report"]
 
 
-def test_saving_again_replaces_the_report_and_drops_stale_pictures(make_report, tmp_path):
+def test_saving_again_replaces_the_report_and_drops_stale_pictures(make_report, tmp_path, monkeypatch):
+    two = {name: pictures.PICTURES[name] for name in ("bytes_by_part", "latency_by_batch")}
+    monkeypatch.setattr(pictures, "PICTURES", two)
     make_report(2, 4_000).save(tmp_path / "report")
+    assert (tmp_path / "report" / "latency_by_batch.png").exists()
     make_report(2, 4_000, timed=False).save(tmp_path / "report")
     assert not (tmp_path / "report" / "latency_by_batch.png").exists()
     assert (tmp_path / "report" / "index.html").exists()
