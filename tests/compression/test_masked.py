@@ -55,7 +55,9 @@ def test_zeros_of_every_kind_of_layer_are_held_and_the_rest_trains() -> None:
 
 
 def test_without_holding_zeros_come_back() -> None:
-    model = network()
+    steps = keras.Input((4, 6), name="steps")
+    einsum = keras.layers.Flatten()(keras.layers.EinsumDense("bfd,fde->bfe", (4, 2), name="einsum")(steps))
+    model = keras.Model(steps, keras.layers.Dense(1, activation="sigmoid", name="out")(einsum))
     kernel = model.get_layer("einsum").kernel
     kernel.assign(kernel.numpy() * 0)
     train(model)

@@ -11,7 +11,6 @@ import pytest
 from foreign.conftest import click_schema, click_table
 from sklearn.metrics import roc_auc_score
 
-from tfshop.compression.rebuild import copy_model
 from tfshop.data import RandomSplit, Split, Splits, prepare
 from tfshop.data.binding import bind
 from tfshop.training.inputs import model_specs
@@ -38,12 +37,16 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def run_in_full(model: Any, split: Split, kernels: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Scores (rows, outputs) of a copy of a model with other kernels, run from its inputs."""
-    changed = copy_model(model)
-    for layer, values in kernels.items():
-        changed.get_layer(layer).set_weights([values, *changed.get_layer(layer).get_weights()[1:]])
-    inputs = bind(split.inputs, split.schema, model_specs(changed))
-    scores = changed(list(inputs.values()), training=False)
+    """Scores (rows, outputs) of a model that has other kernels for the time of the run, from its inputs."""
+    inputs = bind(split.inputs, split.schema, model_specs(model))
+    before = {layer: model.get_layer(layer).get_weights() for layer in kernels}
+    try:
+        for layer, values in kernels.items():
+            model.get_layer(layer).set_weights([values, *before[layer][1:]])
+        scores = model(list(inputs.values()), training=False)
+    finally:
+        for layer, weights in before.items():
+            model.get_layer(layer).set_weights(weights)
     columns = scores if isinstance(scores, list) else [scores]
     return np.concatenate([column.numpy().reshape(-1, 1) for column in columns], axis=1)
 

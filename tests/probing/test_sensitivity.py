@@ -83,9 +83,9 @@ def test_the_model_is_left_as_it_was(trained_mlp: Any, clicks: Splits) -> None:
     assert [layer.name for layer in before.layers] == [layer.name for layer in trained_mlp.layers]
 
 
-def test_passes_are_tried_at_their_own_strength(trained_dcn: Any, clicks: Splits) -> None:
+def test_passes_are_tried_at_their_own_strength(trained_mlp: Any, clicks: Splits) -> None:
     passes = [Prune(0.5), LowRank(rank=8), PruneUnits(0.5), Cluster(16), Export("int8"), QAT(bits=4)]
-    found = sensitivity(trained_dcn, clicks, passes, rows=300)
+    found = sensitivity(trained_mlp, clicks, passes, rows=300)
     assert {(trial.technique, trial.setting) for trial in found.trials if trial.layer == "dense_1"} == {
         ("Prune", "50% zeros"),
         ("LowRank", "rank 8"),
@@ -191,7 +191,7 @@ def test_a_killed_run_goes_on_where_it_was(trained_mlp: Any, clicks: Splits, tmp
 
 def test_other_weights_rows_or_seeds_begin_anew(trained_mlp: Any, clicks: Splits, tmp_path: Any) -> None:
     small = replace(clicks, validation=clicks.validation.take(300))
-    passes = [Bits((2,))]
+    passes = [Zeros((0.8,))]
     sensitivity(trained_mlp, small, passes, folder=tmp_path)
     other = copy_model(trained_mlp)
     other.get_layer("logit").bias.assign_add([0.5])
@@ -206,8 +206,8 @@ def test_other_weights_rows_or_seeds_begin_anew(trained_mlp: Any, clicks: Splits
             assert len(made) == len(found.trials)
     with pytest.MonkeyPatch.context() as patch:
         made = counted(patch)  # one strength more is one strength more
-        sensitivity(other, small, [Bits((2, 8))], rows=200, seed=1, folder=tmp_path)
-        assert {strength for _, strength in made} == {8}
+        sensitivity(other, small, [Zeros((0.8, 0.5))], rows=200, seed=1, folder=tmp_path)
+        assert {strength for _, strength in made} == {0.5}
 
 
 def test_a_folder_of_somebody_else_is_left_alone(trained_mlp: Any, clicks: Splits, tmp_path: Any) -> None:
