@@ -15,6 +15,7 @@ from tfshop.compression import QAT, Candidate, Prune
 from tfshop.compression.teacher_scores import soft_targets
 from tfshop.data import Splits
 from tfshop.models import build_model
+from tfshop.training import train
 
 ASKED = 0.8
 
@@ -23,6 +24,28 @@ ASKED = 0.8
 def fresh(brief: Splits) -> Splits:
     """The same rows in a split that nobody has scored."""
     return replace(brief, train=replace(brief.train))
+
+
+@pytest.fixture(scope="session")
+def ids_alone(dense_clicks: Splits) -> Splits:
+    """Three id columns and four steps an epoch."""
+    return replace(dense_clicks, train=dense_clicks.train.take(1024))
+
+
+@pytest.fixture(scope="session")
+def plain(dense_clicks: Splits) -> Candidate:
+    """A perceptron of ids alone, trained; it is trained further in less time than one of all features."""
+    model = build_model("mlp", dense_clicks.schema, dimension=8, hidden=(64, 32))
+    train(model, dense_clicks, epochs=2, learning_rate=5e-3)
+    return Candidate(model, dense_clicks.schema)
+
+
+@pytest.fixture(scope="session")
+def crosses(dense_clicks: Splits) -> Candidate:
+    """Two crosses of ids alone beside a tower, trained."""
+    model = build_model("dcn", dense_clicks.schema, dimension=8, hidden=(64,), num_crosses=2)
+    train(model, dense_clicks, epochs=2, learning_rate=5e-3)
+    return Candidate(model, dense_clicks.schema)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,35 +61,46 @@ class Applied:
 
     before: Candidate
     weights_before: list[np.ndarray]
+    data: Splits
     step: Pass
     after: Candidate
 
 
 @pytest.fixture(scope="module")
-def applied(candidate: Callable[[str], Candidate], brief: Splits) -> Callable[[str, str], Applied]:
-    """Each pass once on each network; what need not train does so on the perceptron alone."""
+def applied(
+    candidate: Callable[[str], Candidate], brief: Splits, crosses: Candidate, ids_alone: Splits
+) -> Callable[[str, str], Applied]:
+    """Each pass once on each network; what need not train does so on the perceptron, of features of every kind."""
+    starts = {"mlp": (candidate("mlp"), brief), "dcn": (crosses, ids_alone)}
 
     @cache
     def once(name: str, network: str) -> Applied:
-        before, step = candidate(network), QUICK[name]
+        (before, data), step = starts[network], QUICK[name]
         weights = before.model.get_weights()
         if name in WITHOUT_TRAINING and network != "mlp":
             step = replace(step, epochs=0)  # type: ignore[type-var]
-        return Applied(before, weights, step, step.apply(before, brief, seed=4))
+        return Applied(before, weights, data, step, step.apply(before, data, seed=4))
 
     return once
 
 
 @pytest.fixture(scope="module")
-def file_of(applied: Callable[[str, str], Applied], brief: Splits) -> Callable[[str, str], bytes]:
+def file_of(applied: Callable[[str, str], Applied]) -> Callable[[str, str], bytes]:
     """The file of what a pass made: in int8 after QAT, which is for that, else in floats."""
 
     @cache
     def once(name: str, network: str) -> bytes:
-        model = applied(name, network).after.model
-        return Export("int8", 256).to_bytes(model, brief) if name == "QAT" else convert(model, "float32")
+        step = applied(name, network)
+        model = step.after.model
+        return Export("int8", 256).to_bytes(model, step.data) if name == "QAT" else convert(model, "float32")
 
     return once
+
+
+@pytest.fixture(scope="module")
+def file_before(applied: Callable[[str, str], Applied]) -> Callable[[str], bytes]:
+    """The file of a network that nothing was done to."""
+    return cache(lambda network: convert(applied("Equalize", network).before.model, "float32"))
 
 
 each_pass = pytest.mark.parametrize("name", PASSES)
@@ -117,11 +129,11 @@ def test_what_the_pass_is_for_is_in_the_bytes(
     network: str,
     applied: Callable[[str, str], Applied],
     file_of: Callable[[str, str], bytes],
-    exported: Callable[[str, str], bytes],
+    file_before: Callable[[str], bytes],
 ) -> None:
     """Zeros, few numbers, narrow kernels and the like, which no fine-tuning makes: the file from before has none."""
     step = applied(name, network)
-    before, after = read_graph(exported(network, "float32")), read_graph(file_of(name, network))
+    before, after = read_graph(file_before(network)), read_graph(file_of(name, network))
     assert np.isfinite(np.concatenate([weight.ravel() for weight in step.after.model.get_weights()])).all()
     if name == "Equalize":
         assert only_scaled(before, after) and not only_scaled(before, before)
@@ -145,30 +157,31 @@ def test_inputs_and_outputs_keep_their_names(name: str, network: str, applied: C
 @each_pass
 @each_network
 def test_no_wrapper_of_tf_mot_is_left(
-    name: str, network: str, applied: Callable[[str, str], Applied], clicks: Splits, tmp_path
+    name: str, network: str, applied: Callable[[str, str], Applied], tmp_path: Path
 ) -> None:
     """And what is left loads without custom objects."""
-    model = applied(name, network).after.model
+    step = applied(name, network)
+    model = step.after.model
     layers = list(model._flatten_layers())
     assert [type(layer) for layer in layers if "tensorflow_model_optimization" in type(layer).__module__] == []
     assert not any(
         word in weight.name for weight in model.weights for word in ("mask", "quant", "threshold", "min", "max")
     )
     model.save(tmp_path / "model.keras")
-    rows = first_rows(clicks.validation.inputs, 30)
+    rows = first_rows(step.data.validation.inputs, 30)
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(keras_scores(loaded, rows), keras_scores(model, rows), atol=1e-6)
 
 
 @each_pass
 def test_the_result_still_converts_to_the_same_scores(
-    name: str, applied: Callable[[str, str], Applied], file_of: Callable[[str, str], bytes], clicks: Splits
+    name: str, applied: Callable[[str, str], Applied], file_of: Callable[[str, str], bytes]
 ) -> None:
-    model, content = applied(name, "dcn").after.model, file_of(name, "dcn")
+    step, content = applied(name, "dcn"), file_of(name, "dcn")
     assert read_graph(content).custom_operators == ()
-    rows = first_rows(clicks.validation.inputs, 100)
+    rows = first_rows(step.data.validation.inputs, 100)
     tolerance = 2e-2 if name == "QAT" else 1e-5  # a float sum on the edge of a level may fall on either side
-    np.testing.assert_allclose(Scorer(content)(rows), keras_scores(model, rows), atol=tolerance)
+    np.testing.assert_allclose(Scorer(content)(rows), keras_scores(step.after.model, rows), atol=tolerance)
 
 
 @each_pass
@@ -192,15 +205,15 @@ def test_the_history_has_one_more_record_that_survives_json(
 
 
 @each_pass
-def test_the_same_seed_gives_the_same_weights(name: str, applied: Callable[[str, str], Applied], brief: Splits) -> None:
+def test_the_same_seed_gives_the_same_weights(name: str, applied: Callable[[str, str], Applied]) -> None:
     step = applied(name, "mlp")
-    again = QUICK[name].apply(step.before, brief, seed=4)
+    again = QUICK[name].apply(step.before, step.data, seed=4)
     assert same_weights(step.after.model, again.model)
 
 
-def test_another_seed_gives_another_student(applied: Callable[[str, str], Applied], brief: Splits) -> None:
+def test_another_seed_gives_another_student(applied: Callable[[str, str], Applied]) -> None:
     step = applied("Distill", "mlp")
-    assert not same_weights(step.after.model, QUICK["Distill"].apply(step.before, brief, seed=5).model)
+    assert not same_weights(step.after.model, QUICK["Distill"].apply(step.before, step.data, seed=5).model)
 
 
 @each_pass
