@@ -168,14 +168,14 @@ def test_the_sorted_lookup_finds_what_tf_mots_own_finds() -> None:
     np.testing.assert_array_equal(found, ClusteringAlgorithm(centroids).get_pulling_indices(weights))
 
 
-def test_tables_einsums_and_experts_are_shared_too(clicks: Splits, brief: Splits) -> None:
+def test_tables_einsums_and_experts_are_shared_too(ids_alone: Splits) -> None:
     settings = {"dcn_mix": {"num_crosses": 1, "num_experts": 2, "rank": 4}, "fibinet": {"bilinear": "each"}}
     for network, treated in [("dcn_mix", "cross_0_experts"), ("fibinet", "EinsumDense")]:
-        model = build_model(network, clicks.schema, dimension=4, hidden=(16,), **settings[network])
+        model = build_model(network, ids_alone.schema, dimension=4, hidden=(16,), **settings[network])
         spread(model)
         (name,) = [la.name for la in model.layers if treated in (la.name, type(la).__name__)][:1]
         step = Cluster(5, roles=("dense", "cross", "table", "other"))
-        result = step.apply(Candidate(model, clicks.schema), brief, seed=0)
+        result = step.apply(Candidate(model, ids_alone.schema), ids_alone, seed=0)
         for shared in (name, "table"):
             assert len(np.unique(result.model.get_layer(shared).get_weights()[0])) == 5, (network, shared)
         assert type(result.model.get_layer(name)) is type(model.get_layer(name))

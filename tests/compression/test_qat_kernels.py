@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,12 @@ from tfshop._keras import keras, tf
 from tfshop.compression import QAT, Candidate, Cluster, Prune
 from tfshop.compression._quantizers import ChannelScales, LearnedSteps, OneRange, SharedValues, shared_values
 from tfshop.compression.candidate import StepRecord
+from tfshop.compression.rebuild import copy_model
 from tfshop.compression.roles import layers_with, unwrapped
 from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.export import Export
+from tfshop.models import build_model
 from tfshop.runtime import Scorer, read_graph
 from tfshop.training import predict
 
@@ -38,16 +39,15 @@ def exported(candidate: Candidate, data: Splits) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def few_bits(trained_mlp: Any, clicks: Splits) -> dict[int, Candidate]:
+def few_bits(plain: Candidate, dense_clicks: Splits) -> dict[int, Candidate]:
     """The perceptron after QAT in 8, 4 and 2 bits."""
-    start = Candidate(trained_mlp, clicks.schema)
-    return {bits: QAT(bits=bits, learning_rate=1e-3).apply(start, clicks, seed=0) for bits in (8, 4, 2)}
+    return {bits: QAT(bits=bits, learning_rate=1e-3).apply(plain, dense_clicks, seed=0) for bits in (8, 4, 2)}
 
 
 @pytest.fixture(scope="module")
-def files(few_bits: dict[int, Candidate], clicks: Splits) -> dict[int, bytes]:
+def files(few_bits: dict[int, Candidate], dense_clicks: Splits) -> dict[int, bytes]:
     """Of 8, 4 and 2 bits."""
-    return {bits: exported(candidate, clicks) for bits, candidate in few_bits.items()}
+    return {bits: exported(candidate, dense_clicks) for bits, candidate in few_bits.items()}
 
 
 @pytest.mark.parametrize("bits", LEVELS)
@@ -88,19 +88,18 @@ def test_kernels_in_the_bytes_are_those_that_were_trained(
 
 
 def test_learned_steps_stay_nearer_to_the_network_than_rounding_to_three_levels(
-    few_bits: dict[int, Candidate], trained_mlp: Any, clicks: Splits
+    few_bits: dict[int, Candidate], plain: Candidate, dense_clicks: Splits
 ) -> None:
-    rounded = keras.models.clone_model(trained_mlp)
-    rounded.set_weights(trained_mlp.get_weights())
+    rounded = copy_model(plain.model)
     for name in layers_with(rounded, ("dense",)):
         layer = rounded.get_layer(name)
         steps = np.abs(layer.kernel.numpy()).max(axis=0) / (LEVELS[2] // 2)
         layer.kernel.assign(np.round(layer.kernel.numpy() / steps) * steps)
-    wanted = predict(trained_mlp, clicks.validation)
-    plain, trained = (
-        np.abs(predict(model, clicks.validation) - wanted).mean() for model in (rounded, few_bits[2].model)
+    wanted = predict(plain.model, dense_clicks.validation)
+    at_once, trained = (
+        np.abs(predict(model, dense_clicks.validation) - wanted).mean() for model in (rounded, few_bits[2].model)
     )
-    assert trained < 0.7 * plain
+    assert trained < 0.7 * at_once
 
 
 def test_the_gradient_of_a_step_is_that_of_the_paper() -> None:
@@ -189,22 +188,21 @@ def test_the_gradient_of_a_shared_value_is_that_of_all_who_share_it() -> None:
     np.testing.assert_allclose(gradient, [[10 / 3, 11 / 3], [10 / 3, 11 / 3], [11 / 3, 10 / 3]], rtol=1e-6)
 
 
-def test_zeros_of_layers_that_do_not_train_with_rounding_are_kept(trained_dcn: Any, clicks: Splits) -> None:
+def test_zeros_of_layers_that_do_not_train_with_rounding_are_kept(ids_alone: Splits) -> None:
     """Crosses and tables were pruned too, and QAT is asked for the tower alone."""
-    model = keras.models.clone_model(trained_dcn)
-    model.set_weights(trained_dcn.get_weights())
+    model = build_model("dcn", ids_alone.schema, dimension=4, hidden=(16,), num_crosses=1)
+    spread(model)
     for name in ("cross_0_kernel", "table"):
         weights = model.get_layer(name).get_weights()
         weights[0][::2] = 0
         model.get_layer(name).set_weights(weights)
     record = StepRecord("Prune", {}, {"layers": ["cross_0_kernel", "table"]})
-    short = replace(clicks, train=clicks.train.take(768))
-    after = QAT(roles=("dense",)).apply(Candidate(model, clicks.schema, (record,)), short, seed=0)
+    after = QAT(roles=("dense",)).apply(Candidate(model, ids_alone.schema, (record,)), ids_alone, seed=0)
     for name in ("cross_0_kernel", "table"):
         assert (unwrapped(after.model.get_layer(name)).get_weights()[0][::2] == 0).all(), name
     reasons = {row["layer"]: row["reason"] for row in after.history[-1].notes["left_alone"]}
     assert "holds still" in reasons["table"] and "holds still" in reasons["cross_0_kernel"]
-    free = QAT(roles=("dense",)).apply(Candidate(model, clicks.schema), short, seed=0)
+    free = QAT(roles=("dense",)).apply(Candidate(model, ids_alone.schema), ids_alone, seed=0)
     assert (free.model.get_layer("table").get_weights()[0][::2] != 0).any(), "the check can fail"
 
 
@@ -249,15 +247,14 @@ def test_batch_statistics_stop_where_they_are_asked_to(
     assert not np.array_equal(normalized.get_layer("norm_0").gamma, after.model.get_layer("norm_0").gamma)
 
 
-def test_the_scores_before_hold_an_overfitting_network_back(trained_mlp: Any, clicks: Splits) -> None:
+def test_the_scores_before_hold_an_overfitting_network_back(plain: Candidate, dense_clicks: Splits) -> None:
     """On labels alone a large learning rate moves the scores further than with the scores before as targets."""
-    start = Candidate(trained_mlp, clicks.schema)
-    before = predict(trained_mlp, clicks.validation)
+    before = predict(plain.model, dense_clicks.validation)
+    steps = {distill: QAT(epochs=2, learning_rate=2e-3, distill=distill) for distill in (False, True)}
     moved = {
-        distill: np.abs(predict(QAT(epochs=2, learning_rate=2e-3, distill=distill).apply(start, clicks, 0).model,
-                                clicks.validation) - before).mean()
-        for distill in (False, True)
-    }  # fmt: skip
+        distill: np.abs(predict(step.apply(plain, dense_clicks, 0).model, dense_clicks.validation) - before).mean()
+        for distill, step in steps.items()
+    }
     assert moved[True] < 0.8 * moved[False]
 
 
@@ -270,20 +267,19 @@ def test_settings_out_of_range_are_refused_at_construction(change: dict[str, Any
 
 
 def test_kernels_that_cluster_made_of_few_values_go_on_to_have_as_few(
-    trained_mlp: Any, clicks: Splits, files: dict[int, bytes]
+    plain: Candidate, ids_alone: Splits, files: dict[int, bytes]
 ) -> None:
     """Prune, Cluster, QAT: zeros and shared values are in the bytes."""
-    short = replace(clicks, train=clicks.train.take(1024))
-    current = Candidate(trained_mlp, clicks.schema)
+    current = plain
     for step in (Prune(0.5, roles=("dense",)), Cluster(8, roles=("dense",))):
-        current = step.apply(current, short, seed=0)
-    after = QAT().apply(current, short, seed=0)
-    stored = kernels_in_bytes(exported(after, clicks))
-    plain = kernels_in_bytes(files[8])
-    for name in layers_with(trained_mlp, ("dense",)):
+        current = step.apply(current, ids_alone, seed=0)
+    after = QAT().apply(current, ids_alone, seed=0)
+    stored = kernels_in_bytes(exported(after, ids_alone))
+    unshared = kernels_in_bytes(files[8])
+    for name in layers_with(plain.model, ("dense",)):
         before, kernel = (unwrapped(m.get_layer(name)).kernel.numpy() for m in (current.model, after.model))
         assert len(np.unique(kernel)) <= len(np.unique(before)) <= 8 and not np.array_equal(before, kernel)
         assert (kernel[before == 0] == 0).all() and (before == 0).mean() > 0.4
         numbers = stored[kernel.shape[::-1]]
         assert max(len(np.unique(channel)) for channel in numbers) <= 8 and len(np.unique(numbers)) <= 32
-        assert len(np.unique(plain[kernel.shape[::-1]])) > 64, "the check can fail"
+        assert len(np.unique(unshared[kernel.shape[::-1]])) > 64, "the check can fail"

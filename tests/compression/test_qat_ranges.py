@@ -41,14 +41,15 @@ def trained_with_rounding(model: Any, data: Splits, step: QAT | None = None) -> 
 
 
 @pytest.fixture(scope="module")
-def ours(clicks: Splits) -> Callable[[str], tuple[Candidate, Graph, bytes]]:
-    """Each network of ours once, trained with rounding."""
+def ours(clicks: Splits, dense_clicks: Splits) -> Callable[[str], tuple[Candidate, Graph, bytes]]:
+    """Each network of ours once, trained with rounding; one of them reads numbers and a history too."""
 
     @cache
     def once(name: str) -> tuple[Candidate, Graph, bytes]:
-        model = build_model(name, clicks.schema, **needs(name).settings)
+        data = clicks if name == "deepfm" else dense_clicks
+        model = build_model(name, data.schema, **needs(name).settings)
         spread(model)
-        return trained_with_rounding(model, clicks)
+        return trained_with_rounding(model, data)
 
     return once
 
