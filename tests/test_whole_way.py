@@ -13,6 +13,7 @@ from tfshop._keras import keras
 from tfshop.data import Splits
 from tfshop.data.datasets.synthetic import synthetic_table
 from tfshop.pipeline import Goal, pursue
+from tfshop.report import pictures
 
 pytestmark = pytest.mark.usefixtures("brief_timing")
 
@@ -42,6 +43,9 @@ def test_a_network_with_one_input_a_feature_goes_the_whole_way(clicks: Splits, t
 
 def test_the_notebook_of_the_readme_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        pictures, "PICTURES", {name: pictures.PICTURES[name] for name in ("auc_size", "training_curves")}
+    )
     write_exposures(tmp_path / "exposures.parquet")
 
     table = ts.read_table("exposures.parquet")

@@ -13,15 +13,18 @@ import pytest
 from helpers import exit_code
 
 from tfshop.artifact import Artifact
+from tfshop.report import pictures
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with a planted table, and one artifact made from it through the command line."""
+    """A folder with a planted table, and one artifact and a page of one picture made through the command line."""
     place = tmp_path_factory.mktemp("cli")
     planted_table(4000).to_csv(place / "log.csv", index=False)
     arguments = ["compress", str(place / "log.csv"), *SMALL, "--out", str(place / "int8")]
-    exit_code([*arguments, "--report", str(place / "report")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "PICTURES", {"auc_size": pictures.PICTURES["auc_size"]})
+        exit_code([*arguments, "--report", str(place / "report")])
     return place
 
 

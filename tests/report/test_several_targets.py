@@ -11,7 +11,7 @@ import pytest
 from tfshop.errors import ScoringError
 from tfshop.evaluation import Evaluation, TargetEvaluation
 from tfshop.evaluation.delong import LOST_NOTHING
-from tfshop.report import Report, Variant
+from tfshop.report import Report, Variant, pictures
 from tfshop.report.pictures import PICTURES, draw_pictures
 from tfshop.report.report import KNOWN
 from tfshop.report.tables import all_tables
@@ -103,13 +103,17 @@ def test_each_target_has_its_pictures_and_they_say_which(two: Report) -> None:
         for name in ([picture, f"{picture}_target_2"] if picture in NEEDS_TARGET else [picture])
     ]
     assert list(figures) == expected
+    assert {f"{name}.{kind}" for name in expected for kind in ("png", "svg")} <= KNOWN
     for picture in NEEDS_TARGET:
         assert figures[picture].get_suptitle().startswith("Target 'clicked'. ")
         assert figures[f"{picture}_target_2"].get_suptitle().startswith("Target 'bought'. ")
     assert "Target" not in figures["bytes_by_part"].get_suptitle()
 
 
-def test_the_page_holds_them_all_in_files_that_may_be_replaced(two: Report, tmp_path: Path) -> None:
+def test_the_page_holds_them_all_in_files_that_may_be_replaced(
+    two: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "PICTURES", {name: PICTURES[name] for name in ("auc_size", "calibration")})
     page = two.save(tmp_path / "report")
     text = page.read_text(encoding="utf-8")
     assert "Calibration: bought" in text and "Quality on validation: bought" in text
