@@ -188,14 +188,14 @@ def test_where_the_audit_refuses_every_plan_there_is_no_best_one(trained_mlp: An
     assert caught.value.best is None and isinstance(caught.value.__cause__, AuditError)
 
 
-def test_the_test_split_decides_nothing(trained_mlp: Any, brief: Splits) -> None:
+def test_the_test_split_decides_nothing(trained_mlp: Any, brief: Splits, baseline: Measured) -> None:
     """Rows reversed and labels turned round in test: the same plan, weights, file and validation figures."""
     turned = replace(
         brief.test, inputs={name: v[::-1] for name, v in brief.test.inputs.items()}, labels=1 - brief.test.labels[::-1]
     )
     results = []
-    for data in (brief, replace(brief, test=turned)):
-        goal = Goal(limits={"max_auc_drop": 0.5}, retry=True, timed=False)
+    for data, known in ((brief, baseline), (replace(brief, test=turned), None)):
+        goal = Goal(limits={"max_auc_drop": 0.5}, retry=True, baseline=known, timed=False)
         results.append(pursue(trained_mlp, data, ts.chain(ts.QAT()), goal))
     one, other = results
     assert one.plan == other.plan and same_weights(one.candidate.model, other.candidate.model)
