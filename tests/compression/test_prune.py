@@ -102,9 +102,9 @@ def test_no_zero_has_a_sign(scope: str, candidate: Callable[[str], Candidate], c
     ("role", "others"), [("cross", ("dense", "head")), ("table", ("dense", "cross")), ("head", ("dense",))]
 )
 def test_only_the_roles_asked_for_are_pruned(
-    role: str, others: tuple[str, ...], candidate: Callable[[str], Candidate], brief: Splits
+    role: str, others: tuple[str, ...], crosses: Candidate, ids_alone: Splits
 ) -> None:
-    result = Prune(0.5, roles=(role,)).apply(candidate("dcn"), brief, seed=0)
+    result = Prune(0.5, roles=(role,)).apply(crosses, ids_alone, seed=0)
     assert share_of_zeros(result.model, role) == pytest.approx(0.5, abs=0.02)
     assert all(share_of_zeros(result.model, other) == 0 for other in others)
 

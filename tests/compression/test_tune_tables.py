@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import first_rows, keras_scores
 
-from tfshop.compression import Candidate, EncodeTables, Prune, TuneTables
+from tfshop.compression import Candidate, EncodeTables, TuneTables
 from tfshop.data import Splits
 from tfshop.errors import PlanError
 from tfshop.evaluation.audit import audit_file
@@ -133,8 +133,7 @@ def test_features_with_codecs_of_their_own_learn_too(trained_mlp: Any, clicks: S
     assert {kinds[key[:7]].split(">")[-1] for key in differs} == {"IntegerLookup", "FloatLookup"}
 
 
-def test_zeros_of_kernels_stay(trained_mlp: Any, clicks: Splits) -> None:
-    pruned = Prune(0.7, epochs=1).apply(Candidate(trained_mlp, clicks.schema), clicks, seed=0)
+def test_zeros_of_kernels_stay(pruned: Candidate, clicks: Splits) -> None:
     zeros = pruned.model.get_layer("dense_0").get_weights()[0] == 0
     made = TuneTables(COARSE, epochs=1).apply(pruned, clicks, seed=0)
     kernel = made.model.get_layer("dense_0").get_weights()[0]
