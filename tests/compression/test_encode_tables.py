@@ -162,8 +162,7 @@ def test_later_passes_leave_the_codes_alone(trained_mlp: Any, clicks: Splits) ->
     assert np.abs(Scorer(content)(rows).ravel() - keras_scores(current.model, rows)).mean() < 1e-2
 
 
-def test_a_pruned_network_keeps_its_zeros(trained_mlp: Any, clicks: Splits) -> None:
-    pruned = Prune(0.8, epochs=1).apply(Candidate(trained_mlp, clicks.schema), clicks, seed=0)
+def test_a_pruned_network_keeps_its_zeros(pruned: Candidate, clicks: Splits) -> None:
     made = EncodeTables().apply(pruned, clicks, seed=0)
     kernels = [layer for layer in pruned.model.layers if type(layer) is keras.layers.Dense]
     assert all(
