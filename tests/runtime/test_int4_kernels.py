@@ -16,11 +16,13 @@ from tfshop.export import Export, convert
 from tfshop.runtime import Scorer, bytes_by_part, count_multiplies, read_graph
 from tfshop.runtime.int4_kernels import with_int4_kernels
 
+ROWS = 512  # for calibration
+
 
 @pytest.fixture(scope="module", params=[4, 2])
-def few_levels(request: pytest.FixtureRequest, trained_mlp: Any, clicks: Splits) -> Any:
+def few_levels(request: pytest.FixtureRequest, trained_mlp: Any, brief: Splits) -> Any:
     """A network whose kernels have 15 levels, or 3."""
-    return QAT(bits=request.param).apply(Candidate(trained_mlp, clicks.schema), clicks, 0).model
+    return QAT(bits=request.param).apply(Candidate(trained_mlp, brief.schema), brief, 0).model
 
 
 def kernels(content: bytes) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def kernels(content: bytes) -> dict[str, Any]:
 
 
 def test_trained_levels_take_half_a_byte(few_levels: Any, clicks: Splits) -> None:
-    eight, four = (Export("int8", int4=int4).to_bytes(few_levels, clicks) for int4 in (False, True))
+    eight, four = (Export("int8", ROWS, int4=int4).to_bytes(few_levels, clicks) for int4 in (False, True))
     before, after = kernels(eight), kernels(four)
     assert before and before.keys() == after.keys()
     for name, kernel in after.items():
@@ -46,7 +48,7 @@ def test_trained_levels_take_half_a_byte(few_levels: Any, clicks: Splits) -> Non
     rows = first_rows(clicks.test.inputs, 300)
     gaps = np.abs(Scorer(four)(rows) - Scorer(eight)(rows))
     assert gaps.mean() < 0.01 and np.corrcoef(Scorer(four)(rows).ravel(), Scorer(eight)(rows).ravel())[0, 1] > 0.995
-    small = Export("int8", int4=True, strip=True).to_bytes(few_levels, clicks)
+    small = Export("int8", ROWS, int4=True, strip=True).to_bytes(few_levels, clicks)
     np.testing.assert_array_equal(Scorer(small)(rows), Scorer(four)(rows))
 
 
@@ -69,7 +71,7 @@ def test_channels_of_fewer_levels_keep_their_steps() -> None:
 
 
 def test_kernels_of_more_levels_stay(trained_mlp: Any, clicks: Splits) -> None:
-    content = Export("int8").to_bytes(trained_mlp, clicks)
+    content = Export("int8", ROWS).to_bytes(trained_mlp, clicks)
     assert with_int4_kernels(content) == content
     assert {kernel.dtype for kernel in kernels(content).values()} == {"int8"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,12 @@ def fitted_schema() -> Schema:
     )
 
 
+@cache
+def network_file(name: str) -> bytes:
+    """A small network of the schema."""
+    return convert(build_model(name, fitted_schema(), dimension=4, hidden=(8,)))
+
+
 def raw_score(path: Path, *ids: int) -> subprocess.CompletedProcess[str]:
     """Score one row with bare LiteRT, in a process of its own."""
     command = [sys.executable, "-c", RAW_SCORE, str(path), *map(str, ids)]
@@ -80,7 +87,7 @@ def test_limits_are_read_from_the_offsets_in_the_graph(files: dict[str, bytes], 
 def test_the_graph_of_every_network_shows_the_schemas_limits(name: str) -> None:
     """The way from the inputs to the table stays readable, with a sequence joined to the ids."""
     schema = fitted_schema()
-    graph = read_graph(convert(build_model(name, schema)))
+    graph = read_graph(network_file(name))
     from_graph, stated = limits_from_graph(graph), id_limits(graph, schema)
     assert [limit.rows for limit in stated["ids"]] == [31, 51, 6]
     for key in ("ids", "hist_item"):
@@ -102,7 +109,7 @@ def test_an_id_past_its_features_table_is_refused(files: dict[str, bytes], colum
 
 def test_with_a_schema_the_refusal_names_the_feature() -> None:
     schema = fitted_schema()
-    scorer = Scorer(convert(build_model("mlp", schema)), schema=schema)
+    scorer = Scorer(network_file("mlp"), schema=schema)
     rows = {name: np.zeros((2, *spec.shape), spec.dtype) for name, spec in scorer.inputs.items()}
     rows["hist_item"][1, 4] = 31
     with pytest.raises(ScoringError, match=r"'hist_item'.*row 1, column 4, 31.*below 31.*feature 'hist_item'.*Fix:"):

@@ -41,22 +41,31 @@ def trained(data: Splits) -> tuple[Any, Any, list[Any]]:
     return model, train(model, data, learning_rate=5e-3, seed=4, callbacks=[told]), told.seen
 
 
-def test_the_step_is_traced_once(clicks: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In two epochs of 8, 8 and 3 steps."""
+@pytest.fixture(scope="module")
+def counted(clicks: Splits) -> tuple[Any, Any, list[Any], list[Any]]:
+    """A network trained in several steps a call, its history, what callbacks were told, and the traces of its step."""
     traced, usual = [], keras.Model.train_step
 
-    def counted(self: Any, data: Any) -> Any:
+    def train_step(self: Any, data: Any) -> Any:
         traced.append(data)
         return usual(self, data)
 
-    monkeypatch.setattr(keras.Model, "train_step", counted)
-    _, history, seen = trained(clicks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.Model, "train_step", train_step)
+        return *trained(clicks), traced
+
+
+def test_the_step_is_traced_once(counted: tuple[Any, Any, list[Any], list[Any]], clicks: Splits) -> None:
+    """In two epochs of 8, 8 and 3 steps."""
+    _, history, seen, traced = counted
     assert len(traced) == 1 and len(history.epochs) == 2
     assert [batch for batch, _, _ in seen] == [7, 15, 18] * 2 and clicks.train.num_batches == 19
 
 
-def test_the_weights_are_those_of_the_loop_of_keras_to_the_bit(clicks: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, history, seen = trained(clicks)
+def test_the_weights_are_those_of_the_loop_of_keras_to_the_bit(
+    counted: tuple[Any, Any, list[Any], list[Any]], clicks: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, history, seen, _ = counted
     monkeypatch.setattr("tfshop.training.steps.is_of_keras", lambda *_: False)  # as if it had methods of its own
     usual, expected, told = trained(clicks)
     assert usual.train_function is not model.train_function and seen == told

@@ -11,9 +11,10 @@ from functools import cache
 from typing import Any
 
 import pytest
-from networks import batch_of, outputs_by_name, spread
+from helpers import first_rows
+from networks import batch_of, keras_outputs, outputs_by_name, spread
 
-from models.conformance.shared import NUM_IDS, Built, Files, Step, build, loss_of, richest
+from models.conformance.shared import MOST_ROWS, NUM_IDS, Built, Files, Scored, Step, build, loss_of, richest
 from tfshop._keras import tf
 from tfshop.data import Splits
 from tfshop.data.datasets.synthetic import synthetic
@@ -47,6 +48,12 @@ def built(kinds: dict[str, Splits]) -> Built:
 def file(built: Built) -> Files:
     """Its float32 file."""
     return cache(lambda name, kind: convert(built(name, kind), "float32"))
+
+
+@pytest.fixture(scope="session")
+def scored(built: Built, kinds: dict[str, Splits]) -> Scored:
+    """Its scores in Keras of the first training rows, by output name."""
+    return cache(lambda name, kind: keras_outputs(built(name, kind), first_rows(kinds[kind].train.inputs, MOST_ROWS)))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,9 @@ from tfshop.data import Splits
 from tfshop.models import MODELS, build_model
 
 NUM_IDS = 26
+MOST_ROWS = 512
 Built = Callable[[str, str], Any]
+Scored = Callable[[str, str], dict[str, np.ndarray]]
 Files = Callable[[str, str], bytes]
 
 each_network = pytest.mark.parametrize("name", MODELS)
