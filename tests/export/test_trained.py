@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers import first_rows, keras_scores
 from levels import int8_activations, is_trained, trained_levels
-from networks import needs, spread
+from networks import spread
 
 from tfshop._keras import keras
 from tfshop.compression import QAT, Candidate
@@ -103,7 +103,7 @@ def test_folded_layers_stay_in_float_by_their_name(dense_clicks: Splits) -> None
     trained = QAT().apply(Candidate(model, short.schema), short, seed=0).model
     found = {}
     for name in ("first_dense", "second_dense", "third_dense"):
-        content = Export("int8", ROWS, keep_float=(name,)).to_bytes(trained, short)
+        content = Export("int8", 64, keep_float=(name,)).to_bytes(trained, short)
         graph = read_graph(content)
         found[name] = Counter(graph.tensors[o.inputs[1]].dtype for o in graph.operators if o.kind == "FULLY_CONNECTED")
         assert found[name] == {"float32": 2, "int8": 2}, "the head and the layer"
@@ -139,14 +139,14 @@ def test_the_careful_recipe_is_training_with_rounding_and_a_limit(
     assert "mixed precision: layers left in float" in notes and "with QAT" in notes
 
 
-@pytest.mark.parametrize("name", ["nfm", "gdcn"])
-def test_opened_layers_stay_in_float_by_the_name_they_had(name: str, clicks: Splits) -> None:
-    model = build_model(name, clicks.schema, **needs(name).settings)
+@pytest.mark.parametrize(("name", "settings"), [("nfm", {}), ("gdcn", {"num_crosses": 2})])
+def test_opened_layers_stay_in_float_by_the_name_they_had(name: str, settings: dict[str, int], clicks: Splits) -> None:
+    model = build_model(name, clicks.schema, dimension=4, hidden=(8,), **settings)
     spread(model)
     short = replace(clicks, train=clicks.train.take(512))
     trained = QAT().apply(Candidate(model, clicks.schema), short, seed=0).model
     opened = next(layer.name.split("/")[0] for layer in trained.layers if "/" in layer.name)
-    graph = read_graph(Export("int8", ROWS, keep_float=(opened,)).to_bytes(trained, clicks))
+    graph = read_graph(Export("int8", 64, keep_float=(opened,)).to_bytes(trained, clicks))
     computing = [o for o in graph.operators if o.kind not in {"QUANTIZE", "DEQUANTIZE"}]
     given = [graph.tensors[operator.outputs[0]] for operator in computing]
     assert {tensor.dtype for tensor in given if f"/{opened}/" in tensor.name} == {"float32"}

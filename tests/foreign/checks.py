@@ -19,7 +19,7 @@ from tfshop.runtime import count_zeros, read_graph
 
 MODES = ("float32", "float16", "dynamic", "int8")
 FLOAT_PARITY = 1e-5
-RISING = Prune(0.5)
+RISING, AT_ONCE = Prune(0.5), Prune(0.5, schedule="one_shot", epochs=0)
 
 
 @cache

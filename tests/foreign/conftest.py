@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from tfshop.evaluation.measured import Measured
 from tfshop.measuring import measure_baseline
 from tfshop.training import train
 
+from .keras3 import saved_by_keras_3
 from .styles import NUMERIC, STYLES
 
 IDS = 30
@@ -40,6 +42,21 @@ def click_schema() -> Schema:
 @pytest.fixture(scope="session")
 def log() -> Splits:
     return prepare(click_table(), click_schema(), split=RandomSplit(seed=0), batch_size=128)
+
+
+class Keras3(NamedTuple):
+    """What Keras 3 left: files with rows and their scores, and how tfshop refused its model."""
+
+    folder: Path
+    refusal: str
+
+
+@pytest.fixture(scope="session")
+def keras_3(tmp_path_factory: pytest.TempPathFactory) -> Keras3:
+    """Of one process, which imports Keras 3 after tfshop."""
+    pytest.importorskip("keras", minversion="3")
+    folder = tmp_path_factory.mktemp("keras3")
+    return Keras3(folder, saved_by_keras_3(folder))
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from helpers import keras_scores, same_weights
@@ -16,6 +13,7 @@ from tfshop.errors import ModelError
 from tfshop.training.inputs import model_specs
 
 from .checks import check_exports, check_passes
+from .keras3 import build
 from .styles import Unregistered, soft_relu
 
 OBJECTS = {"Unregistered": Unregistered, "soft_relu": soft_relu}
@@ -126,76 +124,24 @@ def test_what_is_no_model_is_an_error(name, content, tmp_path):
         ts.load_model(tmp_path / name)
 
 
-def build(keras_of_either, tower_name="tower", first="first", width=6):
-    """The same network in Keras 2 and 3: names given and made up, a submodel, statistics, layers inside layers."""
-    layers = keras_of_either.layers
-    item = keras_of_either.Input((4,), dtype="int32", name="hist_id_0")
-    price = keras_of_either.Input((1,), name="price")
-    fields = layers.Embedding(40, 8, name="table")(item)
-    fields = layers.MultiHeadAttention(2, 4, name="heads")(fields, fields)
-    fields = layers.Bidirectional(layers.GRU(3))(fields)
-    joined = layers.Concatenate()([fields, layers.BatchNormalization()(price)])
-    tower = keras_of_either.Sequential(
-        [layers.Dense(width, activation="relu", name=first), layers.Dropout(0.1), layers.PReLU()], name=tower_name
-    )
-    output = layers.Dense(1, activation="sigmoid")(layers.Dense(5)(tower(joined)))
-    return keras_of_either.Model([item, price], output)
-
-
-SAVE_IN_KERAS_3 = """
-import sys
-sys.path.insert(0, {tests!r})
-import keras, numpy as np
-assert keras.__version__.startswith("3")
-import inspect
-exec({source!r})
-keras.utils.set_random_seed(1)
-for _ in range(3): keras.layers.Dense(1), keras.layers.PReLU()  # made-up names do not start at 0
-model = build(keras)
-for weight in model.weights: weight.assign(np.random.default_rng(len(weight.path)).uniform(0.1, 0.9, weight.shape))
-rows = dict(np.load({folder!r} + "/rows.npz"))
-np.save({folder!r} + "/scores.npy", model.predict(rows, verbose=0))
-model.save({folder!r} + "/net.keras")
-model.save({folder!r} + "/net.h5")
-model.save_weights({folder!r} + "/net.weights.h5")
-"""
-
-
-@pytest.fixture(scope="module")
-def keras_3(tmp_path_factory):
-    """Files that Keras 3 itself wrote, with rows and their scores."""
-    pytest.importorskip("keras", minversion="3")
-    import inspect
-    import os
-
-    folder = tmp_path_factory.mktemp("keras3")
-    generator = np.random.default_rng(0)
-    rows = {"hist_id_0": generator.integers(0, 40, (20, 4)).astype(np.int32)}
-    np.savez(folder / "rows.npz", **rows, price=generator.normal(size=(20, 1)).astype(np.float32))
-    code = SAVE_IN_KERAS_3.format(tests=str(folder), folder=str(folder), source=inspect.getsource(build))
-    environment = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=environment)
-    return folder
-
-
 @pytest.mark.parametrize("name", ["net.keras", "net.weights.h5"])
 def test_weights_of_keras_3_give_the_scores_of_keras_3(name, keras_3):
-    model = ts.weights_from_keras3(keras_3 / name, build(keras))
-    rows = dict(np.load(keras_3 / "rows.npz"))
-    np.testing.assert_allclose(keras_scores(model, rows), np.load(keras_3 / "scores.npy").ravel(), atol=1e-5)
+    model = ts.weights_from_keras3(keras_3.folder / name, build(keras))
+    rows = dict(np.load(keras_3.folder / "rows.npz"))
+    np.testing.assert_allclose(keras_scores(model, rows), np.load(keras_3.folder / "scores.npy").ravel(), atol=1e-5)
 
 
 def test_names_win_over_order_and_order_serves_where_keras_made_names_up(keras_3):
-    model = ts.weights_from_keras3(keras_3 / "net.keras", build(keras, tower_name="other", first="renamed"))
-    rows = dict(np.load(keras_3 / "rows.npz"))
-    np.testing.assert_allclose(keras_scores(model, rows), np.load(keras_3 / "scores.npy").ravel(), atol=1e-5)
+    model = ts.weights_from_keras3(keras_3.folder / "net.keras", build(keras, tower_name="other", first="renamed"))
+    rows = dict(np.load(keras_3.folder / "rows.npz"))
+    np.testing.assert_allclose(keras_scores(model, rows), np.load(keras_3.folder / "scores.npy").ravel(), atol=1e-5)
 
 
 def test_weights_of_another_shape_change_nothing(keras_3):
     model = build(keras, width=7)
     before = model.get_weights()
     with pytest.raises(ModelError, match=r"'tower/first' has \[\(7, 7\), \(7,\)\], the source .*\(7, 6\)"):
-        ts.weights_from_keras3(keras_3 / "net.keras", model)
+        ts.weights_from_keras3(keras_3.folder / "net.keras", model)
     assert same_weights(before, model)
 
 
@@ -210,4 +156,4 @@ def test_weights_that_no_layer_takes_are_an_error():
 @pytest.mark.parametrize("name", ["net.keras", "net.h5"])
 def test_a_file_of_keras_3_is_told_the_way_over(name, keras_3):
     with pytest.raises(ModelError, match=r"written by Keras 3.*weights_from_keras3"):
-        ts.load_model(keras_3 / name)
+        ts.load_model(keras_3.folder / name)

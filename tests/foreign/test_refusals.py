@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -126,17 +123,8 @@ def test_a_sequential_model_without_input_is_told_what_it_lacks(log):
     assert "sequential without an input shape" in refused(keras.Sequential([layers.Dense(1)]), log)
 
 
-def test_a_model_of_keras_3_is_told_the_way_over():
-    """Nobody else imports Keras 3, which takes seconds."""
-    pytest.importorskip("keras", minversion="3")
-    code = (
-        "import sys, tfshop, tfshop.compression; assert 'keras' not in sys.modules\n"
-        "import keras\n"
-        "x = keras.Input((2,)); model = keras.Model(x, keras.layers.Dense(1)(x))\n"
-        "tfshop.compress(model, None, None)"
-    )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    last = answer.stderr.strip().splitlines()[-1]
+def test_a_model_of_keras_3_is_told_the_way_over(keras_3):
+    last = keras_3.refusal
     assert "ModelError" in last and "is a Keras 3 model" in last and "weights_from_keras3(path, model)" in last
 
 

@@ -10,7 +10,7 @@ from tfshop.data.binding import bind
 from tfshop.models.rebuild import inlined
 from tfshop.training.inputs import model_specs
 
-from .checks import check_exports, check_passes
+from .checks import AT_ONCE, RISING, check_exports, check_passes
 
 TREATED = {
     "shared_layers": ("tower", "second"),
@@ -18,12 +18,13 @@ TREATED = {
     "nested": ("middle/inner/first", "middle/inner/second", "middle/first", "first", "head/first"),
     "two_inputs_a_submodel": ("first",),
 }
+TRAINED = ("shared_tower", "nested")  # with zeros that grow; QAT trains all of them
 each_style = pytest.mark.parametrize("style", TREATED)
 
 
 @each_style
 def test_passes_reach_layers_of_submodels_and_leave_the_rest(style, network, log):
-    check_passes(network(style), log, TREATED[style])
+    check_passes(network(style), log, TREATED[style], prune=RISING if style in TRAINED else AT_ONCE)
 
 
 @each_style
@@ -42,7 +43,7 @@ def test_an_inlined_network_scores_the_same_and_shares_what_was_shared(style, ne
 
 @pytest.mark.usefixtures("brief_timing")
 def test_a_nested_network_goes_the_whole_way(network, log, capsys):
-    result = ts.compress(network("nested"), log, ts.chain(ts.Prune(0.5), ts.QAT(), ts.Export("int8")))
+    result = ts.compress(network("nested"), log, ts.chain(AT_ONCE, ts.QAT(), ts.Export("int8", 512)))
     assert result.artifact.verify() == 0
     assert result.evaluation.auc_difference_test.difference > -0.05
     assert "named by their path" in capsys.readouterr().err

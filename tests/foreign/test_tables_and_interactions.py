@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfshop.compression import Prune
-
-from .checks import check_exports, check_passes
+from .checks import AT_ONCE, check_exports, check_passes
 
 TREATED = {
     "plain": ("first", "second"),
@@ -22,8 +20,7 @@ each_style = pytest.mark.parametrize("style", TREATED)
 @each_style
 def test_passes_reach_its_dense_layers_and_leave_the_rest(style, network, log):
     # How zeros grow in training, layers wrapped, is seen in networks of more layers than these.
-    prune = Prune(0.5, schedule="one_shot", epochs=0)
-    candidate = check_passes(network(style), log, TREATED[style], prune=prune)
+    candidate = check_passes(network(style), log, TREATED[style], prune=AT_ONCE)
     heads = [row["layer"] for row in candidate.history[-1].notes["left_alone"] if row["class"] == "Dense"]
     if style == "wide_and_deep":  # the wide half has no Dense layer, the deep half ends in one, a plain `+` joins them
         assert heads == ["deep"]

@@ -9,6 +9,8 @@ from tfshop._keras import keras, tf
 from tfshop.data.datasets import synthetic
 from tfshop.errors import PlanError
 
+from .checks import AT_ONCE
+
 
 @pytest.fixture(scope="module")
 def log():
@@ -68,7 +70,7 @@ def test_a_loss_added_to_the_network_is_left_out_and_said(log, capsys):
     hidden = keras.layers.Dense(8, activation="relu", name="first")(keras.layers.Concatenate()(parts))
     model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid", name="click")(hidden), name="penalised")
     model.add_loss(1e-3 * tf.reduce_mean(hidden))
-    result = ts.compress(model, log, ts.chain(ts.Prune(0.5), ts.QAT(), ts.Export("int8")))
+    result = ts.compress(model, log, ts.chain(AT_ONCE, ts.QAT(), ts.Export("int8", 512)))
     assert result.artifact.verify() == 0
     captured = capsys.readouterr()
     assert "add_loss" in " ".join((captured.out + captured.err).split())
