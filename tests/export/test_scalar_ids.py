@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,12 +33,18 @@ def tower(log: Splits) -> Any:
     return keras.Model(ids, keras.layers.Dense(1, "sigmoid", name="probability")(rows))
 
 
+@pytest.fixture(scope="module")
+def coded(tower: Any, log: Splits) -> Callable[[Any], Any]:
+    """The network with a coded table."""
+    return cache(lambda codec: EncodeTables(codec, fold=False).apply(Candidate(tower, log.schema), log, seed=0).model)
+
+
 @pytest.mark.parametrize("mode", ["float32", "dynamic", "int8"])
 @pytest.mark.parametrize(
     "codec", [Int8("field"), Int4("table"), Int4(), LowRankTable(4, Int8("table")), RowwiseLookup(4)], ids=repr
 )
-def test_steps_are_in_the_file_as_they_are(codec: Any, mode: str, tower: Any, log: Splits) -> None:
-    made = EncodeTables(codec, fold=False).apply(Candidate(tower, log.schema), log, seed=0).model
+def test_steps_are_in_the_file_as_they_are(codec: Any, mode: str, coded: Callable[[Any], Any], log: Splits) -> None:
+    made = coded(codec)
     content = Export(mode, calibration_rows=64).to_bytes(made, log)
     require_codes(read_graph(content), made)
     ids = {"item": np.arange(20, dtype=np.int32)}

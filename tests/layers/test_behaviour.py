@@ -50,8 +50,9 @@ def test_dice_follows_its_formula_and_learns_statistics_from_real_positions() ->
     real = values[:, :3].reshape(-1, 2)
     share = 1 / (1 + np.exp(-(values[:, :3] - real.mean(0)) / np.sqrt(real.var(0) + 1e-3)))
     np.testing.assert_allclose(found, values[:, :3] * share, atol=2e-2)
+    step = tf.function(lambda: layer([values, ids], training=True))
     for _ in range(600):
-        layer([values, ids], training=True)
+        step()
     np.testing.assert_allclose(layer.normalization.moving_mean, real.mean(0), rtol=2e-2)
     layer([values, np.zeros_like(ids)], training=True)
     assert np.isfinite(layer.normalization.moving_variance).all()

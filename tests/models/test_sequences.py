@@ -134,7 +134,7 @@ def test_the_auxiliary_loss_of_dien_trains_and_is_not_in_the_file(short: Splits)
     labels = short.train.labels[:64, None]
     losses = []
     for model in (with_loss, without):
-        model.compile(keras.optimizers.SGD(0.0), "binary_crossentropy")
+        model.compile(keras.optimizers.SGD(0.0), "binary_crossentropy", run_eagerly=True)
         losses.append(model.train_on_batch(rows, labels))
         assert model.test_on_batch(rows, labels) < 1
     assert losses[0] > losses[1] + 1

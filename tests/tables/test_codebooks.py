@@ -18,7 +18,7 @@ from tfshop.tables.codec import Fields
 from tfshop.tables.residual_quantization import best_sums, refitted
 
 random = np.random.default_rng(5)
-ROWS = 3000
+ROWS = 1500
 DIRECTIONS = random.normal(size=(ROWS, 12))
 TABLE = (DIRECTIONS * np.exp(random.normal(size=(ROWS, 1)))).astype(np.float32)
 both = pytest.mark.parametrize("kind", [ProductQuantization, ResidualQuantization])
@@ -49,17 +49,18 @@ def test_rows_that_are_seen_are_kept_better(kind: Any) -> None:
 @pytest.mark.parametrize("scale", [None, "row"])
 def test_codebooks_of_their_own_serve_fields_that_differ(kind: Any, scale: str | None) -> None:
     even = np.arange(12) % 2 == 0  # one field has numbers where the other has none
-    rows = np.concatenate([TABLE[:1500] * even, TABLE[1500:] * ~even]).astype(np.float32)
-    fields = Fields((0, 1500), (1, 0, 0))
+    half = ROWS // 2
+    rows = np.concatenate([TABLE[:half] * even, TABLE[half:] * ~even]).astype(np.float32)
+    fields = Fields((0, half), (1, 0, 0))
     shared, own = (
         small(kind, codebooks=books, scale=scale).encode(rows, fields=fields) for books in ("shared", "field")
     )
     assert own.distortion(rows) < 0.8 * shared.distortion(rows)
     assert own.arrays["codes"].nbytes == shared.arrays["codes"].nbytes
     assert own.arrays["codebooks"].nbytes == 2 * shared.arrays["codebooks"].nbytes
-    alone = small(kind, scale=None).encode(rows[:1500])
+    alone = small(kind, scale=None).encode(rows[:half])
     again = small(kind, codebooks="field").encode(rows, fields=fields)
-    assert np.array_equal(again.rows(np.arange(1500)), alone.decode())
+    assert np.array_equal(again.rows(np.arange(half)), alone.decode())
 
 
 @both

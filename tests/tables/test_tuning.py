@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -74,10 +75,14 @@ def table() -> np.ndarray:
     return made.astype(np.float32)
 
 
+@cache
+def coded(variant: str) -> CodedTable:
+    return VARIANTS[variant].encode(table(), COUNTS, fields=FIELDS)
+
+
 def lookup(variant: str) -> TableLookup:
     if variant != "blocks":
-        made: TableLookup = VARIANTS[variant].encode(table(), COUNTS, fields=FIELDS).layer("table")
-        return made
+        return coded(variant).layer("table")
     rows = table()
     first = Int2("field").encode(np.concatenate([rows[200:], rows[:40]]), fields=Fields((0, 100), (1, 0)))
     second, third = Float16().encode(rows[40:200]), ((200, 100), (0, 40))
@@ -121,16 +126,16 @@ def test_what_was_learned_is_what_is_stored(variant: str) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_after_learning_numpy_keras_and_the_file_still_agree_to_the_last_bit(variant: str) -> None:
-    coded = VARIANTS[variant].encode(table(), COUNTS, fields=FIELDS)
-    layer = coded.layer("table")
+    start = coded(variant)
+    layer = start.layer("table")
     twin, random = layer.tuned(table()), np.random.default_rng(3)
     for variable in twin.trainable_variables:
         variable.assign_add(2 * random.normal(size=variable.shape))
-    learned = replace(coded, arrays=layer.after(twin))
+    learned = replace(start, arrays=layer.after(twin))
     wanted = learned.decode()[drawn_ids()]
     ids = keras.Input((4,), dtype="int32", name="ids")
     model = keras.Model(ids, learned.layer("table")(ids))
-    assert learned.num_bytes == coded.num_bytes and not np.array_equal(learned.decode(), coded.decode())
+    assert learned.num_bytes == start.num_bytes and not np.array_equal(learned.decode(), start.decode())
     np.testing.assert_array_equal(model(drawn_ids()).numpy(), wanted)
     np.testing.assert_array_equal(Scorer(convert(model, "float32", lambda: iter([])))({"ids": drawn_ids()}), wanted)
 
