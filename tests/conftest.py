@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from helpers import leave_graphs_as_traced
 
 from tfshop.data import IdFeature, NumericFeature, Schema, SequenceFeature, Splits, TimeSplit, VectorFeature, prepare
 from tfshop.data.datasets.synthetic import synthetic, synthetic_table
@@ -50,6 +52,16 @@ def rare_garbage_collection() -> Iterator[None]:
     yield
     gc.unfreeze()
     gc.set_threshold(*usual)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def graphs_as_traced() -> None:
+    """A test runs a graph a few times: to optimize it first would be a quarter of the suite's time.
+
+    Processes that tests start, notebooks among them, optimize theirs as those of users do.
+    """
+    if "tensorflow" in sys.modules:
+        leave_graphs_as_traced()
 
 
 @pytest.fixture(scope="session", autouse=True)

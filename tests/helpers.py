@@ -45,6 +45,13 @@ def _apply_once(patch: pytest.MonkeyPatch, kind: Any) -> None:
     patch.setattr(kind, "apply", once)
 
 
+def leave_graphs_as_traced() -> None:
+    """Let TensorFlow run graphs without optimizing them first, which pays where a graph runs many times."""
+    from tfshop._keras import tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
 def exit_code(arguments: Sequence[str]) -> int:
     """The exit code of a command line."""
     from tfshop.cli import main

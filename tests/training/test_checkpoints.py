@@ -86,6 +86,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     code = (
         "import os, signal, sys; sys.path[:0] = sys.argv[2:]\n"
         "from training.test_checkpoints import *\n"
+        "from helpers import leave_graphs_as_traced; leave_graphs_as_traced()\n"  # as in the process that goes on
         "data = synthetic(**SIZES)\n"
         "kill = At(KILLED_AT, lambda: os.kill(os.getpid(), signal.SIGKILL))\n"
         "train(network(data), data, checkpoint_dir=sys.argv[1], checkpoint_every=EVERY, callbacks=[kill], **SETTINGS)\n"
