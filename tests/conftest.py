@@ -25,13 +25,21 @@ SMALL = {"dimension": 8, "hidden": (64, 32)}
 BY_DAY = TimeSplit("day", validation=8, test=9)
 VECTOR_WIDTH = 6
 TOGETHER = ("tests/foreign/", "tests/models/conformance/")  # the files of each share networks that take long to make
+FIRST = (  # few tests that take long: begun last, as the fewest are, they would keep one worker waiting for the other
+    "tests/compression/test_qat_any_graph.py",
+    "tests/compression/units/test_random_graphs.py",
+    "tests/artifact/test_kills.py",
+    "tests/test_notebooks.py",
+    "tests/test_whole_way.py",
+    "tests/training/test_parameter_servers.py",
+)
 
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # of each worker, and of processes that tests start
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `--dist loadfile`, folders of files that share networks run on one worker too."""
+    """With `--dist loadfile`, folders of files that share networks run on one worker too, and long tests first."""
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -39,6 +47,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Together(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return next((folder for folder in TOGETHER if nodeid.startswith(folder)), super()._split_scope(nodeid))
+
+        def _assign_work_unit(self, node: Any) -> None:
+            for file in FIRST:
+                if file in self.workqueue:
+                    self.workqueue.move_to_end(file, last=False)
+            super()._assign_work_unit(node)
 
     return Together(config, log)
 
