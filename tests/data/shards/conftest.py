@@ -39,14 +39,23 @@ SCHEMA = Schema(
 )
 
 
+def make_small(patch: pytest.MonkeyPatch) -> None:
+    """Five shards of the rows below, read in several batches each."""
+    patch.setattr(encoding, "ROWS_PER_SHARD", SHARD)
+    patch.setattr(encoding, "ROWS_PER_BATCH", 128)
+
+
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(encoding, "ROWS_PER_SHARD", SHARD)
-    monkeypatch.setattr(encoding, "ROWS_PER_BATCH", 128)
+    make_small(monkeypatch)
 
 
 @pytest.fixture
 def frame() -> pd.DataFrame:
+    return log_frame()
+
+
+def log_frame() -> pd.DataFrame:
     draw = np.random.default_rng(0)
     price = draw.lognormal(size=ROWS)
     price[draw.random(ROWS) < 0.1] = np.nan
@@ -66,7 +75,11 @@ def frame() -> pd.DataFrame:
 
 @pytest.fixture
 def path(frame, tmp_path) -> Path:
-    path = tmp_path / "log.parquet"
+    return written(frame, tmp_path)
+
+
+def written(frame: pd.DataFrame, folder: Path) -> Path:
+    path = folder / "log.parquet"
     pq.write_table(pa.Table.from_pandas(frame), path, row_group_size=200)
     return path
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from data.shards.conftest import BY_DAY, ROWS, SCHEMA, assert_same
+from data.shards.conftest import BY_DAY, ROWS, SCHEMA, assert_same, log_frame, make_small, written
 from tfshop.data import mapped, prepare
 from tfshop.errors import DataError
 
@@ -18,6 +19,17 @@ def flip(path: Path, position: int | bytes) -> None:
     content = bytearray(path.read_bytes())
     content[content.index(position) + len(position) if isinstance(position, bytes) else position] ^= 1
     path.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory):
+    """A log, the folder that it was prepared in, and the rows that memory would hold; tests leave them as they are."""
+    folder = tmp_path_factory.mktemp("undamaged")
+    path, cache = written(log_frame(), folder), folder / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        make_small(patch)
+        prepare(path, SCHEMA, split=BY_DAY, cache_dir=cache)
+        return path, cache, prepare(path, SCHEMA, split=BY_DAY)
 
 
 @pytest.mark.parametrize(
@@ -35,21 +47,21 @@ def flip(path: Path, position: int | bytes) -> None:
         ("statistics.json", b'"mean": 1.', 0),
     ],
 )
-def test_a_damaged_byte_is_found_and_only_its_shard_encoded_again(path, cache, encoded, file, position, shards):
-    prepare(path, SCHEMA, split=BY_DAY, cache_dir=cache)
-    encoded.clear()
+def test_a_damaged_byte_is_found_and_only_its_shard_encoded_again(undamaged, cache, encoded, file, position, shards):
+    path, prepared, in_memory = undamaged
+    shutil.copytree(prepared, cache)
     flip(next(cache.glob(f"prepared-*/{file}")), position)
     again = prepare(path, SCHEMA, split=BY_DAY, cache_dir=cache)
     assert len(encoded) == shards
-    assert_same(again, prepare(path, SCHEMA, split=BY_DAY))
+    assert_same(again, in_memory)
 
 
-def test_a_file_cut_short_is_encoded_again(path, cache, encoded):
-    prepare(path, SCHEMA, split=BY_DAY, cache_dir=cache)
-    encoded.clear()
+def test_a_file_cut_short_is_encoded_again(undamaged, cache, encoded):
+    path, prepared, in_memory = undamaged
+    shutil.copytree(prepared, cache)
     file = next(cache.glob("prepared-*/validation_ids.npy"))
     file.write_bytes(file.read_bytes()[:-400])
-    assert_same(prepare(path, SCHEMA, split=BY_DAY, cache_dir=cache), prepare(path, SCHEMA, split=BY_DAY))
+    assert_same(prepare(path, SCHEMA, split=BY_DAY, cache_dir=cache), in_memory)
     assert len(encoded) >= 1
 
 
