@@ -5,13 +5,28 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from tfshop.data import IdFeature, NumericFeature, Schema, SequenceFeature, VectorFeature
+from tfshop.data import IdFeature, NumericFeature, Schema, SequenceFeature, Splits, TimeSplit, VectorFeature, prepare
 
 SHOPS = ["north", "south", "north", "north", "south", "east"]
 
 
 @pytest.fixture
 def frame() -> pd.DataFrame:
+    return table()
+
+
+@pytest.fixture
+def schema() -> Schema:
+    return schema_of_table()
+
+
+@pytest.fixture(scope="session")
+def prepared() -> Splits:
+    """The table by its schema, a day a part; tests leave it as it is."""
+    return prepare(table(), schema_of_table(), split=TimeSplit("day", validation=2, test=3))
+
+
+def table() -> pd.DataFrame:
     """Twelve rows over three days: day 1 (six rows) is for training, days 2 and 3 for validation and test."""
     return pd.DataFrame(
         {
@@ -26,8 +41,7 @@ def frame() -> pd.DataFrame:
     )
 
 
-@pytest.fixture
-def schema() -> Schema:
+def schema_of_table() -> Schema:
     """One feature of each kind; the sequence shares the table of `item`."""
     return Schema(
         [

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfshop.data import InputSpec, TimeSplit, bind, prepare
+from tfshop.data import InputSpec, bind
 from tfshop.errors import ModelError
 
 
 @pytest.fixture
-def data(frame, schema):
-    return prepare(frame, schema, split=TimeSplit("day", validation=2, test=3))
+def data(prepared):
+    return prepared
 
 
 def bound(data, **specs):

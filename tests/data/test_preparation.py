@@ -24,20 +24,19 @@ from tfshop.errors import DataError, SchemaError, TfshopError
 SPLIT = TimeSplit("day", validation=2, test=3)
 
 
-def test_ids_are_by_descending_count_of_the_training_rows(frame, schema):
+def test_ids_are_by_descending_count_of_the_training_rows(prepared):
     """Training has north x3, south x2, east x1; west comes later and stays unknown."""
-    data = prepare(frame, schema, split=SPLIT)
-    shops = data.schema.vocabularies["shop"]
+    shops = prepared.schema.vocabularies["shop"]
     assert shops.values.to_pylist() == ["north", "south", "east"]
     assert shops.counts.tolist() == [3, 2, 1]
-    assert data.train.inputs["ids"][:, 0].tolist() == [1, 2, 1, 1, 2, 3]
-    assert data.validation.inputs["ids"][:, 0].tolist() == [1, 0, 3]
-    assert data.train.inputs["ids"].dtype == np.int32
+    assert prepared.train.inputs["ids"][:, 0].tolist() == [1, 2, 1, 1, 2, 3]
+    assert prepared.validation.inputs["ids"][:, 0].tolist() == [1, 0, 3]
+    assert prepared.train.inputs["ids"].dtype == np.int32
 
 
-def test_a_shared_table_counts_ids_and_sequences_together(frame, schema):
+def test_a_shared_table_counts_ids_and_sequences_together(prepared):
     """7: three as item, two kept in sequences; 8: two and two; 9: one and three."""
-    items = prepare(frame, schema, split=SPLIT).schema.vocabularies["item"]
+    items = prepared.schema.vocabularies["item"]
     assert dict(zip(items.values.to_pylist(), items.counts.tolist(), strict=True)) == {"7": 5, "8": 4, "9": 4}
 
 
@@ -58,13 +57,12 @@ def test_rare_ids_and_ids_over_the_maximum_become_0(frame):
         assert data.train.inputs["ids"][5, 0] == 0
 
 
-def test_the_most_recent_of_a_sequence_are_kept_and_padded_at_the_end(frame, schema):
-    data = prepare(frame, schema, split=SPLIT)
-    ids = {value: i + 1 for i, value in enumerate(data.schema.vocabularies["item"].values.to_pylist())}
+def test_the_most_recent_of_a_sequence_are_kept_and_padded_at_the_end(prepared):
+    ids = {value: i + 1 for i, value in enumerate(prepared.schema.vocabularies["item"].values.to_pylist())}
     seven, eight, nine = ids["7"], ids["8"], ids["9"]
     expected = [[seven, 0, 0], [eight, nine, seven], [0, 0, 0], [0, 0, 0], [eight, nine, 0], [nine, 0, 0]]
-    assert data.train.inputs["hist_viewed"].tolist() == expected
-    assert data.validation.inputs["hist_viewed"][1].tolist() == [0, seven, 0], "unseen in the middle is 0"
+    assert prepared.train.inputs["hist_viewed"].tolist() == expected
+    assert prepared.validation.inputs["hist_viewed"][1].tolist() == [0, seven, 0], "unseen in the middle is 0"
 
 
 def test_text_sequences_are_split_by_their_separator(frame):
@@ -76,23 +74,22 @@ def test_text_sequences_are_split_by_their_separator(frame):
     assert data.train.inputs["hist_viewed"].tolist() == [[1, 2], [2, 0], [0, 0], [0, 0], [1, 0], [3, 0]]
 
 
-def test_numbers_pass_raw_and_statistics_see_training_rows_only(frame, schema):
-    data = prepare(frame, schema, split=SPLIT)
-    np.testing.assert_array_equal(data.train.inputs["numeric"][:, 0], np.float32([1, 2, np.nan, 4, 5, 6]))
-    statistics = data.schema.statistics["price"]
+def test_numbers_pass_raw_and_statistics_see_training_rows_only(prepared):
+    np.testing.assert_array_equal(prepared.train.inputs["numeric"][:, 0], np.float32([1, 2, np.nan, 4, 5, 6]))
+    statistics = prepared.schema.statistics["price"]
     assert (statistics.count, statistics.missing) == (5, 1)
     assert (statistics.mean, statistics.maximum) == (pytest.approx(3.6), 6.0)
 
 
-def test_later_rows_do_not_change_what_is_learned(frame, schema):
+def test_later_rows_do_not_change_what_is_learned(frame, schema, prepared):
     other = frame.copy()
     other.loc[6:, "shop"] = "elsewhere"
     other.loc[6:, "price"] = 9999.0
-    assert prepare(other, schema, split=SPLIT).schema == prepare(frame, schema, split=SPLIT).schema
+    assert prepare(other, schema, split=SPLIT).schema == prepared.schema
 
 
-def test_preparing_twice_gives_the_same_arrays(frame, schema):
-    one, two = (prepare(frame, schema, split=SPLIT) for _ in range(2))
+def test_preparing_twice_gives_the_same_arrays(frame, schema, prepared):
+    one, two = prepare(frame, schema, split=SPLIT), prepared
     assert one.schema.to_json() == two.schema.to_json()
     for name in one.train.inputs:
         np.testing.assert_array_equal(one.train.inputs[name], two.train.inputs[name])

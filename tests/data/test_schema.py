@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfshop.data import IdFeature, InputSpec, NumericFeature, Schema, SequenceFeature, TimeSplit, VectorFeature, prepare
+from tfshop.data import IdFeature, InputSpec, NumericFeature, Schema, SequenceFeature, TimeSplit, VectorFeature
 from tfshop.errors import DataError, SchemaError
 
 SPLIT = TimeSplit("day", validation=2, test=3)
 
 
 @pytest.fixture
-def fitted(frame, schema):
-    return prepare(frame, schema, split=SPLIT).schema
+def fitted(prepared):
+    return prepared.schema
 
 
 def test_packed_inputs_have_the_shapes_of_the_design(schema):
@@ -77,11 +77,10 @@ def test_schemas_that_contradict_themselves_are_refused(features, found):
         Schema(features, target="y")
 
 
-def test_raw_rows_encode_as_the_splits_do(frame, schema):
-    data = prepare(frame, schema, split=SPLIT)
-    encoded = data.schema.encode(frame.drop(columns="bought"))
+def test_raw_rows_encode_as_the_splits_do(frame, prepared):
+    encoded = prepared.schema.encode(frame.drop(columns="bought"))
     for name, values in encoded.items():
-        parts = [part.inputs[name] for part in (data.train, data.validation, data.test)]
+        parts = [part.inputs[name] for part in (prepared.train, prepared.validation, prepared.test)]
         np.testing.assert_array_equal(values, np.concatenate(parts))
 
 

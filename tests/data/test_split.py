@@ -127,10 +127,9 @@ def test_arrays_of_different_lengths_are_refused(data):
         Split("train", data.train.inputs, np.zeros(2, np.float32), None, 4, data.schema)
 
 
-def test_groups_are_numbers_of_the_group_column(frame, schema):
+def test_groups_are_numbers_of_the_group_column(frame, schema, prepared):
     """Equal shops, equal numbers, across the parts and for shops that training never saw."""
-    data = prepare(frame, schema, split=TimeSplit("day", validation=2, test=3))
-    groups = np.concatenate([part.groups for part in (data.train, data.validation, data.test)])
+    groups = np.concatenate([part.groups for part in (prepared.train, prepared.validation, prepared.test)])
     shops = {"east": 1, "north": 2, "south": 3, "west": 4}
     assert groups.tolist() == [shops[shop] for shop in frame["shop"]]
     assert groups.dtype == np.int64
