@@ -12,7 +12,7 @@ from tfshop.data.binding import bind
 from tfshop.errors import ModelError
 from tfshop.training.inputs import model_specs
 
-from .checks import check_exports, check_passes
+from .checks import AT_ONCE, check_exports, check_passes
 from .keras3 import build
 from .styles import Unregistered, soft_relu
 
@@ -69,7 +69,7 @@ def test_stock_layers_and_operators_need_no_names(style, kind, network, log, tmp
 
 def test_a_network_from_a_saved_model_goes_through_passes_and_exporters(saved, log):
     model = ts.load_model(saved / KINDS["saved model"], OBJECTS)
-    check_passes(model, log, ("first", "second"))
+    check_passes(model, log, ("first", "second"), prune=AT_ONCE)
     check_exports(model, log, ("float32", "dynamic"))
 
 

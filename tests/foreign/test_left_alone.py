@@ -30,6 +30,7 @@ def test_the_result_has_layer_class_pass_and_reason(result):
     assert "'head'" in rows["click"]["reason"] and "vectors" in rows["unregistered"]["reason"]
 
 
+@pytest.mark.usefixtures("one_picture")
 def test_the_page_and_the_tables_show_it(result, tmp_path):
     page = result.report.save(tmp_path / "report").read_text(encoding="utf-8")
     section = page[page.index('<h2 id="left_alone">') : page.index('<h2 id="remarks">')]
@@ -38,6 +39,7 @@ def test_the_page_and_the_tables_show_it(result, tmp_path):
     assert "| registered | Registered | Prune | Prune knows" in tables
 
 
+@pytest.mark.usefixtures("one_picture")
 def test_a_report_with_nothing_left_alone_has_no_such_section(result, tmp_path):
     nothing = replace(result, candidate=replace(result.candidate, history=()))
     assert nothing.left_alone == () and "left_alone" not in nothing.report.to_markdown()
