@@ -46,14 +46,8 @@ WITH_FIELDS = ("ids", "every kind")  # networks of products of fields
 NO_TOWER = {"dimension": 4}
 HISTORY = ("every kind",)  # networks that read the history of an id
 SIDES = {"item": ("id_1", "number_1", "image")}
-EXPERTS = {"mmoe": {"num_experts": 2, "heads": (8,)}, "ple": {"hidden": (8,), "heads": (8,)}}
 SEVERAL = {
-    name: Needs(
-        ("two targets",),
-        {**TINY, **EXPERTS.get(name, {})},
-        ("probability_clicked", "probability_bought"),
-        is_pointwise=False,
-    )
+    name: Needs(("two targets",), TINY, ("probability_clicked", "probability_bought"), is_pointwise=False)
     for name in SEVERAL_TARGETS
 }
 NEEDS: Mapping[str, Needs] = {

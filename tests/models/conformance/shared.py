@@ -16,6 +16,7 @@ from tfshop.models import MODELS, build_model
 
 NUM_IDS = 26
 MOST_ROWS = 512
+EXPERTS = {"mmoe": {"num_experts": 2, "heads": (8,)}, "ple": {"hidden": (8,), "heads": (8,)}}  # fewer and narrower ones
 Built = Callable[[str, str], Any]
 Scored = Callable[[str, str], dict[str, np.ndarray]]
 Files = Callable[[str, str], bytes]
@@ -37,7 +38,7 @@ class Step:
 
 
 def build(name: str, data: Splits, **settings: Any) -> Any:
-    return build_model(name, data.schema, **{**needs(name).settings, **settings})
+    return build_model(name, data.schema, **{**needs(name).settings, **EXPERTS.get(name, {}), **settings})
 
 
 def richest(name: str) -> str:

@@ -44,7 +44,7 @@ OF_EVERY_LAYER: dict[str, dict[str, Any]] = {
     "nfm": {"dropout": 0.5},
     "autoint": {"num_layers": 1},
     "edcn": {"num_layers": 1},
-    "mmoe": {"heads": (4,)},
+    "mmoe": {"num_experts": 2, "heads": (4,)},
 }
 
 
