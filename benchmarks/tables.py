@@ -1,6 +1,6 @@
 """What codecs and tuning do to embedding tables, on exported files.
 
-Run: `python benchmarks/tables.py` (about twenty minutes a seed on two cores; `--quick` takes some minutes). A run that
+Run: `python benchmarks/tables.py` (most of an hour a seed on two cores; `--quick` takes some minutes). A run that
 was cut short goes on where it stopped, unless what rows follow from is another: see `made_by`; `--fresh` starts over.
 `--log repurchase` and `--log planted` are other data. The page is written once all rows of all seeds are there, on
 promotion response the stock routes' too.
