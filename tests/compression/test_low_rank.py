@@ -30,7 +30,7 @@ from tfshop.runtime.inventory import bytes_by_part
 from .random_networks import random_network, steps
 
 seeds = st.integers(0, 10_000)
-few = settings(max_examples=8, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=12, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 many = settings(max_examples=80, derandomize=True, deadline=None)
 
 
@@ -93,7 +93,7 @@ def test_full_rank_leaves_the_scores_of_any_network_as_they_are(clicks, drawn, s
     assert layers_with(factored, ("head",)) == layers_with(model, ("head",)) == ("logit",)
 
 
-@settings(few, max_examples=4, phases=(Phase.generate,))
+@settings(few, max_examples=8, phases=(Phase.generate,))
 @given(steps(), seeds)
 def test_scores_of_any_network_move_less_with_a_higher_rank(clicks, drawn, seed):
     """Logits on average over rows; layer by layer the ranks rise as well."""

@@ -157,7 +157,7 @@ def one_level(model: Any, rows: dict[str, np.ndarray]) -> float:
 
 @settings(
     phases=(Phase.explicit, Phase.generate),  # one network is as small as another
-    max_examples=4,
+    max_examples=6,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

@@ -20,7 +20,7 @@ layers = keras.layers
 SCHEMA = Schema([VectorFeature(name, width=width) for name, width in INPUTS.items()], target="clicked")
 
 
-@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(networks())
 def test_a_feature_goes_from_any_network_and_the_other_is_still_read(model: Any) -> None:
     flat = inlined(model)

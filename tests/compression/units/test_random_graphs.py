@@ -18,7 +18,7 @@ from tfshop.models.rebuild import inlined
 from .graphs import RARE, STEPS, Growth, networks, rows, some_of, zeroed
 
 HOLDING = {"normalized_rows": "mean and variance", "learned_activation": "what Dense does to single units is not known"}
-quietly = settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+quietly = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @quietly
