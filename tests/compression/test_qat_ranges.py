@@ -148,7 +148,8 @@ def test_operators_with_one_possible_range_have_that_one(
     candidate, graph, _ = shipped(gates)
     gate = next(operator for operator in graph.operators if operator.kind == "LOGISTIC")
     assert float(graph.tensors[gate.outputs[0]].scales[0]) == pytest.approx(1 / 256)
-    assert candidate.history[-1].notes["ranges"]["other_activation"] == [0.0, 255 / 256]
+    ranges = candidate.history[-1].notes["ranges"]
+    assert ranges["other_activation"] == ranges["tested"] == [0.0, 255 / 256] and ranges["tanh"] == [-1.0, 127 / 128]
     before = graph.tensors[gate.inputs[0]]
     assert is_trained(before, {"other": trained_levels(candidate.model)["other"]}), (
         "what the sigmoid reads is trained too"

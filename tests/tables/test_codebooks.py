@@ -15,7 +15,7 @@ from tfshop.export.plan import Plan
 from tfshop.runtime import Scorer, read_graph
 from tfshop.tables import ProductQuantization, ResidualQuantization
 from tfshop.tables.codec import Fields
-from tfshop.tables.residual_quantization import best_sums, refitted
+from tfshop.tables.residual_quantization import _first_books, best_sums, refitted
 
 random = np.random.default_rng(5)
 ROWS = 1500
@@ -114,6 +114,18 @@ def test_least_squares_lower_the_error_and_leave_unused_centroids() -> None:
     assert error(better) < 0.95 * error(books) and np.array_equal(better[0, 3], books[0, 3])
     nudged = [better + step * random.normal(size=books.shape).astype(np.float32) for step in (1e-2, 1e-1)]
     assert all(error(better) < error(other) for other in nudged)
+
+
+def test_codebooks_and_codes_learned_in_turns_beat_those_of_one_turn() -> None:
+    weights = np.ones(ROWS)
+
+    def error(books: np.ndarray, codes: np.ndarray) -> float:
+        return float(np.square(TABLE - sum(book[codes[:, number]] for number, book in enumerate(books))).sum())
+
+    first = _first_books(TABLE, weights, (3, 32), 0)
+    codes = best_sums(TABLE, first)
+    once = refitted(TABLE, weights, first, codes)
+    assert error(*small(ResidualQuantization).learned(TABLE, weights, 32, 0)) < 0.97 * error(once, codes)
 
 
 def test_a_beam_finds_better_sums_than_greed() -> None:

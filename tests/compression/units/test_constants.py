@@ -72,6 +72,22 @@ def test_a_layer_called_on_both_reads_constants_where_they_differ() -> None:
     assert constants(two_inputs(build)) == ["mixed_constant"]
 
 
+def test_a_dot_product_is_kept_for_what_its_other_side_says() -> None:
+    """A product of the feature by another would go whole with it, and with that what the other adds by a bias."""
+
+    def build(one: Any, other: Any) -> Any:
+        sides = [layers.Dense(4, bias_initializer="ones", name=name)(x) for name, x in (("user", one), ("item", other))]
+        return layers.Concatenate()([layers.Dot(axes=1)(sides), other])
+
+    model = two_inputs(build)
+    features = follow_features(model, SCHEMA, ["one"])
+    values = {id(tensor): np.ones(tensor.shape[1:], np.float32) for tensor in features.trace.constants.tensors}
+    smaller, given_rows = shrunk(features.trace, features.atoms(["one"]), values), rows(model)
+    expected = model({**given_rows, "one": np.zeros((16, 5), np.float32)}).numpy()  # of which "user" makes its bias
+    np.testing.assert_allclose(smaller(given_rows).numpy(), expected, atol=1e-6)
+    assert constants(model) == ["user_constant"]
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_constants_are_put_between_what_stays_along_any_axis(turned: bool) -> None:
     """What stays is given as it was, in its order, and the constant where the feature stood."""
