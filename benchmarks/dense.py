@@ -59,7 +59,10 @@ CONTROLLED = ("low rank, a quarter", "recipes.fast", "units 75%")  # whose netwo
 
 @dataclass(frozen=True)
 class Row:
-    """One file to be made of a network: a plan, after an epoch in float or not; or a smaller network from scratch."""
+    """One file to be made of a network: a plan, after an epoch in float or not; or a smaller network from scratch.
+
+    `kept` are the tables of a student that has other layers than the network it came from.
+    """
 
     name: str
     passes: tuple[Any, ...] = ()
@@ -68,6 +71,7 @@ class Row:
     control_of: str = ""
     family: str = ""
     tuned: bool = False
+    kept: tuple[str, ...] = ()
 
     @property
     def made_by(self) -> str:
@@ -79,15 +83,14 @@ class Row:
             ]
             for step in self.passes
         ]
-        return json.dumps(
-            [steps, dict(self.export), self.control, self.control_of, self.family, self.tuned], default=str
-        )
+        own = [steps, dict(self.export), self.control, self.control_of, self.family, self.tuned]
+        return json.dumps([*own, *([self.kept] if self.kept else [])], default=str)
 
     def plan(self, model: Any) -> Plan:
         """The plan; tables stay in float32."""
         settings = dict(self.export)
         if settings["mode"] == "int8":
-            settings["keep_float"] = tuple(layer.name for layer in _tables(model))
+            settings["keep_float"] = self.kept or tuple(layer.name for layer in _tables(model))
         return ts.chain(*self.passes, ts.Export(**settings))
 
 
@@ -140,14 +143,14 @@ def _of_another_family(data: Splits, seed: int) -> tuple[Row, ...]:
     """A student without crosses and products, for processors on which these take most of the time."""
     student = _student("mlp", SMALL_STUDENT, data, seed)
     return (
-        Row("student mlp 64-32, int8", (replace(student, family="mlp"),), {"mode": "int8"}),
+        Row("student mlp 64-32, int8", (replace(student, family="mlp"),), {"mode": "int8"}, kept=("ids",)),
         Row("control mlp 64-32 from scratch", control=SMALL_STUDENT, family="mlp"),
     )
 
 
 def _recipe(name: str) -> Row:
-    """A recipe as it is, its tables in float32."""
-    plan = ts.recipes.RECIPES[name]()
+    """A recipe as it is, its tables in float32 and as wide as those of the network."""
+    plan = ts.recipes.RECIPES[name](**({"dimension": None} if name == "fast" else {}))
     return Row(f"recipes.{name}", plan.passes, asdict(plan.exporter))
 
 

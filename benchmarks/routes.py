@@ -187,6 +187,6 @@ ROUTES: Mapping[str, Route] = {
     **{f"ai-edge {name}": _measured(quantizer_recipe(name)) for name in QUANTIZER_RECIPES},
     **{f"tfshop {name}": our_recipe(name) for name in ("int8", "qat_int8", "prune_int8", "distill_int8")},
     "tfshop fast": our_recipe("fast"),
-    "tfshop fast, dimension 8": our_recipe("fast", dimension=8),
+    "tfshop fast without its history": our_recipe("fast", without=("hist_product_type",)),
     "tfshop tiny": our_recipe("tiny"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import tfshop as ts
 from compression.distillation import LAST, TINY, foreign_student
 from tfshop._keras import keras
 from tfshop.compression import Candidate, Distill
+from tfshop.compression.effects import input_columns
 from tfshop.data.binding import bind
 from tfshop.errors import PlanError
 from tfshop.export import Export, Plan
@@ -56,6 +58,51 @@ def test_features_need_a_student_by_hyperparameters(trained_mlp, clicks):
         Distill(shrink={"width": 0.5}, features=("id_0",))
     with pytest.raises(PlanError, match=r"features name colour, which the schema has not. Expected some of id_0"):
         Distill(TINY, features=("colour",)).check(trained_mlp, clicks.schema)
+
+
+def with_another(inputs: dict[str, Any], name: str, schema: Any) -> dict[str, Any]:
+    """The rows with other values of a feature."""
+    changed = {**inputs}
+    for key, columns in input_columns(schema, [name]).items():
+        values = changed[key].copy()
+        values[:, columns] = 0 if key == "numeric" else 1 - np.minimum(values[:, columns], 1)
+        changed[key] = values
+    return changed
+
+
+@pytest.mark.parametrize("student", [{"shrink": {"width": 0.5, "dimension": 4}}, {"student": TINY, "family": "mlp"}])
+@pytest.mark.parametrize("gone", [("hist_id_0",), ("id_1", "number_1")])
+def test_a_student_does_without_features_and_is_fed_as_before(student, gone, trained_dcn, clicks, brief):
+    step = Distill(**student, without=gone, epochs=1, learning_rate=1e-2, warm_start=True)
+    ts.chain(step, Export("float32")).check(trained_dcn, clicks.schema)
+    made = step.apply(Candidate(trained_dcn, clicks.schema), brief, seed=0).model
+    assert [tensor.name for tensor in made.inputs] == [tensor.name for tensor in trained_dcn.inputs]
+    whole = replace(step, without=()).student_model(trained_dcn, clicks.schema)
+    assert made.count_params() < whole.count_params()
+    rows = first_rows(clicks.test.inputs, 200)
+    scores = keras_scores(made, rows)
+    for feature in clicks.schema.features:
+        same = np.allclose(keras_scores(made, with_another(rows, feature.name, clicks.schema)), scores, atol=1e-7)
+        assert same == (feature.name in gone), feature.name
+    np.testing.assert_allclose(ts.Scorer(Export("float32").to_bytes(made, clicks))(rows), scores, atol=1e-5)
+
+
+def test_without_names_features_of_the_schema_beside_no_list_of_them(trained_mlp, clicks):
+    with pytest.raises(PlanError, match="given features and without"):
+        Distill(TINY, features=("id_0",), without=("id_1",))
+    with pytest.raises(PlanError, match="Expected names of features"):
+        Distill(TINY, without="id_1")
+    with pytest.raises(PlanError, match=r"Distill\(without=\('colour',\)\): .*Expected some of id_0"):
+        Distill(TINY, without=("colour",)).check(trained_mlp, clicks.schema)
+
+
+def test_fast_reads_ids_as_unknown_and_asks_no_table_of_a_network_that_has_none(kinds):
+    plan = ts.recipes.fast(width=8, without=("number_1",))
+    assert plan.passes[0].unknown_ids and Plan.from_dict(plan.to_dict()) == plan
+    schema = kinds["numerics"].schema
+    plan.check(ts.build_model("mlp", schema, hidden=(32, 16)), schema)
+    with pytest.raises(PlanError, match="cannot shrink in dimension"):
+        ts.shrink(ts.build_model("mlp", schema, hidden=(32, 16)), width=8, dimension=0.5)
 
 
 def test_the_whole_way_from_a_shrunk_student_to_a_file(

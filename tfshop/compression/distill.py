@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from tfshop._keras import keras
 from tfshop.compression.candidate import Candidate, curve_of, require_positive
 from tfshop.compression.hints import LAST_HIDDEN, HintCurve, HintPair, hint_name, hint_pairs, with_hints
-from tfshop.compression.shrink import settings_of
-from tfshop.compression.student import is_given, loaded, require_teachers, student_of
+from tfshop.compression.shrinkage import settings_of
+from tfshop.compression.student import is_given, loaded, require_names, require_teachers, student_of
 from tfshop.compression.teacher_scores import AVERAGES, soft_targets
 from tfshop.compression.teaching import require_learners
 from tfshop.compression.unread import refuse_unread
@@ -48,6 +48,8 @@ class Distill:
         warm_start: Whether the student begins with the first teacher's most important units, layers by name.
         cache: Folder where the teachers' scores are kept between runs.
         features: Names of the features that a student by hyperparameters reads, with an input each; None for all.
+        without: Names of features that the student does without, for a history takes longer to look up than many
+            ids; its inputs stay as they are.
         unknown_ids: Whether the student reads ids as unknown at random, as much more often as validation has unknown
             ones, while teachers score them as they are; see `train`.
 
@@ -83,6 +85,7 @@ class Distill:
     warm_start: bool = False
     cache: str | None = None
     features: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()
     unknown_ids: bool = False
 
     def __post_init__(self) -> None:
@@ -178,8 +181,12 @@ class Distill:
                 f"student is {self.student!r}. Expected hyperparameters by name, a functional model, or the path of "
                 "one. Fix: Distill({'dimension': 8, 'hidden': (100, 100)})."
             )
+        require_names(self.without)
+        object.__setattr__(self, "without", tuple(self.without))
         if self.features is not None:
             object.__setattr__(self, "features", tuple(self.features))
+            if self.without:
+                raise PlanError("Distill was given features and without. Expected one of them. Fix: leave without out.")
             if self.shrink is not None or not isinstance(self.student, Mapping):
                 raise PlanError(
                     "features choose what a student by hyperparameters reads. Expected no shrink and no model beside "

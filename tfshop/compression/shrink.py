@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,69 +10,12 @@ from tfshop._keras import keras
 from tfshop.compression.family import shrunk_by_hyperparameters
 from tfshop.compression.rebuild import KeepZeros, copy_model, take_over
 from tfshop.compression.roles import calls_of, layers_with
+from tfshop.compression.shrinkage import Shrinkage, shrunk_size
 from tfshop.compression.widths import Columns, WidthGroup, Widths
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError, PlanError
 from tfshop.layers import Reshaped
 from tfshop.models.rebuild import fresh, inlined
-
-_EXPECTED = "Expected width, depth, dimension or crosses. Fix: width=0.5."
-
-
-@dataclass(frozen=True)
-class Shrinkage:
-    """How much smaller.
-
-    Attributes:
-        width: Of the hidden Dense layers: a share as a float in (0, 1], or most units of each.
-        depth: Of the towers: a share as a float in (0, 1], or most hidden layers one after the other.
-        dimension: Of the widest table, the others in proportion: a share as a float in (0, 1], or its new width.
-        crosses: Of a network of ours: a share as a float in (0, 1], or most crosses; None as `depth` has it.
-
-    Raises:
-        PlanError: For a value out of range, or none at all.
-    """
-
-    width: float | int | None = None
-    depth: float | int | None = None
-    dimension: float | int | None = None
-    crosses: float | int | None = None
-
-    def __post_init__(self) -> None:
-        for name, value in self.given().items():
-            share = isinstance(value, float) and 0 < value <= 1
-            if not share and not (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
-                raise PlanError(
-                    f"{name} is {value!r}. Expected a share as a float in (0, 1], or a whole number. Fix: {name}=0.5."
-                )
-        if not self.given():
-            raise PlanError(f"shrink was given nothing to shrink. {_EXPECTED}")
-
-    def __str__(self) -> str:
-        """As one would type it: "width=0.5, depth=2"."""
-        return ", ".join(f"{name}={value!r}" for name, value in self.given().items())
-
-    def given(self) -> dict[str, float | int]:
-        """What is to shrink."""
-        return {name: value for name, value in vars(self).items() if value is not None}
-
-    def units(self, width: int) -> int:
-        """New width of a hidden layer."""
-        return _shrunk(width, self.width)
-
-    def layers(self, depth: int) -> int:
-        """New number of hidden layers."""
-        return _shrunk(depth, self.depth)
-
-    def num_crosses(self, crosses: int) -> int:
-        """New number of crosses."""
-        return _shrunk(crosses, self.depth if self.crosses is None else self.crosses)
-
-    def columns(self, width: int, widest: int) -> int:
-        """New width of a table."""
-        if isinstance(self.dimension, int):
-            return max(1, round(width * min(self.dimension, widest) / widest))
-        return _shrunk(width, self.dimension)
 
 
 def shrink(
@@ -223,7 +164,7 @@ class _Shrinking:
     def _require_effect(self) -> None:
         """Raise where something is to shrink that the network has not."""
         tables = [group for group in self._widths.groups if _is_table(group)]
-        if self._wanted.dimension is not None and not tables:
+        if self._wanted.dimension is not None and not tables and self._wanted.needs_a_table():
             raise PlanError(self._lacks("dimension", "a table wider than 1 that is bound to nothing of a fixed width"))
         if self._wanted.width is not None and not self._places:
             raise PlanError(self._lacks("width", "a hidden Dense layer of a width of its own"))
@@ -262,13 +203,7 @@ _NONE_LARGER = {
 
 def _amount(value: float | int, largest: int) -> int:
     """The largest size that is left: a share is one of what there is."""
-    return value if isinstance(value, int) else _shrunk(largest, value)
-
-
-def _shrunk(size: int, wanted: float | int | None) -> int:
-    if wanted is None:
-        return size
-    return max(1, round(size * wanted)) if isinstance(wanted, float) else min(size, wanted)
+    return value if isinstance(value, int) else shrunk_size(largest, value)
 
 
 def _is_table(group: WidthGroup) -> bool:
@@ -286,15 +221,3 @@ def _can_be_left_out(group: WidthGroup, model: Any) -> bool:
     layers = [tensor._keras_history.layer for tensor in group.tensors]
     calls = [node for layer in layers for node in calls_of(layer, model)]
     return len(group.makers) == 1 and len(calls) == len(layers) and all(len(node.keras_inputs) == 1 for node in calls)
-
-
-def settings_of(given: Mapping[str, Any]) -> Shrinkage:
-    """`Shrinkage` of plain data.
-
-    Raises:
-        PlanError: For a name it does not take.
-    """
-    unknown = sorted(set(given) - {one.name for one in fields(Shrinkage)})
-    if unknown:
-        raise PlanError(f"shrink has no {', '.join(unknown)}. {_EXPECTED}")
-    return Shrinkage(**given)

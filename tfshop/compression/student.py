@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from tfshop._keras import keras
-from tfshop.compression.shrink import settings_of, shrink
+from tfshop.compression.drop_features import DropFeatures
+from tfshop.compression.shrink import shrink
+from tfshop.compression.shrinkage import settings_of
 from tfshop.data.schema import Schema
 from tfshop.errors import ModelError, PlanError
 from tfshop.models import MODELS, build_model, load_model
@@ -31,6 +33,10 @@ class Wanted(Protocol):
     @property
     def features(self) -> tuple[str, ...] | None:
         """What it reads."""
+
+    @property
+    def without(self) -> tuple[str, ...]:
+        """What it does not."""
 
     @property
     def shrink(self) -> Mapping[str, Any] | None:
@@ -61,6 +67,19 @@ def student_of(teacher: Any, schema: Schema, wanted: Wanted, *, seed: int) -> An
     Raises:
         PlanError: For a student that cannot be built.
     """
+    student = _whole(teacher, schema, wanted, seed=seed)
+    if not wanted.without:
+        return student
+    dropped = DropFeatures(wanted.without, epochs=0, compensate=False)
+    try:
+        dropped.check(student, schema)
+        return dropped.foreseen(student, schema)
+    except PlanError as error:
+        raise PlanError(f"Distill(without={wanted.without!r}): {error}") from error
+
+
+def _whole(teacher: Any, schema: Schema, wanted: Wanted, *, seed: int) -> Any:
+    """The student with all features."""
     if wanted.shrink is not None:
         return shrink(teacher, schema=schema, seed=seed, **vars(settings_of(wanted.shrink)))
     if not isinstance(wanted.student, Mapping):
@@ -100,6 +119,12 @@ def _by_feature(model: Any, schema: Schema) -> Any:
         packed[name] = parts[0] if len(parts) == 1 else keras.layers.Concatenate(name=f"{name}_columns")(parts)
     outputs = called_on(model, packed)
     return keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name=model.name)
+
+
+def require_names(names: Any) -> None:
+    """Raise `PlanError` unless several names are given."""
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise PlanError(f"without is {names!r}. Expected names of features. Fix: without=('history',).")
 
 
 def require_teachers(teachers: Sequence[Any]) -> None:
