@@ -8,6 +8,7 @@ from typing import Any
 
 from tfshop._keras import keras, tf
 from tfshop.errors import ModelError
+from tfshop.models.recalled import called
 
 Replace = Callable[[Any], Any]
 
@@ -220,7 +221,7 @@ class Rebuild:
             inputs = [_conformed(tensor, wanted) for tensor, wanted in zip(given, layer.inputs, strict=True)]
             return self._run(layer, inputs, prefix=f"{prefix}{layer.name}{PATH}", training=kwargs.get("training"))
         chain = self._layers(layer, prefix)
-        outputs = chain[0](*args, **kwargs) if chain else args[0]
+        outputs = called(chain[0], node, args, kwargs) if chain else args[0]
         for other in chain[1:]:
             outputs = other(outputs)
         flat: list[Any] = tf.nest.flatten(outputs)
