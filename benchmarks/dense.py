@@ -202,9 +202,12 @@ def _make(network: str, found: dict[str, Any], data: Splits, options: argparse.N
     ]
     asked = {"float32", *(name for row in wanted for name in (row.name, row.control_of))}
     wanted = [row for row in rows_of(network, data, options.seed) if row.name in asked]
-    missing = [row for row in wanted if not _is_done(row, network, found["rows"], options)]
+    old = {row.name for row in wanted if not _is_done(row, network, found["rows"], options)}
+    missing = [row for row in wanted if {row.name, row.control_of} & old]
     if not missing:
         return
+    for row in missing:  # a control of the network of an older row is an older row too
+        found["rows"].pop(row.name, None)
     model = NETWORKS[network](data.schema, WIDE, options.seed)
     with _measured() as training:
         ts.train(model, data, epochs=EPOCHS, learning_rate=LEARNING_RATE, seed=options.seed)
