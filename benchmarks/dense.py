@@ -143,7 +143,7 @@ def _of_another_family(data: Splits, seed: int) -> tuple[Row, ...]:
     """A student without crosses and products, for processors on which these take most of the time."""
     student = _student("mlp", SMALL_STUDENT, data, seed)
     return (
-        Row("student mlp 64-32, int8", (replace(student, family="mlp"),), {"mode": "int8"}, kept=("ids",)),
+        Row("student mlp 64-32, int8", (replace(student, family="mlp"),), {"mode": "int8"}, kept=("table",)),
         Row("control mlp 64-32 from scratch", control=SMALL_STUDENT, family="mlp"),
     )
 
