@@ -206,8 +206,9 @@ def _make(network: str, found: dict[str, Any], data: Splits, options: argparse.N
     missing = [row for row in wanted if {row.name, row.control_of} & old]
     if not missing:
         return
-    for row in missing:  # a control of the network of an older row is an older row too
-        found["rows"].pop(row.name, None)
+    for row in rows_of(network, data, options.seed):  # a control of the network of an older row is an older row too
+        if {row.name, row.control_of} & old:
+            found["rows"].pop(row.name, None)
     model = NETWORKS[network](data.schema, WIDE, options.seed)
     with _measured() as training:
         ts.train(model, data, epochs=EPOCHS, learning_rate=LEARNING_RATE, seed=options.seed)

@@ -92,13 +92,15 @@ def test_without_names_features_of_the_schema_beside_no_list_of_them(trained_mlp
         Distill(TINY, features=("id_0",), without=("id_1",))
     with pytest.raises(PlanError, match="Expected names of features"):
         Distill(TINY, without="id_1")
+    with pytest.raises(PlanError, match="Expected names of features"):
+        Distill(TINY, without=(name for name in ("id_1",)))
     with pytest.raises(PlanError, match=r"Distill\(without=\('colour',\)\): .*Expected some of id_0"):
         Distill(TINY, without=("colour",)).check(trained_mlp, clicks.schema)
 
 
 def test_fast_reads_ids_as_unknown_and_asks_no_table_of_a_network_that_has_none(kinds):
     plan = ts.recipes.fast(width=8, without=("number_1",))
-    assert plan.passes[0].unknown_ids and Plan.from_dict(plan.to_dict()) == plan
+    assert plan.passes[0].unknown_ids and Plan.from_json(plan.to_json()) == plan
     schema = kinds["numerics"].schema
     plan.check(ts.build_model("mlp", schema, hidden=(32, 16)), schema)
     with pytest.raises(PlanError, match="cannot shrink in dimension"):

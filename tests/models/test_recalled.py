@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import first_rows, keras_scores, same_weights
 
-from tfshop._keras import keras
+from tfshop._keras import keras, tf
 from tfshop.models import build_model, rebuild
 from tfshop.models.rebuild import fresh
 from tfshop.models.rebuild import rebuild as copied
@@ -86,3 +86,23 @@ def test_what_a_layer_adds_when_it_is_called_is_there_in_the_copy(traced):
     np.testing.assert_array_equal(made(rows), model(rows))
     assert len(made.losses) == len(model.losses) == 2
     np.testing.assert_allclose([float(one) for one in made.losses], [float(one) for one in model.losses])
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_operators_with_numbers_slices_and_several_outputs_are_copied(policy, monkeypatch):
+    x = keras.Input((4, 6), name="x")
+    left, right = tf.split(tf.where(x > 0.5, 0.0, x), 2, axis=-1)
+    joined = tf.concat([left[:, 0, :], right[:, 1, 1:]], axis=-1)
+    dense = keras.layers.Dense(3, activation="relu", name="dense", dtype=policy)(joined)
+    kept = keras.layers.Dropout(0.5, name="dropout", dtype=policy)(dense, training=True)
+    shaped = tf.reshape(tf.cast(kept, tf.float32), (-1, tf.shape(x)[1] - 1))
+    model = keras.Model(x, [tf.reduce_sum(shaped, axis=1), joined * 2.0])
+    made = copied(model)
+    usual = traced_copy(model, monkeypatch)
+    assert [str(one) for one in made.outputs] == [str(one) for one in usual.outputs]
+    rows = np.random.default_rng(0).normal(size=(5, 4, 6)).astype(np.float32)
+    np.testing.assert_array_equal(made(rows)[1], model(rows)[1])
+    keras.utils.set_random_seed(1)
+    before = model(rows)[0].numpy()
+    keras.utils.set_random_seed(1)
+    np.testing.assert_array_equal(made(rows)[0], before)

@@ -10,7 +10,7 @@ from tfshop._keras import keras
 from tfshop.compression.candidate import Candidate, curve_of, require_positive
 from tfshop.compression.hints import LAST_HIDDEN, HintCurve, HintPair, hint_name, hint_pairs, with_hints
 from tfshop.compression.shrinkage import settings_of
-from tfshop.compression.student import is_given, loaded, require_names, require_teachers, student_of
+from tfshop.compression.student import is_given, loaded, names_of, require_teachers, student_of
 from tfshop.compression.teacher_scores import AVERAGES, soft_targets
 from tfshop.compression.teaching import require_learners
 from tfshop.compression.unread import refuse_unread
@@ -181,8 +181,7 @@ class Distill:
                 f"student is {self.student!r}. Expected hyperparameters by name, a functional model, or the path of "
                 "one. Fix: Distill({'dimension': 8, 'hidden': (100, 100)})."
             )
-        require_names(self.without)
-        object.__setattr__(self, "without", tuple(self.without))
+        object.__setattr__(self, "without", names_of(self.without))
         if self.features is not None:
             object.__setattr__(self, "features", tuple(self.features))
             if self.without:

@@ -164,7 +164,8 @@ class _Shrinking:
     def _require_effect(self) -> None:
         """Raise where something is to shrink that the network has not."""
         tables = [group for group in self._widths.groups if _is_table(group)]
-        if self._wanted.dimension is not None and not tables and self._wanted.needs_a_table():
+        bound = any(isinstance(layer, keras.layers.Embedding) and layer.output_dim > 1 for layer in self._model.layers)
+        if self._wanted.dimension is not None and not tables and (bound or self._wanted.needs_a_table()):
             raise PlanError(self._lacks("dimension", "a table wider than 1 that is bound to nothing of a fixed width"))
         if self._wanted.width is not None and not self._places:
             raise PlanError(self._lacks("width", "a hidden Dense layer of a width of its own"))

@@ -121,10 +121,11 @@ def _by_feature(model: Any, schema: Schema) -> Any:
     return keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name=model.name)
 
 
-def require_names(names: Any) -> None:
-    """Raise `PlanError` unless several names are given."""
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise PlanError(f"without is {names!r}. Expected names of features. Fix: without=('history',).")
+def names_of(given: Any) -> tuple[str, ...]:
+    """Names of features that a student does without; raises `PlanError` unless several are given."""
+    if not isinstance(given, tuple | list) or not all(isinstance(name, str) for name in given):
+        raise PlanError(f"without is {given!r}. Expected names of features. Fix: without=('history',).")
+    return tuple(given)
 
 
 def require_teachers(teachers: Sequence[Any]) -> None:

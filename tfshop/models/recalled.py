@@ -39,18 +39,24 @@ def called(layer: Any, node: Any, args: tuple[Any, ...], kwargs: Mapping[str, An
         return layer(*args, **kwargs)
 
     def known(inputs: Any, others: Any, named: Any, _: Any) -> Any:
-        with keras.backend.name_scope(layer._name_scope()):
+        with tf.name_scope(""), keras.backend.name_scope(layer._name_scope()):
             layer._maybe_build(inputs)
         if [weight.shape for weight in layer.weights] != [weight.shape for weight in node.layer.weights]:
             return type(layer)._infer_output_signature(layer, inputs, others, named, _)
         layer._set_save_spec(inputs, others, named)
-        return tf.nest.map_structure(lambda tensor: type(tensor)(tensor.type_spec, name=tensor.name), node.outputs)
+        return tf.nest.map_structure(_as_new, node.outputs)
 
     vars(layer)["_infer_output_signature"] = known
     try:
         return layer(*args, **kwargs)
     finally:
         del vars(layer)["_infer_output_signature"]
+
+
+def _as_new(tensor: Any) -> Any:
+    """A Keras tensor of the same shape and type."""
+    spec = tensor.type_spec
+    return type(tensor)(tf.TensorSpec(spec.shape, spec.dtype, spec.name), name=tensor.name)
 
 
 def _gives_the_same(layer: Any, node: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
@@ -70,8 +76,8 @@ def _gives_the_same(layer: Any, node: Any, args: tuple[Any, ...], kwargs: Mappin
 
 def _are_alike(old: Any, new: Any) -> bool:
     """Whether two arguments are tensors of one shape and type without a mask, or both are none."""
-    if not (keras.backend.is_keras_tensor(old) or keras.backend.is_keras_tensor(new)):
-        return not tf.is_tensor(new)
+    if not (hasattr(old, "_keras_history") or hasattr(new, "_keras_history")):
+        return not tf.is_tensor(old) and not tf.is_tensor(new)
     return (
         type(old) is type(new)
         and _is_plain(old)
