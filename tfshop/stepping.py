@@ -93,6 +93,8 @@ def _gentler(plan: Plan, turn: int) -> Iterator[Plan]:
             yield _with(plan, position, milder)
         elif isinstance(step, Prune | PruneUnits | DropFeatures | Cluster | LowRank):
             yield _with(plan, position)
+        if isinstance(step, Distill):
+            yield from (_with(plan, position, fuller) for fuller in _fuller(step))
     if plan.exporter.mode == "int8" and not any(isinstance(step, QAT) for step in plan.passes):
         yield plan.with_passes(*plan.passes, QAT())
     kept = tuple(step for step in plan.passes if not isinstance(step, QAT | Equalize))
@@ -230,6 +232,15 @@ def _wider(step: Distill) -> Distill | None:
         if hidden and max(hidden) * WIDER <= WIDEST:
             return replace(step, student=_scaled(step.student, WIDER))
     return None
+
+
+def _fuller(step: Distill) -> Iterator[Distill]:
+    """A student with wider tables, then one that reads a feature more."""
+    size = (step.shrink or {}).get("dimension")
+    if size is not None and _doubles({"dimension": size}, most=WIDEST):
+        yield replace(step, shrink={**(step.shrink or {}), "dimension": size * 2})
+    if step.without:
+        yield replace(step, without=step.without[:-1])
 
 
 def _more_values(step: Cluster) -> Cluster | None:

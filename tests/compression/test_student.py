@@ -15,6 +15,7 @@ from compression.distillation import LAST, TINY, foreign_student
 from tfshop._keras import keras
 from tfshop.compression import Candidate, Distill
 from tfshop.compression.effects import input_columns
+from tfshop.compression.warm_start import warm_start
 from tfshop.data.binding import bind
 from tfshop.errors import PlanError
 from tfshop.export import Export, Plan
@@ -75,10 +76,13 @@ def with_another(inputs: dict[str, Any], name: str, schema: Any) -> dict[str, An
 def test_a_student_does_without_features_and_is_fed_as_before(student, gone, trained_dcn, clicks, brief):
     step = Distill(**student, without=gone, epochs=1, learning_rate=1e-2, warm_start=True)
     ts.chain(step, Export("float32")).check(trained_dcn, clicks.schema)
-    made = step.apply(Candidate(trained_dcn, clicks.schema), brief, seed=0).model
+    after = step.apply(Candidate(trained_dcn, clicks.schema), brief, seed=0)
+    made = after.model
     assert [tensor.name for tensor in made.inputs] == [tensor.name for tensor in trained_dcn.inputs]
     whole = replace(step, without=()).student_model(trained_dcn, clicks.schema)
     assert made.count_params() < whole.count_params()
+    filled = {*warm_start(whole, trained_dcn, brief.train)} & {layer.name for layer in made.layers}
+    assert set(after.history[-1].notes["warm_start"]) == filled and "table" in filled
     rows = first_rows(clicks.test.inputs, 200)
     scores = keras_scores(made, rows)
     for feature in clicks.schema.features:
@@ -94,8 +98,43 @@ def test_without_names_features_of_the_schema_beside_no_list_of_them(trained_mlp
         Distill(TINY, without="id_1")
     with pytest.raises(PlanError, match="Expected names of features"):
         Distill(TINY, without=(name for name in ("id_1",)))
-    with pytest.raises(PlanError, match=r"Distill\(without=\('colour',\)\): .*Expected some of id_0"):
+    with pytest.raises(PlanError, match=r"Distill is to drop 'colour', .*Expected some of id_0"):
         Distill(TINY, without=("colour",)).check(trained_mlp, clicks.schema)
+
+
+def test_a_model_that_never_read_a_feature_does_without_it(trained_mlp, clicks):
+    student = foreign_student(clicks)
+    step = Distill(student, without=("id_2",), epochs=1)
+    step.check(trained_mlp, clicks.schema)
+    assert same_weights(step.student_model(trained_mlp, clicks.schema), student)
+
+
+@pytest.mark.parametrize("fewer", [{"without": ("id_1",)}, {"features": ("id_0",)}])
+def test_a_later_student_may_not_read_again_what_an_earlier_does_without(fewer):
+    with pytest.raises(PlanError, match=r"step 2 \(Distill\) comes after Distill and would undo"):
+        ts.chain(Distill(TINY, family="mlp", **fewer), Distill(TINY, family="mlp"))
+    assert len(ts.chain(Distill(TINY, family="mlp"), Distill(TINY, family="mlp", **fewer)).passes) == 2
+
+
+def test_retries_widen_tables_and_give_features_back_where_towers_are_wide_enough():
+    def missed(width: int) -> Any:
+        return lambda plan: isinstance(plan.passes[0], Distill) and plan.passes[0].shrink["width"] == width
+
+    plan = ts.chain(Distill(shrink={"width": 48, "dimension": 8}, without=("a", "b")), Export("int8"))
+    tables = gentler(plan, missed(48))
+    assert tables.passes[0].shrink == {"width": 48, "dimension": 16} and tables.passes[0].without == ("a", "b")
+    fuller = gentler(plan, lambda other: missed(48)(other) and other.passes[0].shrink["dimension"] == 8)
+    assert fuller.passes[0].without == ("a",)
+
+
+def test_tables_bound_to_a_fixed_width_are_refused_beside_other_sizes(kinds):
+    ids, image = keras.Input((1,), dtype="int32", name="id_0"), keras.Input((6,), name="image")
+    product = keras.layers.Multiply()([keras.layers.Flatten()(keras.layers.Embedding(101, 6)(ids)), image])
+    output = keras.layers.Dense(1, activation="sigmoid")(keras.layers.Dense(16, activation="relu")(product))
+    model = keras.Model([ids, image], output)
+    with pytest.raises(PlanError, match="cannot shrink in dimension"):
+        ts.shrink(model, width=8, dimension=4)
+    assert ts.shrink(model, width=8).layers[-2].units == 8
 
 
 def test_fast_reads_ids_as_unknown_and_asks_no_table_of_a_network_that_has_none(kinds):

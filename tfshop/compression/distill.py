@@ -10,7 +10,7 @@ from tfshop._keras import keras
 from tfshop.compression.candidate import Candidate, curve_of, require_positive
 from tfshop.compression.hints import LAST_HIDDEN, HintCurve, HintPair, hint_name, hint_pairs, with_hints
 from tfshop.compression.shrinkage import settings_of
-from tfshop.compression.student import is_given, loaded, names_of, require_teachers, student_of
+from tfshop.compression.student import cut, is_given, loaded, names_of, require_teachers, student_of, whole_student
 from tfshop.compression.teacher_scores import AVERAGES, soft_targets
 from tfshop.compression.teaching import require_learners
 from tfshop.compression.unread import refuse_unread
@@ -138,13 +138,15 @@ class Distill:
     def apply(self, candidate: Candidate, data: Splits, seed: int) -> Candidate:
         """Score the training rows once with the teachers, then train the student on them."""
         first = inlined(candidate.model)
-        student = self.student_model(candidate.model, data.schema, seed=seed)
+        whole = whole_student(candidate.model, data.schema, self, seed=seed)
+        filled = warm_start(whole, first, data.train, seed=seed) if self.warm_start else []
+        student = cut(whole, data.schema, self)
         notes: dict[str, Any] = {
             "teacher_parameters": candidate.model.count_params(),
             "student_parameters": student.count_params(),
         }
         if self.warm_start:
-            notes["warm_start"] = warm_start(student, first, data.train, seed=seed)
+            notes["warm_start"] = [name for name in filled if name in {layer.name for layer in student.layers}]
         teachers = [candidate.model, *(loaded(other, data.schema, whose="teacher") for other in self.teachers)]
         notes["teachers"] = len(teachers)
         targets = soft_targets(teachers, data.train, averages=self.averages, folder=self.cache)
@@ -195,6 +197,8 @@ class Distill:
             raise PlanError(
                 "Distill was given a student and shrink. Expected one of them. Fix: Distill(shrink={'width': 0.5})."
             )
+        fewer = bool(self.without) or self.features is not None  # which a later student would read again
+        object.__setattr__(self, "makes", ("features",) if fewer else ())
 
     def _settle_hints(self) -> None:
         hints = {self.hints: self.hints} if isinstance(self.hints, str) else self.hints

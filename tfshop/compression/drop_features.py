@@ -12,7 +12,7 @@ from tfshop.compression.left_alone import left_alone
 from tfshop.compression.masked import zeros_held
 from tfshop.compression.teaching import fine_tuned, require_learners
 from tfshop.compression.units.compensation import compensate, lacking_bias
-from tfshop.compression.units.features import FeatureTrace, follow_features
+from tfshop.compression.units.features import NO_INPUT, FeatureTrace, follow_features
 from tfshop.compression.units.following import Kept
 from tfshop.compression.units.standing import NO_VALUES, Values, constant_values
 from tfshop.compression.units.surgery import shrunk
@@ -94,20 +94,14 @@ class DropFeatures:
     def check(self, model: Any, schema: Schema) -> None:
         """Refuse unknown features, and those that cannot be taken out."""
         require_copyable(model, schema)
-        known = [feature.name for feature in schema.features]
-        for name in self.names or ():
-            if name not in known:
-                raise PlanError(
-                    f"DropFeatures is to drop {name!r}, which the schema has not. Expected some of "
-                    f"{', '.join(known)}. Fix: name features as they are declared."
-                )
+        _require_known(self.names or (), schema, self.name)
         flat = inlined(model)
         require_learners(flat, self.epochs, by=self.name)
         if self.names:
             self._smaller(_followed(flat, schema, self.names), self.names)
             return
         features = follow_features(flat, schema)
-        if not features.free and set(_stuck(flat, schema, features)) >= set(known):
+        if not features.free and set(_stuck(flat, schema, features)) >= {feature.name for feature in schema.features}:
             raise PlanError(
                 f"DropFeatures can drop no feature of {model.name!r}: {next(iter(features.held.values()))}. Expected "
                 f"a feature that layers with a rule read. {_FIX_FOR_IDS}, or leave DropFeatures out."
@@ -183,14 +177,43 @@ class DropFeatures:
 _FIX_FOR_IDS = "Fix: give each id feature an input of its own, or pick columns of ids with tfshop.layers.ColumnSelect"
 
 
-def _followed(model: Any, schema: Schema, names: Sequence[str]) -> FeatureTrace:
+def without_features(model: Any, schema: Schema, names: Sequence[str], *, by: str) -> Any:
+    """The network without some features, with the weights it has; zeros stand for what it cannot do without.
+
+    Args:
+        model: Functional model, which may read some of them, or none; left as it is.
+        schema: Fitted.
+        names: Of features.
+        by: Who asks, for refusals.
+
+    Raises:
+        PlanError: For unknown features, and those that the network cannot do without.
+    """
+    _require_known(names, schema, by)
+    flat = inlined(model)
+    held = follow_features(flat, schema, names).held
+    read = [name for name in names if held.get(name) != NO_INPUT]
+    return _without(_followed(flat, schema, read, by), read, by=by) if read else model
+
+
+def _require_known(names: Sequence[str], schema: Schema, by: str) -> None:
+    known = [feature.name for feature in schema.features]
+    for name in names:
+        if name not in known:
+            raise PlanError(
+                f"{by} is to drop {name!r}, which the schema has not. Expected some of {', '.join(known)}. "
+                "Fix: name features as they are declared."
+            )
+
+
+def _followed(model: Any, schema: Schema, names: Sequence[str], by: str = DropFeatures.name) -> FeatureTrace:
     """The trace without some features.
 
     Raises:
         PlanError: For a feature that the network cannot do without.
     """
     features = follow_features(model, schema, names)
-    cannot = _cannot_drop(names, model)
+    cannot = _cannot_drop(names, model, by)
     others = ", ".join(feature.name for feature in schema.features if feature.name not in names) or "none here"
     for name in names:
         if name in features.held:
@@ -207,7 +230,11 @@ def _followed(model: Any, schema: Schema, names: Sequence[str]) -> FeatureTrace:
 
 
 def _without(
-    features: FeatureTrace, names: Sequence[str], means: Values = NO_VALUES, biased: Collection[str] = ()
+    features: FeatureTrace,
+    names: Sequence[str],
+    means: Values = NO_VALUES,
+    biased: Collection[str] = (),
+    by: str = DropFeatures.name,
 ) -> Any:
     """The network without some features.
 
@@ -218,13 +245,13 @@ def _without(
         return shrunk(features.trace, features.atoms(names), means, biased=biased)
     except (ModelError, ValueError) as error:
         raise PlanError(
-            f"{_cannot_drop(names, features.trace.model)}: {error} Expected features that leave each layer something. "
-            "Fix: drop fewer."
+            f"{_cannot_drop(names, features.trace.model, by)}: {error} Expected features that leave each layer "
+            "something. Fix: drop fewer."
         ) from error
 
 
-def _cannot_drop(names: Sequence[str], model: Any) -> str:
-    return f"DropFeatures cannot drop {', '.join(map(repr, names))} from {model.name!r}"
+def _cannot_drop(names: Sequence[str], model: Any, by: str) -> str:
+    return f"{by} cannot drop {', '.join(map(repr, names))} from {model.name!r}"
 
 
 def _kept(features: FeatureTrace, names: Sequence[str]) -> Kept:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from tfshop._keras import keras
-from tfshop.compression.drop_features import DropFeatures
+from tfshop.compression.drop_features import without_features
 from tfshop.compression.shrink import shrink
 from tfshop.compression.shrinkage import settings_of
 from tfshop.data.schema import Schema
@@ -67,19 +67,24 @@ def student_of(teacher: Any, schema: Schema, wanted: Wanted, *, seed: int) -> An
     Raises:
         PlanError: For a student that cannot be built.
     """
-    student = _whole(teacher, schema, wanted, seed=seed)
-    if not wanted.without:
-        return student
-    dropped = DropFeatures(wanted.without, epochs=0, compensate=False)
-    try:
-        dropped.check(student, schema)
-        return dropped.foreseen(student, schema)
-    except PlanError as error:
-        raise PlanError(f"Distill(without={wanted.without!r}): {error}") from error
+    return cut(whole_student(teacher, schema, wanted, seed=seed), schema, wanted)
 
 
-def _whole(teacher: Any, schema: Schema, wanted: Wanted, *, seed: int) -> Any:
-    """The student with all features."""
+def cut(student: Any, schema: Schema, wanted: Wanted) -> Any:
+    """A student without the features that it is to do without; its weights stay.
+
+    Raises:
+        PlanError: For features that it cannot do without.
+    """
+    return without_features(student, schema, wanted.without, by="Distill") if wanted.without else student
+
+
+def whole_student(teacher: Any, schema: Schema, wanted: Wanted, *, seed: int) -> Any:
+    """The student, untrained, with what it is to do without.
+
+    Raises:
+        PlanError: For a student that cannot be built.
+    """
     if wanted.shrink is not None:
         return shrink(teacher, schema=schema, seed=seed, **vars(settings_of(wanted.shrink)))
     if not isinstance(wanted.student, Mapping):

@@ -11,6 +11,8 @@ from tfshop.compression.units.ledger import Axes, Entry, Ledger
 from tfshop.compression.units.trace import Trace, follow
 from tfshop.data.schema import Schema
 
+NO_INPUT = "no input of the network is named after it"
+
 
 @dataclass(frozen=True, eq=False)
 class FeatureTrace:
@@ -73,7 +75,7 @@ def _followed(model: Any, schema: Schema, constants: Collection[str], asked: fro
         constants=Constants(standing, asked),
     )
     held = {name: reason for name, entry in entries.items() if (reason := ledger.reason(entry))}
-    held.update({name: "no input of the network is named after it" for name in entries if not entries[name] & used})
+    held.update({name: NO_INPUT for name in entries if not entries[name] & used})
     return FeatureTrace(trace, entries, held)
 
 

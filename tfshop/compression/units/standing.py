@@ -107,7 +107,7 @@ class Standing:
         if not wanted:
             return args, kwargs
         given = tf.nest.flatten((args, kwargs))
-        beside = next(tensor for tensor in given if tensor is not None and keras.backend.is_keras_tensor(tensor))
+        beside = next(tensor for tensor in given if hasattr(tensor, "_keras_history"))
         old = tf.nest.flatten((node.call_args, node.call_kwargs))
         put = [
             self._of(wanted[id(was)], now, beside) if id(was) in wanted else now
