@@ -221,6 +221,7 @@ def _make(network: str, found: dict[str, Any], data: Splits, options: argparse.N
             found["rows"][row.name] = {**made, "training": found["training"], "made_by": row.made_by}
         except ts.TfshopError as error:
             found["rows"][row.name] = {"refused": str(error), "made_by": row.made_by}
+            _file(network, row.name, options, "keras").unlink(missing_ok=True)  # of an earlier run, for the controls
             say(f"  refused: {error}")
         save()
 

@@ -29,7 +29,7 @@ def _ours(name: str) -> Build:
 
 
 def someone_elses(schema: Schema, hidden: Sequence[int], seed: int) -> Any:
-    """An `Embedding` a feature, a `Dot` of user and product, a `Multiply` of product and campaign, BatchNormalization.
+    """An `Embedding` a feature, a `Dot` of user and product, a `Multiply` of product and history, BatchNormalization.
 
     Args:
         schema: Fitted schema of promotion response.

@@ -19,7 +19,7 @@ from tfshop.tables import Int2
 
 TWO_BITS = Int2("field", grid="mid-rise")
 TINY_BYTES = 0.045  # 1.4 bits a number
-NARROW_EPOCHS = 5  # of a student, which take no longer than two of the network
+NARROW_EPOCHS = 5  # of a student, which take about as long as two of the network
 TINY_RATE = 2e-3  # of the tuning
 TINY_LOOKUP = 0  # on earlier weeks, bits by worth ranked better after tuning than one codec for more fields
 EIGHT_BITS = 8

@@ -191,9 +191,10 @@ def without_features(model: Any, schema: Schema, names: Sequence[str], *, by: st
     """
     _require_known(names, schema, by)
     flat = inlined(model)
-    held = follow_features(flat, schema, names).held
-    read = [name for name in names if held.get(name) != NO_INPUT]
-    return _without(_followed(flat, schema, read, by), read, by=by) if read else model
+    features = follow_features(flat, schema, names)
+    read = [name for name in names if features.held.get(name) != NO_INPUT]
+    _require_free(features, schema, read, by)
+    return _without(features, read, by=by) if read else model
 
 
 def _require_known(names: Sequence[str], schema: Schema, by: str) -> None:
@@ -206,14 +207,19 @@ def _require_known(names: Sequence[str], schema: Schema, by: str) -> None:
             )
 
 
-def _followed(model: Any, schema: Schema, names: Sequence[str], by: str = DropFeatures.name) -> FeatureTrace:
+def _followed(model: Any, schema: Schema, names: Sequence[str]) -> FeatureTrace:
     """The trace without some features.
 
     Raises:
         PlanError: For a feature that the network cannot do without.
     """
     features = follow_features(model, schema, names)
-    cannot = _cannot_drop(names, model, by)
+    _require_free(features, schema, names, DropFeatures.name)
+    return features
+
+
+def _require_free(features: FeatureTrace, schema: Schema, names: Sequence[str], by: str) -> None:
+    cannot = _cannot_drop(names, features.trace.model, by)
     others = ", ".join(feature.name for feature in schema.features if feature.name not in names) or "none here"
     for name in names:
         if name in features.held:
@@ -226,7 +232,6 @@ def _followed(model: Any, schema: Schema, names: Sequence[str], by: str = DropFe
                 f"{cannot}: {name!r} stays, as {features.held[name]}. Expected other features, such as {others}. "
                 f"{_FIX_FOR_IDS}; or leave {name!r} in."
             )
-    return features
 
 
 def _without(

@@ -7,6 +7,7 @@ from typing import Any
 from tfshop._keras import keras, tf
 
 POOLINGS = ("mean", "sum", "sqrt")
+NARROW = 32  # numbers an id, up to which LiteRT is no slower with a product of matrices for each row of the batch
 
 
 def present_positions(ids: Any, dtype: Any = "float32") -> Any:
@@ -37,13 +38,13 @@ class MaskedMean(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Average embeddings where ids are not 0."""
         embeddings, ids = inputs
-        present = tf.expand_dims(present_positions(ids, embeddings.dtype), axis=2)
-        if self.pooling == "sum":  # int16 has no range of its own for the result of a SUM
-            return tf.matmul(present, embeddings, transpose_a=True)
-        # LiteRT takes twice as long for a product of matrices, one a row of the batch.
-        total = tf.reduce_sum(embeddings * present, axis=1, keepdims=True)
-        count = tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1.0)
-        return total / (count if self.pooling == "mean" else tf.sqrt(count))
+        weights = present_positions(ids, embeddings.dtype)
+        if self.pooling != "sum":  # a position's share is divided, which are fewer numbers than its embedding
+            count = tf.maximum(tf.reduce_sum(weights, axis=1, keepdims=True), 1.0)
+            weights /= count if self.pooling == "mean" else tf.sqrt(count)
+        if self.pooling == "sum" or embeddings.shape[-1] <= NARROW:  # int16 has no range of its own for a SUM's result
+            return tf.matmul(tf.expand_dims(weights, axis=1), embeddings)
+        return tf.reduce_sum(embeddings * tf.expand_dims(weights, axis=2), axis=1, keepdims=True)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

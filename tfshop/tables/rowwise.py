@@ -29,10 +29,10 @@ class RowwiseLookup:
     always 0), and a scale in float16 beside four and two. The exporter puts the operator in when the file is finished.
     Zero is always a level, so that of two bits' levels (-2, -1, 0, 1) less is to be had than of those of `Int2`.
 
-    Measured with LiteRT 2.3, 26 fields of 100,000 rows, dimensions 16 and 64, one thread: with four bits a candidate
-    alone takes 0.8 of the time with `Int4("row")`, but 128 at once take 1.5 to 2 times as long, for the operator goes
-    from number to number. With eight bits it is 0.8 (16) and 1.1 (64), and 2 and 5 times as long. It pays where
-    candidates come one by one.
+    Measured with LiteRT 2.3, 26 fields of 100,000 rows, dimension 16, one thread: with four bits a candidate alone
+    takes 0.8 of the time with `Int4("row")`, but 128 at once take twice as long, for the operator goes from number to
+    number. With eight bits it is 1.1, and four times as long, beside `Int8("row")`. It pays where candidates come one
+    by one, if at all.
 
     Args:
         bits: Of a number: 8, 4 or 2. A row starts with a byte of its own.
