@@ -145,7 +145,9 @@ class Task:
                 raise DataError("--validation and --test say from when on, but --time is missing. Fix: --time COLUMN.")
             return GroupSplit(self.group, seed=self.seed) if self.group else RandomSplit(seed=self.seed)
         if self.validation is None or self.test is None:
-            validation, test = _cuts(table, self.time)
+            cuts = _cuts(table, self.time)
+            validation = cuts[0] if self.validation is None else _literal(self.validation)
+            test = cuts[1] if self.test is None else _literal(self.test)
             say(f"  split in time: validation from {validation}, test from {test}")
             return TimeSplit(self.time, validation=validation, test=test)
         return TimeSplit(self.time, validation=_literal(self.validation), test=_literal(self.test))

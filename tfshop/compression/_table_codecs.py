@@ -134,7 +134,8 @@ class _Names:
                 )
             table = self._tables[name]
             if found.setdefault(table, codec) != codec:
-                raise self._conflict(table, {name: codec, table: found[table]})
+                first = next(other for other in self._codecs if self._tables.get(other) == table)
+                raise self._conflict(table, {first: found[table], name: codec})
         return found
 
     def _conflict(self, table: str, codecs: Mapping[str, Codec]) -> PlanError:

@@ -50,7 +50,8 @@ def load_model(
     if not trust_lambdas:
         _refuse_bytecode(place)
     objects = dict(custom_objects or {})
-    unknown = sorted(_unknown(_config(place), objects))
+    network = {key: value for key, value in _config(place).items() if key != "compile_config"}  # which is not loaded
+    unknown = sorted(_unknown(network, objects))
     if unknown:
         raise ModelError(
             f"{place} is made of {', '.join(unknown)}, which Keras does not know. Expected stock layers, registered "

@@ -25,6 +25,7 @@ from tfshop.probing.material import Material
 from tfshop.probing.technique import Technique
 from tfshop.probing.techniques import techniques_of
 from tfshop.training.adoption import require_copyable
+from tfshop.training.checks import require_finite_weights
 from tfshop.training.fingerprint import Fingerprint, fingerprint
 from tfshop.training.outputs import arrange_outputs
 
@@ -84,6 +85,7 @@ def sensitivity(
     techniques = techniques_of(passes)
     require_known_roles(tuple(roles), wanted_by="sensitivity", allowed=ROLES)
     require_copyable(model, data.schema)
+    require_finite_weights(model)
     plain = arrange_outputs(inlined(model), data.schema)
     names = _treated(plain, tuple(roles))
     sample = data.validation.take(rows, seed=seed)
