@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -280,8 +281,10 @@ def test_one_of_several_features_of_a_tower_is_coded_alone(clicks: Splits) -> No
 def test_names_that_no_table_goes_by_are_refused(trained_mlp: Any, clicks: Splits) -> None:
     with pytest.raises(PlanError, match=r"names 'id_9'.*Expected some of id_0.*table.*Fix:"):
         EncodeTables({"id_9": Int4()}).check(trained_mlp, clicks.schema)
-    with pytest.raises(PlanError, match=r"gives table 'id_0' several codecs.*Fix:"):
-        EncodeTables({"id_0": Int4(), "hist_id_0": Int8()}).check(trained_mlp, clicks.schema)
+    for codecs in ({"id_0": Int4(), "hist_id_0": Int8()}, {"hist_id_0": Int8(), "id_0": Int4()}):
+        told = ", ".join(f"{name}: {codec!r}" for name, codec in codecs.items())
+        with pytest.raises(PlanError, match=rf"gives table 'id_0' several codecs: {re.escape(told)}.*Fix:"):
+            EncodeTables(codecs).check(trained_mlp, clicks.schema)
     made = encoded(trained_mlp, clicks, {"table": Int4()}).model
     with pytest.raises(PlanError, match=r"finds no table in 'mlp'.*Fix:"):
         EncodeTables().check(made, clicks.schema)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
-from tfshop._keras import tf
+from tfshop._keras import keras, tf
 from tfshop.layers import FieldSlice, FieldSum, MaskedMean
+from tfshop.layers.pooling import NARROW
 
 
-def test_padding_does_not_enter_the_mean() -> None:
-    embeddings = np.random.default_rng(0).normal(size=(3, 4, 3)).astype(np.float32)
+@pytest.mark.parametrize("width", [3, NARROW, NARROW + 1])
+def test_padding_does_not_enter_the_mean(width: int) -> None:
+    embeddings = np.random.default_rng(0).normal(size=(3, 4, width)).astype(np.float32)
     ids = np.int32([[5, 9, 0, 0], [1, 2, 3, 4], [7, 0, 0, 0]])
     found = MaskedMean()([embeddings, tf.constant(ids)]).numpy()
-    assert found.shape == (3, 1, 3)
-    np.testing.assert_allclose(found[0, 0], embeddings[0, :2].mean(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(found[1, 0], embeddings[1].mean(axis=0), rtol=1e-6)
+    assert found.shape == (3, 1, width)
+    np.testing.assert_allclose(found[0, 0], embeddings[0, :2].mean(axis=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[1, 0], embeddings[1].mean(axis=0), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found[2, 0], embeddings[2, 0], rtol=1e-6)
 
 
@@ -56,10 +59,24 @@ def test_the_sum_runs_over_fields_and_keeps_rows_and_dimensions_apart() -> None:
     np.testing.assert_array_equal(FieldSum()(fields), fields.sum(axis=1))
 
 
-def test_a_sum_keeps_how_long_a_history_is_and_a_root_half_of_it() -> None:
-    embeddings, ids = tf.ones((1, 4, 1)), tf.constant([[3, 9, 1, 2]])
-    assert {name: MaskedMean(name)([embeddings, ids]).numpy().item() for name in ("mean", "sum", "sqrt")} == {
-        "mean": 1.0,
-        "sum": 4.0,
-        "sqrt": 2.0,
-    }
+@pytest.mark.parametrize("width", [1, NARROW + 1])
+def test_a_sum_keeps_how_long_a_history_is_and_a_root_half_of_it(width: int) -> None:
+    embeddings, ids = tf.ones((1, 4, width)), tf.constant([[3, 9, 1, 2]])
+    found = {name: np.unique(MaskedMean(name)([embeddings, ids])).tolist() for name in ("mean", "sum", "sqrt")}
+    assert found == {"mean": [1.0], "sum": [4.0], "sqrt": [2.0]}
+
+
+@pytest.mark.parametrize("width", [NARROW, NARROW + 1])
+@pytest.mark.parametrize("pooling", ["mean", "sqrt"])
+def test_the_file_pools_as_keras_does(width: int, pooling: str) -> None:
+    inputs = keras.Input((4,), dtype="int32", name="ids")
+    rows = keras.layers.Embedding(10, width, embeddings_initializer="normal")(inputs)
+    model = keras.Model(inputs, MaskedMean(pooling)([rows, inputs]))
+    interpreter = Interpreter(model_content=tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], (3, 4))
+    interpreter.allocate_tensors()
+    ids = np.int32([[5, 9, 0, 0], [1, 2, 3, 4], [0, 0, 0, 0]])
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], ids)
+    interpreter.invoke()
+    found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    np.testing.assert_allclose(found, model(ids), rtol=1e-5, atol=1e-7)

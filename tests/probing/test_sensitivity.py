@@ -10,12 +10,12 @@ import pytest
 from helpers import same_weights
 
 import tfshop
-from tfshop._keras import keras
+from tfshop._keras import keras, tf
 from tfshop.compression import QAT, Cluster, LowRank, Prune, PruneUnits
 from tfshop.compression.importance import weight_scores
 from tfshop.compression.rebuild import copy_model
 from tfshop.data import Splits
-from tfshop.errors import PlanError, TfshopError
+from tfshop.errors import ModelError, PlanError, TfshopError
 from tfshop.evaluation import auc_difference
 from tfshop.export import Export
 from tfshop.probing import Sensitivity, sensitivity
@@ -239,6 +239,13 @@ def test_importance_of_a_pass_is_that_of_the_trial(trained_mlp: Any, clicks: Spl
 def test_what_cannot_be_measured_is_refused(trained_mlp: Any, clicks: Splits, options: Any, words: str) -> None:
     with pytest.raises(PlanError, match=words):
         sensitivity(trained_mlp, clicks, **options)
+
+
+def test_weights_that_are_no_numbers_are_refused(trained_mlp: Any, clicks: Splits) -> None:
+    broken = copy_model(trained_mlp)
+    broken.get_layer("dense_0").kernel.assign_add(np.nan * tf.ones_like(broken.get_layer("dense_0").kernel))
+    with pytest.raises(ModelError, match=r"weights of 'dense_0' of 'mlp' are not finite.*Fix:"):
+        sensitivity(broken, clicks, [Prune(0.5)])
 
 
 def test_a_network_without_kernels_is_refused(clicks: Splits) -> None:

@@ -144,13 +144,12 @@ class Task:
             if self.validation or self.test:
                 raise DataError("--validation and --test say from when on, but --time is missing. Fix: --time COLUMN.")
             return GroupSplit(self.group, seed=self.seed) if self.group else RandomSplit(seed=self.seed)
-        if self.validation is None or self.test is None:
-            cuts = _cuts(table, self.time)
-            validation = cuts[0] if self.validation is None else _literal(self.validation)
-            test = cuts[1] if self.test is None else _literal(self.test)
+        given = (self.validation, self.test)
+        cuts = _cuts(table, self.time) if None in given else given
+        validation, test = (cut if own is None else _literal(own) for cut, own in zip(cuts, given, strict=True))
+        if None in given:
             say(f"  split in time: validation from {validation}, test from {test}")
-            return TimeSplit(self.time, validation=validation, test=test)
-        return TimeSplit(self.time, validation=_literal(self.validation), test=_literal(self.test))
+        return TimeSplit(self.time, validation=validation, test=test)
 
 
 def custom_objects(text: str) -> dict[str, Any]:

@@ -50,8 +50,7 @@ def load_model(
     if not trust_lambdas:
         _refuse_bytecode(place)
     objects = dict(custom_objects or {})
-    network = {key: value for key, value in _config(place).items() if key != "compile_config"}  # which is not loaded
-    unknown = sorted(_unknown(network, objects))
+    unknown = sorted(_unknown(_network(_config(place)), objects))
     if unknown:
         raise ModelError(
             f"{place} is made of {', '.join(unknown)}, which Keras does not know. Expected stock layers, registered "
@@ -97,6 +96,13 @@ def _plain_functions(config: Any) -> Any:
             return config["config"]
         return {key: _plain_functions(value) for key, value in config.items()}
     return [_plain_functions(value) for value in config] if isinstance(config, list) else config
+
+
+def _network(config: Any) -> Any:
+    """A configuration without the loss and optimizer, which are not loaded; those of networks inside would be."""
+    if not isinstance(config, dict):
+        return config
+    return {key: value for key, value in config.items() if key != "compile_config"}
 
 
 def _unknown(config: Any, objects: Mapping[str, Any]) -> Iterator[str]:

@@ -70,6 +70,7 @@ def sensitivity(
     Raises:
         PlanError: For techniques and roles that are not known, for passes that do not work layer by layer, where no
             layer has a kernel of these roles, and for layers that cannot be copied.
+        ModelError: For weights that are not finite.
         DataError: For validation rows without two of each class.
         TfshopError: For a folder of somebody else's.
 
