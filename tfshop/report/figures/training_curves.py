@@ -34,7 +34,8 @@ def draw_training_curves(curves: Sequence[TrainingCurve], names: Sequence[str] =
     panels = new_panels(
         "Training: loss and validation AUC" + (", with the sparsity schedule" if sparse else ""),
         "Losses of different kinds (with and without a teacher) do not share a scale: compare their shapes, and "
-        "compare files by validation AUC. The AUC axis does not start at 0.",
+        "compare files by validation AUC. Each training counts its own epochs, from the weights it was given. The AUC "
+        "axis does not start at 0.",
         height=3.4,
         grid=(1, 2),
         legend=[*(curve.name for curve in curves), *([SPARSITY_LABEL] if sparse else [])],
